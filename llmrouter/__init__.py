@@ -1,0 +1,1 @@
+"""A router for LLM requests: decides, explains, executes."""

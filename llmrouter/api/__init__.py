@@ -1,0 +1,1 @@
+"""HTTP in and out: parsing, envelopes, streams. One handler file a resource."""

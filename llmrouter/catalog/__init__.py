@@ -1,0 +1,1 @@
+"""The files a user edits: parsed strictly, checked whole, swapped atomically."""

@@ -1,0 +1,151 @@
+"""A whole catalog: targets, rules and settings, valid together and swapped together."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from llmrouter.domain.target import Target
+
+
+@dataclass(frozen=True, slots=True)
+class RouterLLM:
+    """The small LLM that reads requests and picks a target. `timeout_ms` bounds the whole call."""
+
+    model: str
+    base_url: str
+    api_key_env: str | None = None
+    timeout_ms: float = 1500.0
+    retries: int = 1
+    price_input: float = 0.0
+    price_output: float = 0.0
+    provider: str = "openai"
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """What a rule asks for. Every field that is set must hold; an empty one always holds."""
+
+    task: frozenset[str] | None = None
+    min_words: int | None = None
+    max_words: int | None = None
+    code: bool | None = None
+    language: frozenset[str] | None = None
+    tools: bool | None = None
+    min_turns: int | None = None
+    max_turns: int | None = None
+    tier: frozenset[str] | None = None
+    matches: re.Pattern[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """First match wins. `route` is a target's id; `strategy` "cascade" starts a cascade instead."""
+
+    name: str
+    when: Conditions
+    route: str | None = None
+    strategy: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Acceptance:
+    """When a cascade accepts an answer. Each signal is off unless set."""
+
+    min_confidence: float | None = None
+    schema: bool = True
+    checks: tuple[Mapping[str, object], ...] = ()
+    samples: int = 0
+    judge: bool = False
+    judge_min_score: float = 0.7
+
+
+@dataclass(frozen=True, slots=True)
+class Cascade:
+    """Targets in the order they are tried, and what makes an answer good enough."""
+
+    order: tuple[str, ...] = ()
+    accept: Acceptance = Acceptance()
+    reserve_ms: float = 0.0
+    escalate_on_retry: bool = True
+    judge: RouterLLM | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """Settings of the learned preference model."""
+
+    enabled: bool = True
+    target_agreement: float = 0.95
+    audit_rate: float = 0.02
+    explore_rate: float = 0.0
+    shadow: str | None = None
+    encoder: str = "hashing"
+
+
+@dataclass(frozen=True, slots=True)
+class Sessions:
+    """Whether conversations stay on their target; `ttl_s` is how long one is remembered.
+
+    `min_gain` is the estimated-quality gain that pays for a provider's lost prompt cache.
+    """
+
+    enabled: bool = False
+    ttl_s: float = 3600.0
+    min_gain: float = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Fallback:
+    """How an attempt may be repeated, and when the next target is tried."""
+
+    retries: int = 1
+    backoff_ms: float = 100.0
+    max_backoff_ms: float = 2000.0
+    hedge: bool = False
+    on_refusal: bool = False
+    max_attempts: int = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Prompts:
+    """The two Jinja2 templates, as text: the router's system prompt and the judge's."""
+
+    router: str
+    verifier: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """A frozen, valid catalog.
+
+    `targets` keeps file order (sorted by id). `version` hashes what affects decisions among
+    targets, `policy_version` the rest of routing.yaml, `prompt_version` router.md; all are short
+    hex strings.
+    """
+
+    targets: Mapping[str, Target]
+    default: str
+    prompts: Prompts
+    router: RouterLLM | None = None
+    quality: float = 0.5
+    rules: tuple[Rule, ...] = ()
+    cascade: Cascade = Cascade()
+    learned: Learned = Learned()
+    sessions: Sessions = Sessions()
+    fallback: Fallback = Fallback()
+    version: str = ""
+    policy_version: str = ""
+    prompt_version: str = ""
+    warnings: tuple[str, ...] = field(default=())
+
+    @property
+    def enabled(self) -> tuple[Target, ...]:
+        """The targets that may serve."""
+        return tuple(target for target in self.targets.values() if target.enabled)
+
+    @property
+    def revision(self) -> str:
+        """One string that changes whenever any decision could."""
+        return f"{self.version}.{self.policy_version}.{self.prompt_version}"

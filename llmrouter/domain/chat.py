@@ -1,0 +1,87 @@
+"""A chat-completions request as the router sees it.
+
+The body stays what the caller sent: `body` is relayed, `document` is its one parse, and nothing
+here is ever written back into it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Strategy = Literal["auto", "rules", "learned", "llm", "cascade"]
+CacheMode = Literal["use", "refresh", "off"]
+STRATEGIES: frozenset[str] = frozenset({"auto", "rules", "learned", "llm", "cascade"})
+CACHE_MODES: frozenset[str] = frozenset({"use", "refresh", "off"})
+
+
+@dataclass(frozen=True, slots=True)
+class RouterOptions:
+    """The optional `router` object of a request. `None` means the caller did not say.
+
+    `latency_budget_ms` covers the whole request, `max_cost_usd` one completion, `quality` runs
+    from 0 (cheapest) to 1 (best).
+    """
+
+    tier: str | None = None
+    latency_budget_ms: float | None = None
+    max_cost_usd: float | None = None
+    quality: float | None = None
+    allow: tuple[str, ...] | None = None
+    deny: tuple[str, ...] = ()
+    task: str | None = None
+    session: str | None = None
+    strategy: Strategy = "auto"
+    cache: CacheMode = "use"
+    decision_id: str | None = None
+
+
+NO_OPTIONS = RouterOptions()
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn. `text` joins its text parts; `parts` counts the others by kind (image_url, …)."""
+
+    role: str
+    text: str
+    parts: Mapping[str, int] = field(default_factory=dict)
+    calls_tools: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """A parsed, valid request.
+
+    `body` is what arrived, byte for byte; `document` is its parse and must not be mutated.
+    `model` is None for `/route` and `/complete` bodies that leave it to the router, `"auto"` or a
+    target's id on `/v1/chat/completions`. A bare `prompt` arrives as one user message and sets
+    `bare_prompt`, so that the relay knows it must write the messages itself.
+    """
+
+    body: bytes
+    document: Mapping[str, Any]
+    messages: tuple[Message, ...]
+    options: RouterOptions = NO_OPTIONS
+    model: str | None = None
+    stream: bool = False
+    bare_prompt: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks. `tenant` is the namespace of decisions, sessions and cached entries ("" shared).
+
+    `allow` limits the targets this key may reach (None: all); `tier` comes from the key and wins
+    over what the request says.
+    """
+
+    name: str = "anonymous"
+    tier: str | None = None
+    tenant: str = ""
+    allow: frozenset[str] | None = None
+    admin: bool = False
+
+
+ANONYMOUS = Caller()

@@ -1,0 +1,172 @@
+"""From a question to a decision: what stages are asked, what they answer, what the caller sees."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from llmrouter.domain.catalog import Catalog
+from llmrouter.domain.chat import ANONYMOUS, Caller, ChatRequest
+from llmrouter.domain.deadline import NEVER, Deadline
+from llmrouter.domain.features import Features
+from llmrouter.domain.target import Target
+
+
+class Source(StrEnum):
+    """Which stage a decision came from."""
+
+    PINNED = "pinned"
+    SESSION = "session"
+    RULES = "rules"
+    CACHE = "cache"
+    LEARNED = "learned"
+    LLM = "llm"
+    DEFAULT = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class Alternative:
+    """Another eligible target and how good a stage thought it (0..1)."""
+
+    target: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Exclusion:
+    """A target that may not serve this request, and why."""
+
+    target: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What every stage is asked. `eligible` is never empty and keeps catalog order."""
+
+    request: ChatRequest
+    features: Features
+    catalog: Catalog
+    eligible: tuple[str, ...]
+    excluded: tuple[Exclusion, ...] = ()
+    caller: Caller = ANONYMOUS
+    deadline: Deadline = NEVER
+    quality: float = 0.5
+
+    def targets(self) -> tuple[Target, ...]:
+        """The eligible targets themselves."""
+        return tuple(self.catalog.targets[name] for name in self.eligible)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A stage's answer. A stage that has none returns None instead.
+
+    `confidence` is 0..1 or None where the stage has no measure of it. `cacheable` is true only for
+    verdicts that cost something to get. `cascade` asks for escalation from cheap to strong, with
+    `target` first. `propensity` is the probability with which an exploring policy picked `target`.
+    """
+
+    target: str
+    source: Source
+    reason: str
+    confidence: float | None = None
+    task: str | None = None
+    alternatives: tuple[Alternative, ...] = ()
+    cacheable: bool = False
+    cascade: bool = False
+    cost_usd: float = 0.0
+    propensity: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class StageNote:
+    """What one stage did.
+
+    `outcome` is `decided`, `abstained`, `failed`, `timeout`, `ineligible` or `skipped`; `detail`
+    says why, `ms` how long it took.
+    """
+
+    stage: str
+    outcome: str
+    detail: str = ""
+    ms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a decision should take, before it is executed. An estimate, never a bill."""
+
+    input_tokens: int
+    output_tokens: int
+    cost_usd: float
+    latency_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A decision, ready to be shown and executed.
+
+    `fallbacks` are the other eligible targets in the order they would be tried. `tenant`, `stages`
+    and what follows them are kept for the journal and the console; callers see `public()`.
+    """
+
+    decision_id: str
+    target: str
+    model: str
+    provider: str
+    source: Source
+    confidence: float | None
+    task: str
+    reason: str
+    alternatives: tuple[Alternative, ...]
+    excluded: tuple[Exclusion, ...]
+    fallbacks: tuple[str, ...]
+    estimate: Estimate
+    catalog_version: str
+    fingerprint: str
+    timing_ms: float
+    tenant: str = ""
+    cascade: bool = False
+    router_cost_usd: float = 0.0
+    propensity: float = 1.0
+    stages: tuple[StageNote, ...] = ()
+    created_at: float = 0.0
+
+    def public(self) -> dict[str, Any]:
+        """The shape callers see, with the contract's keys and no others."""
+        estimate = self.estimate
+        return {
+            "decision_id": self.decision_id,
+            "target": self.target,
+            "model": self.model,
+            "provider": self.provider,
+            "source": self.source.value,
+            "confidence": self.confidence,
+            "task": self.task,
+            "reason": self.reason,
+            "alternatives": [{"target": a.target, "score": a.score} for a in self.alternatives],
+            "excluded": [{"target": e.target, "reason": e.reason} for e in self.excluded],
+            "fallbacks": list(self.fallbacks),
+            "estimate": {
+                "input_tokens": estimate.input_tokens,
+                "cost_usd": estimate.cost_usd,
+                "latency_ms": estimate.latency_ms,
+            },
+            "catalog_version": self.catalog_version,
+            "fingerprint": self.fingerprint,
+            "timing_ms": self.timing_ms,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Feedback:
+    """What a caller said about a decision: `score` -1..1, perhaps a better target."""
+
+    decision_id: str
+    score: float
+    preferred: str | None = None
+    comment: str | None = None
+    caller: str = ""
+    created_at: float = field(default=0.0)

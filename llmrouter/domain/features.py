@@ -1,0 +1,60 @@
+"""What one reading of a request yields.
+
+Cheap facts (sizes, needs, the fingerprint) are there at once, because every request needs them.
+Readable traits (task, language, code, maths) cost a few regular expressions each, so they are
+read on first use and then kept: a cached decision never pays for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """Readable properties of the last user turn, for rules, explanations and learning."""
+
+    task: str = "general"
+    language: str = "en"
+    words: int = 0
+    code: bool = False
+    math: bool = False
+    question: bool = False
+
+
+@dataclass(frozen=True)
+class Features:
+    """One request, measured.
+
+    `fingerprint` is a keyed hash (32 hex characters) of the normalised prompt with the system
+    prompt, the tenant and every constraint that can change the decision. `conversation` names the
+    conversation (keyed hash of system prompt and first user turn). `needs` are capability names a
+    target must have. `input_tokens` is an estimate; `output_tokens` is what the caller asked for
+    or a default. `continuation` is true on tool-result and `Observation:` turns, which never
+    re-route. `text` is the last user turn as it stands; nothing may store it unasked.
+    """
+
+    fingerprint: str
+    conversation: str
+    text: str
+    system: str
+    input_tokens: int
+    output_tokens: int
+    needs: frozenset[str]
+    turns: int
+    tools: bool
+    continuation: bool
+    asked_output: bool = False
+    read_traits: Callable[[], Traits] = field(default=Traits, repr=False, compare=False)
+
+    @cached_property
+    def traits(self) -> Traits:
+        """The readable traits, measured on first use."""
+        return self.read_traits()
+
+    @property
+    def total_tokens(self) -> int:
+        """What must fit into a context window."""
+        return self.input_tokens + self.output_tokens

@@ -1,0 +1,203 @@
+"""The seams between rooms: each Protocol here has at least two implementations, a fake included.
+
+Rooms import these and never each other; `bootstrap` says which class stands behind which port.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from llmrouter.domain.catalog import Catalog, RouterLLM
+from llmrouter.domain.decision import Decision, Feedback, Question, Verdict
+from llmrouter.domain.reply import Attempt, Completion, ReplyEvent, UpstreamCall, Usage
+from llmrouter.domain.target import Target
+
+Attribute = str | bool | int | float | Sequence[str]
+
+
+class Stage(Protocol):
+    """One way of choosing. Adding one is one file."""
+
+    name: str
+
+    async def decide(self, question: Question) -> Verdict | None:
+        """A verdict, or None to abstain. Raising counts as abstaining and is noted."""
+        ...
+
+
+class CatalogSource(Protocol):
+    """Where the current catalog is. Reading `current` is free; it swaps whole."""
+
+    @property
+    def current(self) -> Catalog:
+        """The catalog that serves now."""
+        ...
+
+
+class Store(Protocol):
+    """Small values under string keys, with a time to live. Values are opaque bytes.
+
+    Every method raises StoreFailed when the backend cannot do it. Keys are namespaced by their
+    user (`decision:…`, `cache:…`, `session:…`).
+    """
+
+    async def get(self, key: str) -> bytes | None:
+        """The value, or None when it is absent or expired."""
+        ...
+
+    async def put(self, key: str, value: bytes, ttl_s: float | None) -> None:
+        """Write a value; `ttl_s` None keeps it until it is evicted."""
+        ...
+
+    async def delete(self, key: str) -> None:
+        """Remove a value; absent is fine."""
+        ...
+
+    async def append(self, log: str, entries: Sequence[bytes], keep: int) -> None:
+        """Append entries to a bounded log; the oldest beyond `keep` are dropped."""
+        ...
+
+    async def tail(self, log: str, last: int) -> list[bytes]:
+        """The newest `last` entries of a log, oldest first."""
+        ...
+
+    async def increment(self, key: str, by: float, ttl_s: float) -> float:
+        """Add to a counter atomically and return it; a new counter lives `ttl_s`."""
+        ...
+
+    async def close(self) -> None:
+        """Release what is held; the store is not used after."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ChatAnswer:
+    """What a small LLM (router or judge) said.
+
+    `logprob` is the mean token log-probability of the answer where the server gives one.
+    """
+
+    text: str
+    usage: Usage
+    model: str
+    finish_reason: str | None = None
+    refusal: bool = False
+    logprob: float | None = None
+
+
+class ChatModel(Protocol):
+    """A small LLM that answers a bounded question in JSON: the router's, and the judge's."""
+
+    async def ask(
+        self,
+        llm: RouterLLM,
+        messages: Sequence[Mapping[str, str]],
+        schema: Mapping[str, Any],
+        timeout_s: float,
+    ) -> ChatAnswer:
+        """One structured answer. Raises RouterLLMFailed; never retries beyond `llm.retries`."""
+        ...
+
+
+class Upstream(Protocol):
+    """Executes one attempt at one target."""
+
+    def send(self, call: UpstreamCall) -> AbstractAsyncContextManager[AsyncIterator[ReplyEvent]]:
+        """Open the reply; its first event is the commit point. Raises UpstreamFailure.
+
+        Leaving the context closes the upstream connection at once.
+        """
+        ...
+
+
+class Health(Protocol):
+    """Which targets are in no state to serve, fed by real outcomes."""
+
+    def unavailable(self, target: str) -> str | None:
+        """Why the target should be left out now, or None."""
+        ...
+
+    def record(self, target: str, ok: bool) -> None:
+        """One attempt's outcome."""
+        ...
+
+
+class Span(Protocol):
+    """One step being traced."""
+
+    def set(self, name: str, value: Attribute) -> None:
+        """Set an attribute."""
+        ...
+
+    def event(self, name: str, attributes: Mapping[str, Attribute]) -> None:
+        """Something that happened within the step."""
+        ...
+
+    def fail(self, error_type: str, message: str = "") -> None:
+        """Mark the step as failed; `error_type` becomes `error.type`."""
+        ...
+
+    def headers(self) -> dict[str, str]:
+        """W3C trace context to send with a request made inside this step."""
+        ...
+
+
+class Observer(Protocol):
+    """Watches from outside: spans and metrics. Nothing on the way reads it back."""
+
+    def route(self) -> AbstractContextManager[Span]:
+        """The `route` step, child of the current span."""
+        ...
+
+    def chat(
+        self, model: str, provider: str, base_url: str, attributes: Mapping[str, Attribute]
+    ) -> AbstractContextManager[Span]:
+        """One `chat {model}` CLIENT step, child of the current span."""
+        ...
+
+    def decided(self, decision: Decision) -> None:
+        """A decision was made."""
+        ...
+
+    def router_called(self, llm: RouterLLM, usage: Usage, cost_usd: float, outcome: str) -> None:
+        """The router LLM was called; `outcome` is `ok` or the failure's kind."""
+        ...
+
+    def attempted(self, target: Target, attempt: Attempt) -> None:
+        """An attempt finished."""
+        ...
+
+    def completed(self, decision: Decision, completion: Completion, best_cost_usd: float) -> None:
+        """A completion is out; `best_cost_usd` is what the best target would have cost."""
+        ...
+
+    def rated(self, decision: Decision, feedback: Feedback) -> None:
+        """Feedback on a decision arrived."""
+        ...
+
+    def cache(self, outcome: str) -> None:
+        """A decision-cache lookup: `hit`, `stale`, `miss`, `off`, `error`."""
+        ...
+
+    def count(self, name: str, value: float, attributes: Mapping[str, str]) -> None:
+        """Any other `llmrouter_*` counter."""
+        ...
+
+
+class Journal(Protocol):
+    """Keeps what was decided and what came of it. Never waits, never fails a request."""
+
+    def decided(self, decision: Decision, question: Question) -> None:
+        """Note a decision."""
+        ...
+
+    def completed(self, decision: Decision, completion: Completion) -> None:
+        """Note an outcome."""
+        ...
+
+    def rated(self, decision: Decision, feedback: Feedback) -> None:
+        """Note feedback."""
+        ...

@@ -1,0 +1,58 @@
+"""A model that can answer requests, as its catalog file describes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+CAPABILITIES: frozenset[str] = frozenset(
+    {"tools", "json_schema", "vision", "reasoning", "audio", "files", "logprobs"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """USD per one million tokens. `cached_input` is what a provider's prompt cache charges."""
+
+    input: float
+    output: float
+    cached_input: float | None = None
+
+    def cost(self, input_tokens: int, output_tokens: int, cached_tokens: int = 0) -> float:
+        """USD for one completion. `cached_tokens` is the part of `input_tokens` read from cache."""
+        cached_rate = self.input if self.cached_input is None else self.cached_input
+        fresh = max(0, input_tokens - cached_tokens)
+        return (
+            fresh * self.input + cached_tokens * cached_rate + output_tokens * self.output
+        ) / 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Typical time to the first token (ms) and generation speed (tokens a second)."""
+
+    ttft_ms: float = 500.0
+    tokens_per_s: float = 60.0
+
+    def total_ms(self, output_tokens: int) -> float:
+        """Expected milliseconds until the last of `output_tokens`."""
+        return self.ttft_ms + output_tokens * 1000.0 / self.tokens_per_s
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One enabled or disabled entry of the catalog; `id` is the stem of its file."""
+
+    id: str
+    model: str
+    provider: str
+    base_url: str
+    price: Price
+    context_window: int
+    description: str
+    api_key_env: str | None = None
+    max_output: int | None = None
+    capabilities: frozenset[str] = frozenset()
+    tiers: frozenset[str] | None = None
+    latency: Latency = Latency()
+    timeout_s: float = 60.0
+    enabled: bool = True

@@ -1,0 +1,209 @@
+"""Every failure a caller can see, in one table.
+
+Each class knows its HTTP status, its OpenAI error type and its metric label, so no handler
+maps errors by hand. Vendor exceptions never get here: they are mapped at the edge that raised
+them. A failure of the router LLM is not in this table, because it is never the user's failure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+class LLMRouterError(Exception):
+    """Base of all errors the service answers with.
+
+    `status` is the HTTP status, `type` and `code` go into the OpenAI-shaped envelope, `label`
+    names the error in metrics, `retry_after_s` becomes a `Retry-After` header when set.
+    """
+
+    status: ClassVar[int] = 500
+    type: ClassVar[str] = "server_error"
+    default_code: ClassVar[str | None] = None
+    label: ClassVar[str] = "internal"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        param: str | None = None,
+        code: str | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.code = code or self.default_code
+        self.retry_after_s = retry_after_s
+
+
+class BadRequest(LLMRouterError):
+    """The body is not a chat-completions request, or a `router` option is wrong."""
+
+    status = 400
+    type = "invalid_request_error"
+    label = "bad_request"
+
+
+class Unauthorized(LLMRouterError):
+    """No API key, or one the service does not know."""
+
+    status = 401
+    type = "authentication_error"
+    default_code = "invalid_api_key"
+    label = "unauthorized"
+
+
+class Forbidden(LLMRouterError):
+    """The key is known, and may not do this (tier, allow-list, admin only)."""
+
+    status = 403
+    type = "permission_error"
+    default_code = "forbidden"
+    label = "forbidden"
+
+
+class NotFound(LLMRouterError):
+    """No such target, decision or path."""
+
+    status = 404
+    type = "invalid_request_error"
+    default_code = "not_found"
+    label = "not_found"
+
+
+class ModelNotFound(NotFound):
+    """A pinned `model` that the catalog does not hold."""
+
+    default_code = "model_not_found"
+
+
+class MethodNotAllowed(LLMRouterError):
+    """The path exists under another method."""
+
+    status = 405
+    type = "invalid_request_error"
+    default_code = "method_not_allowed"
+    label = "method_not_allowed"
+
+
+class PayloadTooLarge(LLMRouterError):
+    """The body is over the configured size."""
+
+    status = 413
+    type = "invalid_request_error"
+    default_code = "payload_too_large"
+    label = "payload_too_large"
+
+
+class NoEligibleTarget(LLMRouterError):
+    """Every target is out; the message lists each with its reason."""
+
+    status = 422
+    type = "invalid_request_error"
+    default_code = "no_eligible_target"
+    label = "no_eligible_target"
+
+
+class RateLimited(LLMRouterError):
+    """A key's rate limit or spend budget is used up."""
+
+    status = 429
+    type = "rate_limit_error"
+    default_code = "rate_limit_exceeded"
+    label = "rate_limited"
+
+
+class UpstreamFailed(LLMRouterError):
+    """Every attempt failed, fallbacks included."""
+
+    status = 502
+    type = "upstream_error"
+    default_code = "upstream_failed"
+    label = "upstream_failed"
+
+
+class Overloaded(LLMRouterError):
+    """The service, or every eligible target, is at its concurrency limit, or is draining."""
+
+    status = 503
+    type = "overloaded_error"
+    default_code = "overloaded"
+    label = "overloaded"
+
+
+class DeadlineExceeded(LLMRouterError):
+    """The request's own time budget ran out."""
+
+    status = 504
+    type = "timeout_error"
+    default_code = "deadline_exceeded"
+    label = "deadline_exceeded"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong in a file a user edits: where it is and what to write instead."""
+
+    file: str
+    line: int
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}: {self.message}"
+
+
+class CatalogInvalid(LLMRouterError):
+    """The prompts directory cannot be served. `problems` holds every finding, in file order."""
+
+    status = 400
+    type = "invalid_request_error"
+    default_code = "catalog_invalid"
+    label = "catalog_invalid"
+
+    def __init__(self, problems: tuple[Problem, ...]) -> None:
+        super().__init__("\n".join(str(problem) for problem in problems))
+        self.problems = problems
+
+
+class StoreFailed(Exception):
+    """The store could not read or write. Callers degrade to a miss and count it."""
+
+
+class RouterLLMFailed(Exception):
+    """The router LLM gave no usable answer; the next stage decides.
+
+    `kind` is one of `timeout`, `connect`, `http`, `truncated`, `refusal`, `unknown_target`,
+    `malformed`, `circuit_open`, `misconfigured`; each is counted on its own.
+    """
+
+    def __init__(self, kind: str, detail: str = "") -> None:
+        super().__init__(f"{kind}: {detail}" if detail else kind)
+        self.kind = kind
+        self.detail = detail
+
+
+class UpstreamFailure(Exception):
+    """One attempt at one target failed before its first event, or during the reply.
+
+    `kind` is one of `connect`, `timeout`, `status`, `empty`, `malformed`, `error_body`,
+    `interrupted`, `too_large`, `misconfigured`, `saturated`. `status` is the upstream's HTTP status where there was
+    one, `body` what it said (kept for callers, bounded), `retry_after_s` its own `Retry-After`.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        detail: str,
+        *,
+        status: int | None = None,
+        body: bytes = b"",
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(f"{kind}: {detail}")
+        self.kind = kind
+        self.detail = detail
+        self.status = status
+        self.body = body
+        self.retry_after_s = retry_after_s

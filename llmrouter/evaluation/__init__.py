@@ -1,0 +1,1 @@
+"""Policies measured on recorded outcomes: quality against cost."""

@@ -1,0 +1,1 @@
+"""Who decides: eligibility, then stages in order, each with one verb."""

@@ -1,0 +1,1 @@
+"""What a request says of itself: normalised text, features, the fingerprint."""

@@ -1,0 +1,1 @@
+"""An OpenAI-compatible upstream that says it is simulated."""

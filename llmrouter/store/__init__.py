@@ -1,0 +1,1 @@
+"""Small values and bounded logs: one contract, several backends, never pickle."""

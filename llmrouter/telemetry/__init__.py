@@ -1,0 +1,1 @@
+"""Spans and metrics, observed from outside; every name in one module."""

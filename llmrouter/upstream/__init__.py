@@ -1,0 +1,1 @@
+"""The edge to models: the router LLM through openai, targets through a byte relay."""
