@@ -188,8 +188,9 @@ class UpstreamFailure(Exception):
     """One attempt at one target failed before its first event, or during the reply.
 
     `kind` is one of `connect`, `timeout`, `status`, `empty`, `malformed`, `error_body`,
-    `interrupted`, `too_large`, `misconfigured`, `saturated`. `status` is the upstream's HTTP status where there was
-    one, `body` what it said (kept for callers, bounded), `retry_after_s` its own `Retry-After`.
+    `interrupted`, `too_large`, `misconfigured`, `saturated`. `status` is the upstream's HTTP
+    status where there was one, `body` what it said (kept for callers, bounded), `retry_after_s`
+    its own `Retry-After`.
     """
 
     def __init__(

@@ -1,0 +1,161 @@
+"""Which targets may serve a request at all, and why the others may not.
+
+Runs before any stage, so that no stage can choose what cannot serve. Pure: it reads frozen values
+and the reasons `Health` gives. It never ranks; that is the stages' business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from llmrouter.domain.catalog import Catalog
+from llmrouter.domain.chat import Caller, RouterOptions
+from llmrouter.domain.decision import Exclusion
+from llmrouter.domain.features import Features
+from llmrouter.domain.target import Target
+
+Unavailable = Callable[[str], str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Screening:
+    """The outcome: `eligible` ids in catalog order, and every other target with its reason."""
+
+    eligible: tuple[str, ...]
+    excluded: tuple[Exclusion, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """Everything about a request that eligibility looks at."""
+
+    options: RouterOptions
+    features: Features
+    caller: Caller
+
+    @property
+    def tier(self) -> str | None:
+        """The plan tier in force: the key's own, else what the request says."""
+        return self.caller.tier or self.options.tier
+
+
+def always_available(_: str) -> str | None:
+    """A health that excludes nothing."""
+    return None
+
+
+def refusal(target: Target, demand: Demand) -> str | None:
+    """Why policy keeps the caller from `target` (tier or key), or None."""
+    allowed = demand.caller.allow
+    if allowed is not None and target.id not in allowed:
+        return f"key {demand.caller.name!r} may not use it"
+    if target.tiers is not None and demand.tier not in target.tiers:
+        offered = ", ".join(sorted(target.tiers))
+        asked = f"tier {demand.tier!r}" if demand.tier else "no tier"
+        return f"{asked} is not among its tiers ({offered})"
+    return None
+
+
+def standing_reason(target: Target, demand: Demand) -> str | None:
+    """Why `target` is out whatever the size of the request, or None."""
+    if not target.enabled:
+        return "disabled in the catalog"
+    if (refused := refusal(target, demand)) is not None:
+        return refused
+    options = demand.options
+    if options.allow is not None and target.id not in options.allow:
+        return "not in router.allow"
+    if target.id in options.deny:
+        return "in router.deny"
+    if missing := demand.features.needs - target.capabilities:
+        return f"lacks {', '.join(sorted(missing))}"
+    return None
+
+
+def sizing_reason(target: Target, demand: Demand) -> str | None:
+    """Why this request is too big, too slow or too dear for `target`, or None."""
+    features, options = demand.features, demand.options
+    if features.total_tokens > target.context_window:
+        return (
+            f"needs about {features.total_tokens} tokens, its context window is "
+            f"{target.context_window}"
+        )
+    if (
+        features.asked_output
+        and target.max_output is not None
+        and features.output_tokens > target.max_output
+    ):
+        return f"{features.output_tokens} output tokens asked, its limit is {target.max_output}"
+    if options.latency_budget_ms is not None:
+        first = target.latency.ttft_ms
+        if first > options.latency_budget_ms:
+            return (
+                f"first token after about {first:.0f} ms, the budget is "
+                f"{options.latency_budget_ms:.0f} ms"
+            )
+    if options.max_cost_usd is not None:
+        cost = target.price.cost(features.input_tokens, features.output_tokens)
+        if cost > options.max_cost_usd:
+            return f"about ${cost:.6f}, max_cost_usd is ${options.max_cost_usd:.6f}"
+    return None
+
+
+class Eligibility:
+    """Screens targets. What does not depend on a request's size is screened once and kept."""
+
+    def __init__(self, remembered: int = 1024) -> None:
+        self._remembered = remembered
+        self._standing: dict[object, tuple[tuple[Target, ...], tuple[Exclusion, ...]]] = {}
+
+    def screen(
+        self, catalog: Catalog, demand: Demand, unavailable: Unavailable = always_available
+    ) -> Screening:
+        """Screen every target of `catalog`; `unavailable` gives a target's health reason."""
+        standing, excluded = self._screen_standing(catalog, demand)
+        reasons = [sizing_reason(target, demand) or unavailable(target.id) for target in standing]
+        if not any(reasons):
+            return Screening(tuple([target.id for target in standing]), excluded)
+        eligible = tuple(
+            target.id for target, reason in zip(standing, reasons, strict=True) if not reason
+        )
+        out = {
+            target.id: reason for target, reason in zip(standing, reasons, strict=True) if reason
+        }
+        return Screening(eligible, tuple(_in_order(catalog, excluded, out)))
+
+    def _screen_standing(
+        self, catalog: Catalog, demand: Demand
+    ) -> tuple[tuple[Target, ...], tuple[Exclusion, ...]]:
+        options = demand.options
+        key = (
+            catalog.version,
+            demand.tier,
+            demand.features.needs,
+            options.allow,
+            options.deny,
+            demand.caller.allow,
+            demand.caller.name if demand.caller.allow is not None else "",
+        )
+        known = self._standing.get(key)
+        if known is None:
+            reasons = {t.id: standing_reason(t, demand) for t in catalog.targets.values()}
+            known = (
+                tuple(t for t in catalog.targets.values() if reasons[t.id] is None),
+                tuple(Exclusion(name, why) for name, why in reasons.items() if why is not None),
+            )
+            if len(self._standing) >= self._remembered:
+                self._standing.clear()
+            self._standing[key] = known
+        return known
+
+
+def _in_order(
+    catalog: Catalog, excluded: tuple[Exclusion, ...], sized: dict[str, str]
+) -> Iterator[Exclusion]:
+    standing = {exclusion.target: exclusion for exclusion in excluded}
+    for name in catalog.targets:
+        if name in standing:
+            yield standing[name]
+        elif name in sized:
+            yield Exclusion(name, sized[name])

@@ -1,0 +1,95 @@
+"""Asks the stages in order until one has an eligible verdict.
+
+This is the only place that runs stages: it bounds each by the deadline, turns failures into notes,
+and intersects every verdict with the eligible targets, so that a stale entry, an invented model
+name or a prompt that talked somebody into something cannot get out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from llmrouter.domain.decision import Question, StageNote, Verdict
+from llmrouter.domain.ports import Observer, Stage
+from llmrouter.errors import RouterLLMFailed
+from llmrouter.routing.default import Default
+
+log = logging.getLogger(__name__)
+
+STAGE_LIMIT_S = 10.0  # no stage may hold a request longer, whatever its own settings say
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """The verdict and what each stage asked before it did."""
+
+    verdict: Verdict
+    notes: tuple[StageNote, ...]
+
+    @property
+    def reason(self) -> str:
+        """The verdict's reason and, where stages failed on the way, how it came to it."""
+        failures = [
+            f"{note.stage} {note.outcome}: {note.detail}"
+            for note in self.notes
+            if note.outcome not in {"decided", "abstained"}
+        ]
+        if not failures:
+            return self.verdict.reason
+        return f"{self.verdict.reason} (after {'; '.join(failures)})"
+
+
+class Router:
+    """Runs the pipeline of the strategy that the request asks for, then the default."""
+
+    def __init__(
+        self, pipelines: Mapping[str, Sequence[Stage]], observer: Observer, default: Default
+    ) -> None:
+        self._pipelines = {name: tuple(stages) for name, stages in pipelines.items()}
+        self._observer = observer
+        self._default = default
+
+    async def decide(self, question: Question) -> Ruling:
+        """A ruling whose target is eligible. Never raises for a stage's failure."""
+        notes: list[StageNote] = []
+        for stage in self._pipelines[question.request.options.strategy]:
+            verdict = await self._ask(stage, question, notes)
+            if verdict is not None:
+                return Ruling(verdict, tuple(notes))
+        verdict = await self._default.decide(question)
+        notes.append(StageNote(self._default.name, "decided"))
+        return Ruling(verdict, tuple(notes))
+
+    async def _ask(
+        self, stage: Stage, question: Question, notes: list[StageNote]
+    ) -> Verdict | None:
+        started = time.perf_counter()
+        limit_s = question.deadline.within_s(STAGE_LIMIT_S)
+        if limit_s <= 0:
+            notes.append(StageNote(stage.name, "skipped", "no time is left"))
+            return None
+        verdict, outcome, detail = None, "abstained", ""
+        try:
+            async with asyncio.timeout(limit_s):
+                verdict = await stage.decide(question)
+        except TimeoutError:
+            outcome, detail = "timeout", f"no answer within {limit_s * 1000:.0f} ms"
+        except RouterLLMFailed as failure:
+            outcome, detail = "failed", str(failure)
+            self._observer.count("stage_failures", 1, {"stage": stage.name, "kind": failure.kind})
+        except Exception as error:
+            outcome, detail = "failed", type(error).__name__
+            log.exception("stage %s failed", stage.name)
+            self._observer.count("stage_failures", 1, {"stage": stage.name, "kind": "error"})
+        if verdict is not None:
+            outcome = "decided"
+            if verdict.target not in question.eligible:
+                outcome, detail = "ineligible", f"{verdict.target!r} is not eligible"
+                verdict = None
+        elapsed_ms = (time.perf_counter() - started) * 1000
+        notes.append(StageNote(stage.name, outcome, detail, elapsed_ms))
+        return verdict
