@@ -1,0 +1,208 @@
+"""Encoders: one interface from text to the numbers that the estimator reads.
+
+Why it exists: the estimator must not care whether a vector came from hashed words (`hashing`,
+the default, no download), from an `/v1/embeddings` endpoint (`openai`) or from a local
+sentence-transformers model (`local`). Whatever the encoder, the readable measurements of
+`hashing.measure` come along, because format and length say much about difficulty.
+
+What it refuses: no network and no model download happens here. A dense encoder is handed a
+function that embeds texts; a vector fetched elsewhere enters by `DenseEncoder.wrap`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llmrouter.learning.hashing import BUCKETS, Floats, Ints, Signals, measure
+
+Arrays = dict[str, NDArray[np.generic]]
+Embed = Callable[[Sequence[str]], Floats]
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """One text as numbers: `vector` float32 [encoder.width], `readable` float32 [len(READABLE)]."""
+
+    vector: Floats
+    readable: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedBatch:
+    """Many texts as numbers: `vectors` float32 [n, width], `readable` float32 [n, R]."""
+
+    vectors: Floats
+    readable: Floats
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+
+class Encoder(Protocol):
+    """Text to numbers. `name` identifies the space: vectors of two names are never mixed."""
+
+    @property
+    def name(self) -> str:
+        """Identifies the vector space, e.g. `hashing` or `openai:text-embedding-3-small`."""
+        ...
+
+    @property
+    def width(self) -> int:
+        """Length of a vector."""
+        ...
+
+    def encode(self, text: str) -> Encoded:
+        """One text, on the fast path. Accepts any `str`."""
+        ...
+
+    def encode_many(self, texts: Sequence[str]) -> EncodedBatch:
+        """Many texts, in order."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class HashingEncoder:
+    """Hashed words and word pairs, weighted by rarity, projected to a low dimension.
+
+    The projection is learned by `fit.fit_encoder` (truncated SVD of the training texts) and kept
+    as int8 rows. `rows` uint16 [BUCKETS] maps a bucket to its row (0: not kept, all zero);
+    `rarity` and `scale` float32 [rows], `table` int8 [rows, width].
+    """
+
+    rows: NDArray[np.uint16]
+    rarity: Floats
+    scale: Floats
+    table: NDArray[np.int8]
+
+    @property
+    def name(self) -> str:
+        """The name of the default space."""
+        return "hashing"
+
+    @property
+    def width(self) -> int:
+        """Length of a vector."""
+        return int(self.table.shape[1])
+
+    def encode(self, text: str) -> Encoded:
+        """Encodes any text; one with no known word has the zero vector."""
+        return self.project(measure(text))
+
+    def encode_many(self, texts: Sequence[str]) -> EncodedBatch:
+        """Encodes texts in order."""
+        return stack([self.encode(text) for text in texts], self.width)
+
+    def project(self, signals: Signals) -> Encoded:
+        """The vector of already measured signals."""
+        rows, weights = self.term_weights(signals)
+        weights *= self.scale.take(rows)
+        vector = weights @ self.table.take(rows, axis=0).astype(np.float32)
+        return Encoded(vector, signals.readable)
+
+    def term_weights(self, signals: Signals) -> tuple[Ints, Floats]:
+        """Kept rows and their weights: damped count times rarity, each family of unit length."""
+        rows = self.rows.take(signals.terms)
+        weights = np.log(signals.counts)
+        weights += np.float32(1)
+        weights *= self.rarity.take(rows)
+        for part in (weights[: signals.pairs_from], weights[signals.pairs_from :]):
+            norm = float(part @ part)
+            if norm > 0:
+                part *= np.float32(1 / math.sqrt(norm))
+        known = np.flatnonzero(rows)
+        return rows.take(known).astype(np.int64), weights.take(known)
+
+    def arrays(self) -> Arrays:
+        """What `from_arrays` needs to restore this encoder."""
+        return {
+            "rows": self.rows,
+            "rarity": self.rarity,
+            "scale": self.scale,
+            "table": self.table,
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: Arrays) -> HashingEncoder:
+        """Restores an encoder. Raises `ValueError` or `KeyError` where the arrays do not fit."""
+        table = arrays["table"]
+        rows = arrays["rows"]
+        rarity, scale = arrays["rarity"], arrays["scale"]
+        if table.dtype != np.int8 or table.ndim != 2 or rows.dtype != np.uint16:
+            raise ValueError("the hashing encoder's arrays have the wrong type")
+        if rows.shape != (BUCKETS,) or not len(table) == len(rarity) == len(scale):
+            raise ValueError("the hashing encoder's arrays have the wrong shape")
+        if int(rows.max()) >= len(table):
+            raise ValueError("the hashing encoder's rows point outside its table")
+        return cls(
+            rows.astype(np.uint16),
+            rarity.astype(np.float32),
+            scale.astype(np.float32),
+            table.astype(np.int8),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class DenseEncoder:
+    """Any embedding function, e.g. an `/v1/embeddings` endpoint or sentence-transformers.
+
+    `embed` maps n texts to float [n, width]. A caller that already has the vector (an async
+    client, a cache) uses `wrap` and never `encode`.
+    """
+
+    name: str
+    width: int
+    embed: Embed
+
+    def wrap(self, text: str, vector: Floats) -> Encoded:
+        """Joins a vector fetched elsewhere with the text's readable measurements."""
+        if np.shape(vector) != (self.width,):
+            raise ValueError(f"{self.name} gives {self.width} numbers, not {np.shape(vector)}")
+        return Encoded(np.asarray(vector, np.float32), measure(text).readable)
+
+    def encode(self, text: str) -> Encoded:
+        """Embeds one text, as slow as `embed` is."""
+        return self.wrap(text, np.asarray(self.embed([text]), np.float32)[0])
+
+    def encode_many(self, texts: Sequence[str]) -> EncodedBatch:
+        """Embeds texts in one call of `embed`."""
+        if not texts:
+            return stack([], self.width)
+        vectors = np.asarray(self.embed(texts), np.float32)
+        return stack([self.wrap(t, v) for t, v in zip(texts, vectors, strict=True)], self.width)
+
+
+@dataclass(frozen=True, slots=True)
+class UnattachedEncoder:
+    """Stands where a stored model was fitted on an encoder that is not attached yet.
+
+    It knows the space's name and width, and refuses to encode.
+    """
+
+    name: str
+    width: int
+
+    def encode(self, text: str) -> Encoded:
+        """Raises `LookupError`: attach the named encoder first."""
+        raise LookupError(f"this model reads vectors of {self.name!r}: attach that encoder first")
+
+    def encode_many(self, texts: Sequence[str]) -> EncodedBatch:
+        """Raises `LookupError`: attach the named encoder first."""
+        raise LookupError(f"this model reads vectors of {self.name!r}: attach that encoder first")
+
+
+def stack(encoded: Sequence[Encoded], width: int) -> EncodedBatch:
+    """Many `Encoded` as one batch; `width` gives the shape when there are none."""
+    if not encoded:
+        readable = measure("").readable
+        return EncodedBatch(
+            np.zeros((0, width), np.float32), np.zeros((0, len(readable)), np.float32)
+        )
+    return EncodedBatch(
+        np.stack([one.vector for one in encoded]), np.stack([one.readable for one in encoded])
+    )

@@ -1,0 +1,362 @@
+"""Fits a preference model from graded examples. Slow; meant for another process.
+
+Why it exists: everything that needs scipy or scikit-learn happens here, inside functions, so the
+serving process never imports them. The same settings serve every data set: they were chosen by
+cross-validation over five.
+
+What it refuses: no tuning per data set, no unseeded randomness. Equal examples, settings and seed
+give an equal model.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llmrouter.learning.encoders import EncodedBatch, Encoder, HashingEncoder, stack
+from llmrouter.learning.forest import Forest
+from llmrouter.learning.hashing import BUCKETS, READABLE, Floats, Ints, Signals, measure
+from llmrouter.learning.memory import Memory
+from llmrouter.learning.model import Base, Example, Inputs, PreferenceModel, Pull
+from llmrouter.learning.network import NetworkSettings, fit_network
+
+Progress = Callable[[str, float], None]
+
+
+COLD_SHARPNESS, COLD_PULL = 8.0, Pull(1.0, 1.0)
+"""Without networks and trees there is only the memory, so wider neighbourhoods count."""
+
+
+def _silent(_stage: str, _share: float) -> None:
+    """The default progress callback."""
+
+
+@dataclass(frozen=True, slots=True)
+class FitSettings:
+    """One configuration for every data set.
+
+    `width`: vector length; `vocabulary`: kept terms; `trees`, `leaf`, `depth`: the forest;
+    `blend`: the networks' share; `folds`: held-out folds for calibration and the memory's
+    residuals; `key_width`, `lists`, `capacity`, `sharpness`, `gain`, `shrink`: the memory.
+    """
+
+    width: int = 128
+    vocabulary: int = 32_000
+    network: NetworkSettings = field(default_factory=NetworkSettings)
+    trees: int = 100
+    leaf: int = 5
+    depth: int = 14
+    features: float = 0.3
+    blend: float = 0.5
+    folds: int = 3
+    key_width: int = 64
+    lists: int = 256
+    capacity: int = 50_000
+    sharpness: float = 40.0
+    gain: float = 1.0
+    shrink: float = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A model, and for each example what was estimated without having seen it.
+
+    `held_out` float32 [n, T] in the order of `model.targets`: the evidence for calibrating trust.
+    """
+
+    model: PreferenceModel
+    held_out: Floats
+
+
+def fit(
+    examples: Sequence[Example],
+    settings: FitSettings | None = None,
+    *,
+    encoder: Encoder | None = None,
+    seed: int = 0,
+    progress: Progress = _silent,
+) -> Fitted:
+    """Fits on sparse graded examples of any number of data sets at once.
+
+    Without `encoder`, a hashing encoder is learned from the examples' texts. `progress` hears a
+    stage's name and its share done, 0..1. Raises `ValueError` for a grade or weight out of range.
+    """
+    settings = settings or FitSettings()
+    targets, grades, weights = grade_matrix(examples)
+    texts = [example.text for example in examples]
+    if encoder is None:
+        signals = [measure(text) for text in texts]
+        encoder = hashing = fit_encoder(signals, settings, seed)
+        batch = stack([hashing.project(one) for one in signals], hashing.width)
+    else:
+        batch = encoder.encode_many(texts)
+    progress("encode", 1.0)
+    inputs = _fit_inputs(batch, settings)
+    built = inputs.build(batch.vectors, batch.readable)
+    centres = _fit_centres(inputs.key(built), settings, seed)
+    prior = _prior(grades, weights)
+    if len(examples) < 2 * settings.folds or not targets:
+        base = Base(targets, prior)
+        held_out = np.tile(prior, (len(examples), 1))
+    else:
+        held_out = _held_out(
+            built, grades, weights, folds_of(texts, settings.folds), settings, seed, progress
+        )
+        base = _fit_base(
+            targets, built, grades, weights, settings, seed, lambda s: progress("fit", s)
+        )
+    sharpness, pull = settings.sharpness, Pull(settings.gain, settings.shrink)
+    if base.network is None:
+        sharpness, pull = COLD_SHARPNESS, COLD_PULL
+    memory = Memory(centres, len(targets), settings.capacity, sharpness)
+    model = PreferenceModel(encoder, inputs, base, memory, pull)
+    keys = inputs.key(built)
+    row_weights = _row_weights(weights)
+    for row in range(max(0, len(examples) - settings.capacity), len(examples)):
+        known = np.where(weights[row] > 0, grades[row], np.float32(np.nan))
+        memory.add(keys[row], known, held_out[row], float(row_weights[row]))
+    progress("remember", 1.0)
+    return Fitted(model, held_out)
+
+
+def grade_matrix(examples: Sequence[Example]) -> tuple[tuple[str, ...], Floats, Floats]:
+    """Targets (sorted), grades [n, T] and weights [n, T]; a weight of 0 marks no grade."""
+    targets = tuple(sorted({target for example in examples for target in example.grades}))
+    column = {target: number for number, target in enumerate(targets)}
+    grades = np.zeros((len(examples), len(targets)), np.float32)
+    weights = np.zeros_like(grades)
+    for row, example in enumerate(examples):
+        for target, grade in example.grades.items():
+            given = example.weights
+            weight = given if isinstance(given, (int, float)) else given.get(target, 1.0)
+            if not (0 <= grade <= 1 and 0 <= weight <= 1):
+                raise ValueError(
+                    f"grade {grade!r} or weight {weight!r} of {target!r} is not in 0..1"
+                )
+            grades[row, column[target]] = grade
+            weights[row, column[target]] = weight
+    return targets, grades, weights
+
+
+def fit_encoder(signals: Sequence[Signals], settings: FitSettings, seed: int) -> HashingEncoder:
+    """Learns which terms to keep, their rarity, and their projection (truncated SVD).
+
+    Too few texts to learn from give a fixed random projection, which still tells texts apart.
+    """
+    terms = np.concatenate([one.terms for one in signals]) if signals else np.zeros(0, np.int64)
+    seen = np.bincount(terms, minlength=BUCKETS)
+    kept = np.flatnonzero(seen >= 2)
+    if len(kept) > settings.vocabulary:
+        order = np.argsort(-seen[kept], kind="stable")[: settings.vocabulary]
+        kept = np.sort(kept[order])
+    width = settings.width
+    if len(signals) < 3 * width or len(kept) < 3 * width:
+        return _random_encoder(width, settings.vocabulary, seed)
+    rows = np.zeros(BUCKETS, np.uint16)
+    rows[kept] = np.arange(1, len(kept) + 1)
+    rarity = np.zeros(len(kept) + 1, np.float32)
+    rarity[1:] = np.log((1 + len(signals)) / (1 + seen[kept])) + 1
+    loadings = _loadings(signals, rows, rarity, width, seed)
+    top = np.abs(loadings).max(axis=1)
+    top[top == 0] = 1
+    table = np.rint(loadings * (127 / top)[:, None]).astype(np.int8)
+    return HashingEncoder(rows, rarity, (top / 127).astype(np.float32), table)
+
+
+def _random_encoder(width: int, vocabulary: int, seed: int) -> HashingEncoder:
+    random = np.random.default_rng(seed)
+    table = random.integers(-127, 128, (vocabulary + 1, width), dtype=np.int8)
+    table[0] = 0
+    rows = (1 + np.arange(BUCKETS) % vocabulary).astype(np.uint16)
+    flat = np.ones(vocabulary + 1, np.float32)
+    return HashingEncoder(rows, flat, (flat / 73).astype(np.float32), table)
+
+
+def _loadings(
+    signals: Sequence[Signals], rows: NDArray[np.uint16], rarity: Floats, width: int, seed: int
+) -> Floats:
+    """Term loadings [terms + 1, width] whose projections have unit variance."""
+    from scipy.sparse import csr_matrix
+    from sklearn.utils.extmath import randomized_svd
+
+    identity = HashingEncoder(
+        rows, rarity, np.ones_like(rarity), np.zeros((len(rarity), 1), np.int8)
+    )
+    parts = [identity.term_weights(one) for one in signals]
+    bounds = np.cumsum([0] + [len(part[0]) for part in parts])
+    matrix = csr_matrix(
+        (np.concatenate([p[1] for p in parts]), np.concatenate([p[0] for p in parts]), bounds),
+        shape=(len(signals), len(rarity)),
+    )
+    _, _, components = randomized_svd(matrix, width, n_iter=3, random_state=seed)
+    projected = matrix @ components.T
+    size = np.sqrt((projected**2).mean(axis=0)) + 1e-9
+    return np.asarray(components.T / size, np.float32)
+
+
+def _fit_inputs(batch: EncodedBatch, settings: FitSettings) -> Inputs:
+    count = len(batch)
+    readable = batch.readable
+    centre = readable.mean(axis=0) if count else np.zeros(len(READABLE), np.float32)
+    spread = readable.std(axis=0) + 1e-3 if count else np.ones(len(READABLE), np.float32)
+    basis = shift = None
+    width = batch.vectors.shape[1]
+    if width > settings.width and count > settings.width:
+        shift = batch.vectors.mean(axis=0)
+        axes, sizes = _principal(batch.vectors - shift, settings.width)
+        basis = (axes / (sizes + 1e-9)).astype(np.float32)
+    rough = Inputs(
+        centre.astype(np.float32),
+        spread.astype(np.float32),
+        np.zeros((0, 0), np.float32),
+        basis,
+        shift,
+    )
+    built = rough.build(batch.vectors, readable)
+    if count > settings.key_width:
+        keys, _ = _principal(built, settings.key_width)
+    else:
+        random = np.random.default_rng(0).normal(size=(built.shape[1], settings.key_width))
+        keys = random.astype(np.float32)
+    return Inputs(rough.centre, rough.spread, keys, basis, shift)
+
+
+def _principal(values: Floats, count: int) -> tuple[Floats, Floats]:
+    """The leading `count` axes [d, count] of centred values [n, d] and their deviations."""
+    covariance = values.T.astype(np.float64) @ values / max(len(values), 1)
+    sizes, axes = np.linalg.eigh(covariance)
+    order = np.argsort(-sizes)[:count]
+    return axes[:, order].astype(np.float32), np.sqrt(np.maximum(sizes[order], 0)).astype(
+        np.float32
+    )
+
+
+def _fit_centres(keys: Floats, settings: FitSettings, seed: int) -> Floats:
+    """Centres of the memory's lists: clusters of the keys, then random directions."""
+    from sklearn.cluster import MiniBatchKMeans
+
+    random = np.random.default_rng(seed)
+    learned = min(settings.lists, len(keys) // 16)
+    centres = np.zeros((0, settings.key_width), np.float32)
+    if learned >= 2:
+        means = MiniBatchKMeans(
+            learned, random_state=seed, n_init=1, batch_size=4096, max_iter=20, compute_labels=False
+        ).fit(keys)
+        centres = means.cluster_centers_.astype(np.float32)
+    extra = random.normal(size=(settings.lists - len(centres), settings.key_width))
+    centres = np.concatenate((centres, extra.astype(np.float32)))
+    norm = np.sqrt((centres**2).sum(axis=1, keepdims=True))
+    return np.asarray(centres / np.maximum(norm, 1e-9), np.float32)
+
+
+def _prior(grades: Floats, weights: Floats) -> Floats:
+    mass = weights.sum(axis=0)
+    return np.asarray(((grades * weights).sum(axis=0) + 1) / (mass + 2), np.float32)
+
+
+def _row_weights(weights: Floats) -> Floats:
+    graded = (weights > 0).sum(axis=1)
+    return np.asarray(weights.sum(axis=1) / np.maximum(graded, 1), np.float32)
+
+
+def folds_of(texts: Sequence[str], folds: int) -> Ints:
+    """A fold per text; texts that open alike share one, so that twins are held out together."""
+    openings = ["".join(filter(str.isalpha, text[:80].lower()))[:40] for text in texts]
+    return np.array(
+        [zlib.crc32(o.encode("utf-8", "surrogatepass")) % folds for o in openings], np.int64
+    )
+
+
+def _held_out(
+    built: Floats,
+    grades: Floats,
+    weights: Floats,
+    fold: Ints,
+    settings: FitSettings,
+    seed: int,
+    progress: Progress,
+) -> Floats:
+    names = tuple(str(number) for number in range(grades.shape[1]))
+    held_out = np.tile(_prior(grades, weights), (len(built), 1))
+    for number in range(settings.folds):
+        test, rest = fold == number, fold != number
+        if test.any() and rest.sum() > 1:
+            base = _fit_base(names, built[rest], grades[rest], weights[rest], settings, seed)
+            held_out[test] = base.estimate(built[test])[0]
+        progress("hold out", (number + 1) / settings.folds)
+    return held_out
+
+
+def _fit_base(
+    targets: tuple[str, ...],
+    built: Floats,
+    grades: Floats,
+    weights: Floats,
+    settings: FitSettings,
+    seed: int,
+    progress: Callable[[float], None] = lambda _: None,
+) -> Base:
+    network = fit_network(built, grades, weights, settings.network, seed, lambda s: progress(s / 2))
+    guess = network.members(built).mean(axis=0)
+    trust = np.minimum(weights, 1)
+    filled = trust * grades + (1 - trust) * guess
+    forest = _fit_forest(built, filled, _row_weights(weights), settings, seed)
+    progress(1.0)
+    return Base(targets, _prior(grades, weights), network, forest, settings.blend)
+
+
+def _fit_forest(
+    built: Floats, filled: Floats, row_weights: Floats, settings: FitSettings, seed: int
+) -> Forest:
+    from sklearn.ensemble import ExtraTreesRegressor
+
+    leaf = max(settings.leaf, len(built) // 2400)
+    trees = ExtraTreesRegressor(
+        settings.trees,
+        min_samples_leaf=leaf,
+        max_features=settings.features,
+        max_depth=settings.depth,
+        random_state=seed,
+    ).fit(
+        built,
+        filled if filled.shape[1] > 1 else filled[:, 0],
+        sample_weight=np.maximum(row_weights, 1e-3),
+    )
+    return _flatten([tree.tree_ for tree in trees.estimators_])
+
+
+def _flatten(trees: Sequence[object]) -> Forest:
+    """Lays trees out breadth first, children side by side."""
+    features, thresholds, children, leaves, values, roots = [], [], [], [], [], []
+    nodes = rows = depth = 0
+    for tree in trees:
+        left, right = tree.children_left, tree.children_right  # type: ignore[attr-defined]
+        order = [0]
+        for node in order:
+            if left[node] >= 0:
+                order += [left[node], right[node]]
+        old = np.array(order)
+        place = np.empty(len(old), np.int64)
+        place[old] = np.arange(len(old))
+        leaf = left[old] < 0
+        roots.append(nodes)
+        features.append(np.where(leaf, 0, tree.feature[old]))  # type: ignore[attr-defined]
+        thresholds.append(np.where(leaf, np.inf, tree.threshold[old]))  # type: ignore[attr-defined]
+        children.append(nodes + np.where(leaf, np.arange(len(old)), place[left[old]]))
+        leaves.append(np.where(leaf, rows + np.cumsum(leaf) - 1, 0))
+        values.append(tree.value[old[leaf], :, 0])  # type: ignore[attr-defined]
+        nodes, rows = nodes + len(old), rows + int(leaf.sum())
+        depth = max(depth, tree.max_depth)  # type: ignore[attr-defined]
+    return Forest(
+        np.array(roots, np.int64),
+        np.concatenate(features).astype(np.int64),
+        np.concatenate(thresholds).astype(np.float32),
+        np.concatenate(children).astype(np.int64),
+        np.concatenate(leaves).astype(np.int32),
+        np.rint(np.concatenate(values).clip(0, 1) * 255).astype(np.uint8),
+        depth,
+    )

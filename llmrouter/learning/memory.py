@@ -1,0 +1,163 @@
+"""A bounded memory of graded requests, searched by nearest neighbours in sub-linear time.
+
+Why it exists: what happened to a near-identical request is the best evidence there is, and it
+must count at once, long before the next refit. An entry keeps each grade beside the estimate
+that held without it, so neighbours correct the estimate by their residuals: where the model was
+right they change nothing, and one target's grade says nothing false about another's.
+
+What it refuses: it holds no text. It never grows past `capacity` (the oldest entry leaves), and a
+search looks at no more than `SCAN` entries, in the `PROBES` nearest of its lists.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llmrouter.learning.hashing import Floats, Ints
+
+PROBES = 3
+SCAN = 640
+NEIGHBOURS = 32
+MISSING = 255
+_LEVELS = np.float32(254)
+_KEY = np.float32(127)
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbours:
+    """What the nearest entries say: per target the weighted residual sum and the weight sum.
+
+    `residual`, `weight` float32 [T]; `nearest` is the highest cosine found, 0 where none is.
+    """
+
+    residual: Floats
+    weight: Floats
+    nearest: float
+
+
+class Memory:
+    """Entries in a ring, each in one inverted list; keys are int8 unit vectors.
+
+    Bytes per entry: width + 2 * columns + 8. `lists` float32 [L, width] are the lists' centres.
+    `sharpness` is how fast a neighbour's weight falls with 1 - cosine.
+    """
+
+    def __init__(self, centres: Floats, columns: int, capacity: int, sharpness: float) -> None:
+        self.centres = centres
+        self.capacity = capacity
+        self.sharpness = sharpness
+        self.keys = np.zeros((capacity, centres.shape[1]), np.int8)
+        self.grades = np.full((capacity, columns), MISSING, np.uint8)
+        self.bases = np.zeros((capacity, columns), np.uint8)
+        self.weights = np.zeros(capacity, np.float32)
+        self.home = np.full(capacity, -1, np.int32)
+        self.added = 0
+        self._lists: list[NDArray[np.int32]] = [np.zeros(8, np.int32) for _ in range(len(centres))]
+        self._sizes = [0] * len(centres)
+
+    def __len__(self) -> int:
+        return min(self.added, self.capacity)
+
+    def add(self, key: Floats, grades: Floats, bases: Floats, weight: float) -> None:
+        """Adds one entry: unit `key`, `grades` [T] in 0..1 (NaN: not graded), `bases` [T]."""
+        slot = self.added % self.capacity
+        if self.added >= self.capacity:
+            self._drop(slot)
+        known = ~np.isnan(grades)
+        self.keys[slot] = np.rint(key * _KEY)
+        self.grades[slot] = MISSING
+        self.grades[slot, : len(grades)][known] = np.rint(np.clip(grades[known], 0, 1) * _LEVELS)
+        self.bases[slot, : len(bases)] = np.rint(np.clip(bases, 0, 1) * _LEVELS)
+        self.weights[slot] = weight
+        self._file(slot, int(np.argmax(self.centres @ key)))
+        self.added += 1
+
+    def look(self, key: Floats) -> Neighbours:
+        """The evidence of the nearest entries to the unit `key`."""
+        columns = self.grades.shape[1]
+        slots = self._candidates(key)
+        if not len(slots):
+            return Neighbours(np.zeros(columns, np.float32), np.zeros(columns, np.float32), 0.0)
+        close = (self.keys.take(slots, axis=0).astype(np.float32) @ key) * np.float32(1 / 127)
+        if len(slots) > NEIGHBOURS:
+            top = np.argpartition(close, len(slots) - NEIGHBOURS)[-NEIGHBOURS:]
+            slots, close = slots[top], close[top]
+        weight = np.exp((np.minimum(close, 1) - 1) * np.float32(self.sharpness))
+        weight *= self.weights.take(slots)
+        grades = self.grades.take(slots, axis=0)
+        given = (grades != MISSING).astype(np.float32)
+        residual = (grades.astype(np.float32) - self.bases.take(slots, axis=0)) * given
+        return Neighbours((weight @ residual) / _LEVELS, weight @ given, float(close.max()))
+
+    def widen(self, columns: int) -> None:
+        """Makes room for `columns` targets in all."""
+        extra = columns - self.grades.shape[1]
+        if extra > 0:
+            self.grades = np.pad(self.grades, ((0, 0), (0, extra)), constant_values=MISSING)
+            self.bases = np.pad(self.bases, ((0, 0), (0, extra)))
+
+    def _candidates(self, key: Floats) -> NDArray[np.int32]:
+        near = self.centres @ key
+        if len(near) > PROBES:
+            probes = np.argpartition(near, len(near) - PROBES)[-PROBES:]
+            probes = probes[np.argsort(-near[probes])]
+        else:
+            probes = np.argsort(-near)
+        parts, room = [], SCAN
+        for number in probes.tolist():
+            size = min(self._sizes[number], room)
+            if size:
+                end = self._sizes[number]
+                parts.append(self._lists[number][end - size : end])
+                room -= size
+        return np.concatenate(parts) if parts else np.zeros(0, np.int32)
+
+    def _file(self, slot: int, number: int) -> None:
+        size = self._sizes[number]
+        if size == len(self._lists[number]):
+            grown = np.zeros(size * 2, np.int32)
+            grown[:size] = self._lists[number]
+            self._lists[number] = grown
+        self._lists[number][size] = slot
+        self._sizes[number] = size + 1
+        self.home[slot] = number
+
+    def _drop(self, slot: int) -> None:
+        number, entries = int(self.home[slot]), self._lists[int(self.home[slot])]
+        size = self._sizes[number]
+        at = int(np.flatnonzero(entries[:size] == slot)[0])
+        entries[at : size - 1] = entries[at + 1 : size].copy()
+        self._sizes[number] = size - 1
+
+    def arrays(self) -> dict[str, NDArray[np.generic]]:
+        """The filled part, oldest entry first, for storage."""
+        order = self._order()
+        return {
+            "centres": self.centres,
+            "keys": self.keys[order],
+            "grades": self.grades[order],
+            "bases": self.bases[order],
+            "weights": self.weights[order],
+            "home": self.home[order],
+        }
+
+    def load(self, arrays: dict[str, NDArray[np.generic]]) -> None:
+        """Fills an empty memory with stored entries. Raises `ValueError` where they do not fit."""
+        count = len(arrays["keys"])
+        homes = arrays["home"].astype(np.int32)
+        if count > self.capacity or (
+            count and not 0 <= homes.min() <= homes.max() < len(self.centres)
+        ):
+            raise ValueError("the stored memory does not fit its own settings")
+        for name in ("keys", "grades", "bases", "weights"):
+            getattr(self, name)[:count] = arrays[name]
+        for slot, number in enumerate(homes.tolist()):
+            self._file(slot, number)
+        self.added = count
+
+    def _order(self) -> Ints:
+        start = self.added % self.capacity if self.added > self.capacity else 0
+        return (np.arange(len(self)) + start) % self.capacity

@@ -1,0 +1,330 @@
+"""The preference model: for each target, the probability that it satisfies this request.
+
+Why it exists: one frozen estimator (networks and trees over encoded text) gives a base estimate
+that is comparable across targets, and a neighbour memory corrects it with graded outcomes as
+they arrive. A live request grades one target only, so nothing here assumes a full row.
+
+What it refuses: it does not fit (see `fit.py`), does no I/O and never unpickles. `base` is frozen;
+only the memory changes, by `remember`, and it is bounded. One thread writes; readers of the same
+thread need no lock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llmrouter.learning.encoders import (
+    Encoded,
+    EncodedBatch,
+    Encoder,
+    HashingEncoder,
+    UnattachedEncoder,
+)
+from llmrouter.learning.forest import Forest
+from llmrouter.learning.hashing import Floats
+from llmrouter.learning.memory import Memory, Neighbours
+from llmrouter.learning.network import Network
+from llmrouter.learning.storage import Arrays, ModelUnreadable, pack, unpack
+
+CLIP = np.float32(4)
+VECTOR_SHARE = np.float32(0.5)
+LOWEST, HIGHEST = np.float32(0.001), np.float32(0.999)
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One graded request: `grades` per target in 0..1, any subset of the targets.
+
+    `weights` says how much each grade is worth (1: an outcome that was checked); one number or one
+    per graded target. `task` is kept for calibration per task; the estimate never reads it.
+    """
+
+    text: str
+    grades: Mapping[str, float]
+    weights: Mapping[str, float] | float = 1.0
+    task: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Estimates:
+    """What is expected of each target for one request; every array is in the order of `targets`.
+
+    `quality` float32: probability in 0..1 that the target satisfies the request. `doubt` float32:
+    standard deviation of the ensemble's opinions. `support` float32: graded near neighbours of
+    this target, each counting for how near it is. `known` bool: False where the target was not in
+    the fit and `quality` is a prior. `nearest`: cosine of the nearest remembered request.
+    """
+
+    targets: tuple[str, ...]
+    quality: Floats
+    doubt: Floats
+    support: Floats
+    known: NDArray[np.bool_]
+    nearest: float
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """From encodings to the estimator's inputs [d], and to memory keys [k].
+
+    `centre`, `spread` [R] standardise the readable measurements; `basis` [width, v] and `shift`
+    [width] reduce a dense encoder's vector (None: taken as it is); `keys` [d, k] projects to keys.
+    """
+
+    centre: Floats
+    spread: Floats
+    keys: Floats
+    basis: Floats | None = None
+    shift: Floats | None = None
+
+    def build(self, vectors: Floats, readable: Floats) -> Floats:
+        """Inputs [n, d] of n encodings (or [d] of one)."""
+        if self.basis is not None and self.shift is not None:
+            vectors = np.asarray((vectors - self.shift) @ self.basis, np.float32)
+        measured = np.minimum(np.maximum((readable - self.centre) / self.spread, -CLIP), CLIP)
+        return np.concatenate((vectors * VECTOR_SHARE, measured), axis=-1)
+
+    def key(self, inputs: Floats) -> Floats:
+        """Unit key(s) of inputs; the zero vector where there is nothing to go by."""
+        keys = inputs @ self.keys
+        norm = np.sqrt((keys * keys).sum(axis=-1, keepdims=True))
+        return np.asarray(keys / np.maximum(norm, np.float32(1e-9)), np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """The frozen part. `prior` float32 [T]: mean grade. `blend`: the networks' share.
+
+    Networks and trees are absent in a model that was never fitted.
+    """
+
+    targets: tuple[str, ...]
+    prior: Floats
+    network: Network | None = None
+    forest: Forest | None = None
+    blend: float = 0.5
+
+    def estimate(self, inputs: Floats) -> tuple[Floats, Floats]:
+        """Quality and doubt, each [n, T], for `inputs` [n, d]."""
+        if self.network is None or self.forest is None:
+            shape = (len(inputs), len(self.targets))
+            return np.tile(self.prior, (len(inputs), 1)), np.full(shape, 0.25, np.float32)
+        members = self.network.members(inputs)
+        if len(inputs) == 1:
+            trees = self.forest.estimate_one(inputs[0])[None]
+        else:
+            trees = self.forest.estimate(inputs)
+        count = np.float32(1 / len(members))
+        mean = members.sum(axis=0) * count
+        apart = members - mean
+        gap = mean - trees
+        doubt = np.sqrt((apart * apart).sum(axis=0) * count + np.float32(0.25) * gap * gap)
+        return mean * np.float32(self.blend) + trees * np.float32(1 - self.blend), doubt
+
+
+@dataclass(frozen=True, slots=True)
+class Pull:
+    """How far neighbours move an estimate: by `gain * residual / (weight + shrink)`."""
+
+    gain: float = 1.0
+    shrink: float = 3.0
+
+
+class PreferenceModel:
+    """A frozen `base` and a growing, bounded `memory`. See `Estimates` for what it answers."""
+
+    SPARE_TARGETS = 16
+    """Targets that a catalog edit may add before the next refit; more are priors without memory."""
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        inputs: Inputs,
+        base: Base,
+        memory: Memory,
+        pull: Pull | None = None,
+    ) -> None:
+        self.encoder = encoder
+        self.inputs = inputs
+        self.base = base
+        self.memory = memory
+        self.pull = pull or Pull()
+        self.columns = {target: column for column, target in enumerate(base.targets)}
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The targets it was fitted on."""
+        return self.base.targets
+
+    def encode(self, text: str) -> Encoded:
+        """Encodes one text with this model's encoder."""
+        return self.encoder.encode(text)
+
+    def estimate(self, text: str | Encoded, targets: Sequence[str]) -> Estimates:
+        """Estimates each of `targets` for one request; the order is kept."""
+        encoded = self.encoder.encode(text) if isinstance(text, str) else text
+        inputs = self.inputs.build(encoded.vector, encoded.readable)
+        quality, doubt = self.base.estimate(inputs[None])
+        at = self._at(targets)
+        wide, unsure = self._widen(quality[0], doubt[0], at)
+        found = self.memory.look(self.inputs.key(inputs))
+        final, weight = self._corrected(wide, at, found)
+        known = (at >= 0) & (at < len(self.targets))
+        return Estimates(tuple(targets), final, unsure, weight, known, found.nearest)
+
+    def estimate_many(self, texts: Sequence[str] | EncodedBatch, targets: Sequence[str]) -> Floats:
+        """Quality float32 [n, T] for n texts, as `estimate` gives it one by one."""
+        batch = texts if isinstance(texts, EncodedBatch) else self.encoder.encode_many(texts)
+        inputs = self.inputs.build(batch.vectors, batch.readable)
+        quality, doubt = self.base.estimate(inputs)
+        keys = self.inputs.key(inputs)
+        at = self._at(targets)
+        out = np.zeros((len(batch), len(at)), np.float32)
+        for row in range(len(batch)):
+            wide, _ = self._widen(quality[row], doubt[row], at)
+            out[row], _ = self._corrected(wide, at, self.memory.look(keys[row]))
+        return out
+
+    def remember(self, encoded: Encoded, grades: Mapping[str, float], weight: float = 1.0) -> None:
+        """Adds one graded request; it counts from the next `estimate` on.
+
+        `grades` in 0..1 for any targets, new ones included. `weight` in (0, 1] is what the grades
+        are worth. Raises `ValueError` for a grade or weight outside its range.
+        """
+        if not 0 < weight <= 1 or not all(0 <= grade <= 1 for grade in grades.values()):
+            raise ValueError("grades are in 0..1 and a weight is in (0, 1]")
+        inputs = self.inputs.build(encoded.vector, encoded.readable)
+        quality, doubt = self.base.estimate(inputs[None])
+        at = [column for target in grades if (column := self._column(target)) >= 0]
+        everything = np.arange(len(self.columns))
+        bases, _ = self._widen(quality[0], doubt[0], everything)
+        row = np.full(len(everything), np.nan, np.float32)
+        row[at] = [grade for target, grade in grades.items() if target in self.columns]
+        self.memory.add(self.inputs.key(inputs), row, bases, weight)
+
+    def _at(self, targets: Sequence[str]) -> NDArray[np.int64]:
+        return np.array([self.columns.get(target, -1) for target in targets], np.int64)
+
+    def _corrected(
+        self, wide: Floats, at: NDArray[np.int64], found: Neighbours
+    ) -> tuple[Floats, Floats]:
+        """Base qualities of columns `at` moved by what neighbours showed, and their weight."""
+        if not len(found.weight):
+            return np.clip(wide, LOWEST, HIGHEST), np.zeros_like(wide)
+        here = at >= 0
+        weight, residual = found.weight[at] * here, found.residual[at] * here
+        moved = wide + np.float32(self.pull.gain) * residual / (
+            weight + np.float32(self.pull.shrink)
+        )
+        return np.minimum(np.maximum(moved, LOWEST), HIGHEST), weight.astype(np.float32)
+
+    def _column(self, target: str) -> int:
+        """The column of a target, made for a new one while there is room; -1 where there is not."""
+        column = self.columns.get(target)
+        if column is None:
+            if len(self.columns) >= len(self.targets) + self.SPARE_TARGETS:
+                return -1
+            column = self.columns[target] = len(self.columns)
+            self.memory.widen(len(self.columns))
+        return column
+
+    def _widen(
+        self, quality: Floats, doubt: Floats, at: NDArray[np.int64]
+    ) -> tuple[Floats, Floats]:
+        """Base quality and doubt of columns `at`; a column outside the fit gets the prior."""
+        fitted = len(self.targets)
+        if not fitted:
+            half = np.full(len(at), 0.5, np.float32)
+            return half, half * np.float32(0.5)
+        inside = (at >= 0) & (at < fitted)
+        if inside.all():
+            return quality[at], doubt[at]
+        safe = np.where(inside, at, 0)
+        mean = quality.mean(dtype=np.float32)
+        wide = np.where(inside, quality[safe], mean)
+        return wide, np.where(inside, doubt[safe], np.float32(0.25))
+
+    def to_bytes(self) -> bytes:
+        """Everything but an external encoder, as versioned bytes (see `storage`)."""
+        base, inputs, memory = self.base, self.inputs, self.memory
+        arrays: Arrays = {
+            "prior": base.prior,
+            "centre": inputs.centre,
+            "spread": inputs.spread,
+            "keys": inputs.keys,
+        }
+        if inputs.basis is not None and inputs.shift is not None:
+            arrays |= {"basis": inputs.basis, "shift": inputs.shift}
+        if isinstance(self.encoder, HashingEncoder):
+            arrays |= {f"encoder_{name}": array for name, array in self.encoder.arrays().items()}
+        for part, value in (("network", base.network), ("forest", base.forest)):
+            if value is not None:
+                arrays |= {f"{part}_{f}": np.asarray(getattr(value, f)) for f in value.__slots__}
+        arrays |= {f"memory_{name}": array for name, array in memory.arrays().items()}
+        meta = {
+            "encoder": self.encoder.name,
+            "width": self.encoder.width,
+            "targets": list(base.targets),
+            "columns": list(self.columns),
+            "blend": base.blend,
+            "gain": self.pull.gain,
+            "shrink": self.pull.shrink,
+            "capacity": memory.capacity,
+            "sharpness": memory.sharpness,
+        }
+        return pack(meta, arrays)
+
+    @classmethod
+    def from_bytes(cls, data: bytes, encoder: Encoder | None = None) -> PreferenceModel:
+        """Restores a model. A model fitted on an external encoder needs that `encoder`.
+
+        Without it the model still answers for ready `Encoded` values. Raises `ModelUnreadable`
+        for damaged or foreign bytes, and where `encoder` is not the one the model was fitted on.
+        """
+        meta, arrays = unpack(data)
+        try:
+            return _restore(cls, meta, arrays, encoder)
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise ModelUnreadable(f"the stored parts do not fit together: {error}") from error
+
+
+def _restore(
+    kind: type[PreferenceModel], meta: dict[str, Any], arrays: Arrays, encoder: Encoder | None
+) -> PreferenceModel:
+    def part(name: str) -> Arrays:
+        return {key[len(name) + 1 :]: a for key, a in arrays.items() if key.startswith(f"{name}_")}
+
+    name, width = str(meta["encoder"]), int(meta["width"])
+    if "encoder_table" in arrays:
+        encoder = HashingEncoder.from_arrays(part("encoder"))
+    elif encoder is None:
+        encoder = UnattachedEncoder(name, width)
+    if (encoder.name, encoder.width) != (name, width):
+        raise ValueError(f"fitted on {name!r} [{width}], not {encoder.name!r} [{encoder.width}]")
+    whole: dict[str, Any] = arrays
+    reduced = whole.get("basis"), whole.get("shift")
+    inputs = Inputs(whole["centre"], whole["spread"], whole["keys"], *reduced)
+    network, forest = part("network"), part("forest")
+    restored: dict[str, Any] = {**forest, "depth": int(forest["depth"])} if forest else {}
+    base = Base(
+        tuple(meta["targets"]),
+        whole["prior"],
+        Network(**network) if network else None,  # type: ignore[arg-type]
+        Forest(**restored) if restored else None,
+        float(meta["blend"]),
+    )
+    stored = part("memory")
+    centres: Any = stored["centres"]
+    memory = Memory(
+        centres, stored["grades"].shape[1], int(meta["capacity"]), float(meta["sharpness"])
+    )
+    memory.load(stored)
+    pull = Pull(float(meta["gain"]), float(meta["shrink"]))
+    model = kind(encoder, inputs, base, memory, pull)
+    model.columns = {str(target): column for column, target in enumerate(meta["columns"])}
+    return model

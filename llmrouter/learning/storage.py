@@ -1,0 +1,62 @@
+"""Bytes of a stored model: a versioned, checksummed envelope around plain arrays.
+
+Why it exists: a snapshot may come from an older build, a half-written file or another machine,
+and loading it must give a working model or a clear error, and can never run code.
+
+What it refuses: pickle in any form, another format version, and bytes whose checksum is wrong.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import zipfile
+import zlib
+from collections.abc import Mapping
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+Arrays = dict[str, NDArray[np.generic]]
+
+MAGIC = b"LLMRPREF"
+VERSION = 1
+_ENVELOPE = struct.Struct("<8sHIQ")
+_META = "meta"
+
+
+class ModelUnreadable(ValueError):
+    """The bytes are not a preference model that this version can read; says why."""
+
+
+def pack(meta: Mapping[str, object], arrays: Mapping[str, NDArray[np.generic]]) -> bytes:
+    """Envelope (magic, version, CRC-32, length), then an npz of `arrays` and JSON `meta`."""
+    buffer = io.BytesIO()
+    text = np.frombuffer(orjson.dumps(meta), np.uint8)
+    np.savez(buffer, allow_pickle=False, **{_META: text, **arrays})
+    body = buffer.getvalue()
+    return _ENVELOPE.pack(MAGIC, VERSION, zlib.crc32(body), len(body)) + body
+
+
+def unpack(data: bytes) -> tuple[dict[str, object], Arrays]:
+    """The inverse of `pack`. Raises `ModelUnreadable`."""
+    if len(data) < _ENVELOPE.size or data[:8] != MAGIC:
+        raise ModelUnreadable("these bytes are not a preference model")
+    _, version, checksum, length = _ENVELOPE.unpack_from(data)
+    if version != VERSION:
+        raise ModelUnreadable(f"format version {version} is not {VERSION}: fit the model again")
+    body = data[_ENVELOPE.size :]
+    if len(body) != length:
+        raise ModelUnreadable(f"{len(body)} bytes where {length} were written: the file is cut off")
+    if zlib.crc32(body) != checksum:
+        raise ModelUnreadable("the checksum does not match: the file is damaged")
+    try:
+        with np.load(io.BytesIO(body), allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in stored.files}
+        meta = orjson.loads(arrays.pop(_META).tobytes())
+    except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
+        raise ModelUnreadable(f"the arrays cannot be read: {error}") from error
+    if not isinstance(meta, dict):
+        raise ModelUnreadable("the model's description is not an object")
+    return meta, arrays

@@ -1,0 +1,245 @@
+"""The preference model learns from partial grades, remembers, and survives storage."""
+
+import functools
+import random
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from llmrouter.learning.encoders import DenseEncoder
+from llmrouter.learning.fit import FitSettings, Fitted, fit
+from llmrouter.learning.model import Example, PreferenceModel
+from llmrouter.learning.network import NetworkSettings
+from llmrouter.learning.storage import ModelUnreadable, pack, unpack
+
+SMALL = FitSettings(
+    width=16, vocabulary=500, trees=20, lists=8, capacity=400, key_width=16,
+    network=NetworkSettings(members=2, hidden=16, epochs=30),
+)  # fmt: skip
+ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=200)
+SUMS = ("What is {} plus {}?", "Add {} to {}.", "Compute {} times {}.")
+POEMS = ("Write a poem about {} and {}.", "A haiku on {} with {}.", "Sing of {} and of {}!")
+THINGS = ("rain", "stone", "bread", "winter", "horses", "rivers", "copper", "night")
+
+
+def _example(number: int, source: random.Random, partial: bool = False) -> Example:
+    """Sums are for `maths`, poems for `verse`, and `even` does either half the time."""
+    if number % 2:
+        text = source.choice(SUMS).format(source.randrange(90), source.randrange(90))
+        grades: Mapping[str, float] = {"maths": 1.0, "verse": 0.0, "even": 0.5}
+    else:
+        text = source.choice(POEMS).format(*source.sample(THINGS, 2))
+        grades = {"maths": 0.0, "verse": 1.0, "even": 0.5}
+    if partial:
+        target = source.choice(sorted(grades))
+        grades = {target: grades[target]}
+    return Example(text, grades, 1.0, "sum" if number % 2 else "poem")
+
+
+def _examples(count: int, seed: int, partial: bool = False) -> list[Example]:
+    source = random.Random(seed)
+    return [_example(number, source, partial) for number in range(count)]
+
+
+@functools.cache
+def _fitted(partial: bool = False) -> Fitted:
+    return fit(_examples(240, 1, partial), SMALL)
+
+
+def _score(model: PreferenceModel, examples: list[Example]) -> float:
+    scores = model.estimate_many([one.text for one in examples], model.targets)
+    picks = scores.argmax(axis=1)
+    graded = [one.grades[model.targets[p]] for one, p in zip(examples, picks, strict=True)]
+    return sum(graded) / len(graded)
+
+
+@pytest.mark.parametrize("partial", [False, True])
+def test_it_beats_the_best_single_target(partial: bool) -> None:
+    """Full rows or one grade a request: the model picks the right specialist for new requests."""
+    assert _score(_fitted(partial).model, _examples(60, 2)) > 0.9
+
+
+def test_held_out_estimates_come_with_the_fit() -> None:
+    """Each example has an estimate that never saw it, in 0..1."""
+    held_out = _fitted().held_out
+    assert held_out.shape == (240, 3)
+    assert 0 <= held_out.min() <= held_out.max() <= 1
+
+
+def test_one_by_one_equals_the_batch() -> None:
+    """`estimate` and `estimate_many` agree, and keep the order of the targets asked for."""
+    model = _fitted().model
+    texts = ["Add 3 to 4.", "A poem.", "", "Völlig neu"]
+    wanted = ("verse", "maths", "stranger")
+    batch = model.estimate_many(texts, wanted)
+    for row, text in enumerate(texts):
+        np.testing.assert_allclose(model.estimate(text, wanted).quality, batch[row], atol=1e-5)
+
+
+def test_fitting_is_deterministic() -> None:
+    """Equal examples and seed give equal estimates."""
+    again = fit(_examples(240, 1), SMALL).model
+    texts = [one.text for one in _examples(20, 3)]
+    np.testing.assert_array_equal(
+        again.estimate_many(texts, again.targets),
+        fit(_examples(240, 1), SMALL).model.estimate_many(texts, again.targets),
+    )
+
+
+@given(ANY_TEXT)
+@settings(deadline=None)
+def test_any_text_has_an_estimate(text: str) -> None:
+    """Every text, however hostile, gets finite qualities in 0..1."""
+    estimates = _fitted().model.estimate(text, ("maths", "verse", "new"))
+    assert np.isfinite(estimates.quality).all()
+    assert 0 <= estimates.quality.min() <= estimates.quality.max() <= 1
+    assert np.isfinite(estimates.doubt).all()
+    assert estimates.known.tolist() == [True, True, False]
+
+
+def test_a_megabyte_has_an_estimate() -> None:
+    """Size is no obstacle."""
+    assert len(_fitted().model.estimate("x y " * 250_000, ("maths",)).quality) == 1
+
+
+def test_no_targets_is_no_estimates() -> None:
+    """Asking about nothing is answered with nothing."""
+    assert len(_fitted().model.estimate("hello", ()).quality) == 0
+
+
+def test_an_example_at_the_edge_fits() -> None:
+    """No examples, and a handful, give a model of priors rather than an error."""
+    empty = fit([], SMALL).model
+    assert empty.estimate("hello", ("a", "b")).quality.tolist() == [0.5, 0.5]
+    assert empty.estimate("hello", ("a",)).known.tolist() == [False]
+    few = fit(_examples(3, 1), SMALL).model
+    assert few.targets == ("even", "maths", "verse")
+    assert np.isfinite(few.estimate("hello", few.targets).quality).all()
+
+
+def test_memory_counts_at_once() -> None:
+    """A graded request moves the estimate of its repeat, of that target alone, before a refit."""
+    model = PreferenceModel.from_bytes(_fitted().model.to_bytes())
+    text = "Please translate this sentence into Latin, and keep the metre."
+    before = model.estimate(text, ("maths", "even"))
+    for _ in range(6):
+        model.remember(model.encode(text), {"maths": 1.0})
+    after = model.estimate(text, ("maths", "even"))
+    assert after.quality[0] > before.quality[0] + 0.05
+    assert after.quality[1] == pytest.approx(before.quality[1], abs=5e-3)
+    assert after.support[0] > 5
+    assert after.nearest > 0.99
+
+
+def test_a_cold_model_learns_from_memory_alone() -> None:
+    """Without any fit, graded requests already separate new targets."""
+    model = fit([], SMALL).model
+    for one in _examples(80, 4):
+        model.remember(model.encode(one.text), one.grades)
+    found = model.estimate("What is 11 plus 29?", ("maths", "verse"))
+    assert found.quality[0] > found.quality[1]
+    assert found.known.tolist() == [False, False]
+
+
+def test_memory_is_bounded_in_entries_and_targets() -> None:
+    """The oldest entries leave, and invented targets stop getting columns."""
+    model = fit(_examples(20, 5), SMALL).model
+    for number in range(500):
+        model.remember(model.encode(f"request {number}"), {f"target-{number}": 1.0})
+    assert len(model.memory) == SMALL.capacity
+    assert model.memory.grades.shape[1] <= 3 + PreferenceModel.SPARE_TARGETS
+    assert model.estimate("request 1", ("target-400",)).quality.shape == (1,)
+
+
+def test_grades_out_of_range_are_refused() -> None:
+    """A grade of 7 or a weight of 0 is the caller's mistake, in memory and in the fit."""
+    model = _fitted().model
+    encoded = model.encode("hello")
+    with pytest.raises(ValueError, match=r"0\.\.1"):
+        model.remember(encoded, {"maths": 7})
+    with pytest.raises(ValueError, match=r"0\.\.1"):
+        model.remember(encoded, {"maths": 1}, 0)
+    with pytest.raises(ValueError, match=r"0\.\.1"):
+        fit([Example("x", {"maths": float("nan")})], SMALL)
+
+
+def test_weights_decide_between_contradicting_grades() -> None:
+    """Of two opposite grades, the one that is worth more wins."""
+    rows = [Example(f"{o.text}", {"a": 1.0}, 1.0) for o in _examples(60, 6)]
+    rows += [Example(f"{o.text}", {"a": 0.0}, {"a": 0.05}) for o in _examples(60, 6)]
+    model = fit(rows, SMALL).model
+    assert model.estimate("What is 4 plus 5?", ("a",)).quality[0] > 0.7
+
+
+def test_storage_round_trip() -> None:
+    """A restored model answers exactly as the stored one, remembered requests included."""
+    model = _fitted().model
+    restored = PreferenceModel.from_bytes(model.to_bytes())
+    texts = [one.text for one in _examples(20, 7)]
+    np.testing.assert_array_equal(
+        restored.estimate_many(texts, model.targets), model.estimate_many(texts, model.targets)
+    )
+    assert restored.to_bytes() == model.to_bytes()
+
+
+@given(st.integers(0, 10**9), st.integers(1, 255))
+@settings(max_examples=40, deadline=None)
+def test_damage_is_noticed(position: int, flip: int) -> None:
+    """One flipped byte anywhere is a clear error, never a wrong model."""
+    data = bytearray(_bytes())
+    data[position % len(data)] ^= flip
+    with pytest.raises(ModelUnreadable):
+        PreferenceModel.from_bytes(bytes(data))
+
+
+@functools.cache
+def _bytes() -> bytes:
+    return _fitted().model.to_bytes()
+
+
+@pytest.mark.parametrize("data", [b"", b"LLMRPREF", b"\x80\x04pickle", b"LLMRPREF" + bytes(40)])
+def test_foreign_bytes_are_refused(data: bytes) -> None:
+    """Anything that is not a stored model says so."""
+    with pytest.raises(ModelUnreadable):
+        PreferenceModel.from_bytes(data)
+    with pytest.raises(ModelUnreadable):
+        PreferenceModel.from_bytes(_bytes()[:-5])
+
+
+def test_parts_that_do_not_fit_are_refused() -> None:
+    """A well-formed envelope with the wrong contents is refused too."""
+    meta, arrays = unpack(_bytes())
+    arrays.pop("memory_home")
+    with pytest.raises(ModelUnreadable, match="fit together"):
+        PreferenceModel.from_bytes(pack(meta, arrays))
+
+
+def test_a_dense_encoder_fits_and_is_asked_for_again() -> None:
+    """Any embedding works; its model is restored only with the encoder it was fitted on."""
+
+    def embed(texts: list[str]) -> np.ndarray:
+        rows = [[len(t), t.count("e"), "?" in t, *np.sin(np.arange(30) * len(t))] for t in texts]
+        return np.array(rows, np.float32)
+
+    encoder = DenseEncoder("test", 33, embed)
+    model = fit(_examples(120, 8), SMALL, encoder=encoder).model
+    assert _score(model, _examples(40, 9)) > 0.9
+    data = model.to_bytes()
+    restored = PreferenceModel.from_bytes(data, encoder)
+    assert _score(restored, _examples(40, 9)) > 0.9
+    ready = encoder.encode("Add 1 to 2.")
+    assert PreferenceModel.from_bytes(data).estimate(ready, ("maths",)).known.all()
+    with pytest.raises(ModelUnreadable, match="fitted on"):
+        PreferenceModel.from_bytes(data, DenseEncoder("other", 33, embed))
+
+
+def test_progress_is_reported() -> None:
+    """The callback hears stages and shares in 0..1, up to the end."""
+    heard: list[tuple[str, float]] = []
+    fit(_examples(40, 10), SMALL, progress=lambda stage, share: heard.append((stage, share)))
+    assert heard[-1] == ("remember", 1.0)
+    assert {stage for stage, _ in heard} == {"encode", "hold out", "fit", "remember"}
+    assert all(0 <= share <= 1 for _, share in heard)
