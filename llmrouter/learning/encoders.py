@@ -27,10 +27,17 @@ Embed = Callable[[Sequence[str]], Floats]
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """One text as numbers: `vector` float32 [encoder.width], `readable` float32 [len(READABLE)]."""
+    """One text as numbers: `vector` float32 [encoder.width], `readable` float32 [R].
+
+    R is fixed per encoder: `hashing.READABLE`, and what the encoder itself measures after it.
+    """
 
     vector: Floats
     readable: Floats
+
+
+RARITY = ("unknown_words", "mean_rarity", "top_rarity", "rarity_spread", "known_pairs", "new_words")
+"""What the hashing encoder measures beside `hashing.READABLE`: how unusual the words are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,14 +103,31 @@ class HashingEncoder:
 
     def encode_many(self, texts: Sequence[str]) -> EncodedBatch:
         """Encodes texts in order."""
-        return stack([self.encode(text) for text in texts], self.width)
+        return stack([self.encode(text) for text in texts], self.encode(""))
 
     def project(self, signals: Signals) -> Encoded:
         """The vector of already measured signals."""
         rows, weights = self.term_weights(signals)
         weights *= self.scale.take(rows)
         vector = weights @ self.table.take(rows, axis=0).astype(np.float32)
-        return Encoded(vector, signals.readable)
+        readable = np.concatenate((signals.readable, self._unusual(signals)))
+        return Encoded(vector, readable)
+
+    def _unusual(self, signals: Signals) -> Floats:
+        """The values of `RARITY`: a rare or unknown word often makes a question hard."""
+        rarity = self.rarity.take(self.rows.take(signals.terms))
+        words, pairs = rarity[: signals.pairs_from], rarity[signals.pairs_from :]
+        known, out = int(np.count_nonzero(words)), np.zeros(len(RARITY), np.float32)
+        unknown = len(words) - known
+        out[0] = 1 - known / max(len(words), 1)
+        out[5] = math.log1p(unknown)
+        if known:
+            mean = float(words.sum()) / known
+            spread = max(float(words @ words) / known - mean * mean, 0.0)
+            out[1], out[2], out[3] = mean, words.max(), math.sqrt(spread)
+        if len(pairs):
+            out[4] = np.count_nonzero(pairs) / len(pairs)
+        return out
 
     def term_weights(self, signals: Signals) -> tuple[Ints, Floats]:
         """Kept rows and their weights: damped count times rarity, each family of unit length."""
@@ -171,10 +195,11 @@ class DenseEncoder:
 
     def encode_many(self, texts: Sequence[str]) -> EncodedBatch:
         """Embeds texts in one call of `embed`."""
+        empty = Encoded(np.zeros(self.width, np.float32), measure("").readable)
         if not texts:
-            return stack([], self.width)
+            return stack([], empty)
         vectors = np.asarray(self.embed(texts), np.float32)
-        return stack([self.wrap(t, v) for t, v in zip(texts, vectors, strict=True)], self.width)
+        return stack([self.wrap(t, v) for t, v in zip(texts, vectors, strict=True)], empty)
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,13 +221,11 @@ class UnattachedEncoder:
         raise LookupError(f"this model reads vectors of {self.name!r}: attach that encoder first")
 
 
-def stack(encoded: Sequence[Encoded], width: int) -> EncodedBatch:
-    """Many `Encoded` as one batch; `width` gives the shape when there are none."""
+def stack(encoded: Sequence[Encoded], like: Encoded) -> EncodedBatch:
+    """Many `Encoded` as one batch; `like` gives the shapes when there are none."""
     if not encoded:
-        readable = measure("").readable
-        return EncodedBatch(
-            np.zeros((0, width), np.float32), np.zeros((0, len(readable)), np.float32)
-        )
+        width, readable = len(like.vector), len(like.readable)
+        return EncodedBatch(np.zeros((0, width), np.float32), np.zeros((0, readable), np.float32))
     return EncodedBatch(
         np.stack([one.vector for one in encoded]), np.stack([one.readable for one in encoded])
     )

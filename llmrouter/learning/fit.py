@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from llmrouter.learning.encoders import EncodedBatch, Encoder, HashingEncoder, stack
 from llmrouter.learning.forest import Forest
-from llmrouter.learning.hashing import BUCKETS, READABLE, Floats, Ints, Signals, measure
+from llmrouter.learning.hashing import BUCKETS, Floats, Ints, Signals, measure
 from llmrouter.learning.memory import Memory
 from llmrouter.learning.model import Base, Example, Inputs, PreferenceModel, Pull
 from llmrouter.learning.network import NetworkSettings, fit_network
@@ -91,7 +91,7 @@ def fit(
     if encoder is None:
         signals = [measure(text) for text in texts]
         encoder = hashing = fit_encoder(signals, settings, seed)
-        batch = stack([hashing.project(one) for one in signals], hashing.width)
+        batch = stack([hashing.project(one) for one in signals], hashing.encode(""))
     else:
         batch = encoder.encode_many(texts)
     progress("encode", 1.0)
@@ -121,6 +121,16 @@ def fit(
         memory.add(keys[row], known, held_out[row], float(row_weights[row]))
     progress("remember", 1.0)
     return Fitted(model, held_out)
+
+
+def related(examples: Sequence[Example], targets: Sequence[str]) -> list[Example]:
+    """The examples that grade any of `targets`.
+
+    Data sets with no target in common gain nothing from a common fit, and small ones lose: fit a
+    model for `targets` on these alone.
+    """
+    wanted = frozenset(targets)
+    return [example for example in examples if not wanted.isdisjoint(example.grades)]
 
 
 def grade_matrix(examples: Sequence[Example]) -> tuple[tuple[str, ...], Floats, Floats]:
@@ -201,8 +211,8 @@ def _loadings(
 def _fit_inputs(batch: EncodedBatch, settings: FitSettings) -> Inputs:
     count = len(batch)
     readable = batch.readable
-    centre = readable.mean(axis=0) if count else np.zeros(len(READABLE), np.float32)
-    spread = readable.std(axis=0) + 1e-3 if count else np.ones(len(READABLE), np.float32)
+    centre = readable.mean(axis=0) if count else np.zeros(readable.shape[1], np.float32)
+    spread = readable.std(axis=0) + 1e-3 if count else np.ones(readable.shape[1], np.float32)
     basis = shift = None
     width = batch.vectors.shape[1]
     if width > settings.width and count > settings.width:

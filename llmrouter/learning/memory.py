@@ -24,6 +24,8 @@ NEIGHBOURS = 32
 MISSING = 255
 _LEVELS = np.float32(254)
 _KEY = np.float32(127)
+_SAME = np.float32(0.99)
+"""Cosine at and above which keys count as equal: int8 rounding blurs the last hundredth."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,7 @@ class Memory:
         if len(slots) > NEIGHBOURS:
             top = np.argpartition(close, len(slots) - NEIGHBOURS)[-NEIGHBOURS:]
             slots, close = slots[top], close[top]
-        weight = np.exp((np.minimum(close, 1) - 1) * np.float32(self.sharpness))
+        weight = np.exp(np.minimum(close - _SAME, 0) * np.float32(self.sharpness))
         weight *= self.weights.take(slots)
         grades = self.grades.take(slots, axis=0)
         given = (grades != MISSING).astype(np.float32)

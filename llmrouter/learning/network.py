@@ -26,7 +26,7 @@ _TINY = np.float32(1e-6)
 class NetworkSettings:
     """How the networks are fitted: chosen by cross-validation over five outcome sets."""
 
-    members: int = 3
+    members: int = 4
     hidden: int = 128
     epochs: int = 14
     dropout: float = 0.5

@@ -27,13 +27,14 @@ def _rows(name: str, side: str) -> list[Example]:
 
 
 def test_nine_models_beats_the_best_single_model() -> None:
-    """Taking the highest estimate scores at least a point more than the best single model."""
+    """Taking the highest estimate scores more, and the estimates say more than means do."""
     model = fit(_rows("nine-models", "train"), QUICK).model
     rows = _rows("nine-models", "dev")
     grades = np.array([[row.grades[target] for target in model.targets] for row in rows])
     estimates = model.estimate_many([row.text for row in rows], model.targets)
     score = grades[np.arange(len(rows)), estimates.argmax(axis=1)].mean()
-    assert score >= grades.mean(axis=0).max() + 0.01
+    assert score > grades.mean(axis=0).max()
+    assert ((estimates - grades) ** 2).mean() < 0.9 * grades.var(axis=0).mean()
 
 
 def test_gsm8k_gap_is_recovered_better_than_by_chance() -> None:
