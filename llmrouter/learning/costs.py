@@ -1,8 +1,8 @@
 """Expected cost per request and target, learned from what requests really cost.
 
 Why it exists: a target's mean cost hides that one question takes it ten times the tokens of
-another. Saving money at equal quality needs the cost of *this* request; it helps where answers vary in
-length, and changes nothing where they do not.
+another. Saving money at equal quality needs the cost of *this* request; it helps where answers
+vary in length, and changes nothing where they do not.
 
 What it refuses: it knows nothing of prices. It learns from recorded costs in USD and predicts
 USD; where a catalog's prices change, scale its answers or fit it again. No scikit-learn needed.
