@@ -18,8 +18,8 @@ class LLMRouterError(Exception):
     names the error in metrics, `retry_after_s` becomes a `Retry-After` header when set.
     """
 
-    status: ClassVar[int] = 500
-    type: ClassVar[str] = "server_error"
+    status: int = 500
+    type: str = "server_error"
     default_code: ClassVar[str | None] = None
     label: ClassVar[str] = "internal"
 
@@ -124,6 +124,37 @@ class UpstreamFailed(LLMRouterError):
     label = "upstream_failed"
 
 
+class UpstreamRefused(LLMRouterError):
+    """The target itself refused the request (a 4xx that is the caller's to mend).
+
+    `status`, `body` and `content_type` are the upstream's own and may be relayed as they are;
+    `message`, `type`, `param` and `code` are read from its body where it has OpenAI's shape.
+    """
+
+    status = 400
+    type = "invalid_request_error"
+    default_code = "upstream_refused"
+    label = "upstream_refused"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int,
+        body: bytes,
+        content_type: str,
+        type: str | None = None,  # noqa: A002 - the envelope's own key
+        param: str | None = None,
+        code: str | None = None,
+    ) -> None:
+        super().__init__(message, param=param, code=code)
+        self.status = status
+        self.body = body
+        self.content_type = content_type
+        if type is not None:
+            self.type = type
+
+
 class Overloaded(LLMRouterError):
     """The service, or every eligible target, is at its concurrency limit, or is draining."""
 
@@ -188,9 +219,9 @@ class UpstreamFailure(Exception):
     """One attempt at one target failed before its first event, or during the reply.
 
     `kind` is one of `connect`, `timeout`, `status`, `empty`, `malformed`, `error_body`,
-    `interrupted`, `too_large`, `misconfigured`, `saturated`. `status` is the upstream's HTTP
-    status where there was one, `body` what it said (kept for callers, bounded), `retry_after_s`
-    its own `Retry-After`.
+    `interrupted`, `too_large`, `misconfigured`, `saturated`, `circuit_open`. `status` is the
+    upstream's HTTP status where there was one, `body` what it said (kept for callers, bounded)
+    and `content_type` how, `retry_after_s` its own `Retry-After`.
     """
 
     def __init__(
@@ -201,6 +232,7 @@ class UpstreamFailure(Exception):
         status: int | None = None,
         body: bytes = b"",
         retry_after_s: float | None = None,
+        content_type: str = "application/json",
     ) -> None:
         super().__init__(f"{kind}: {detail}")
         self.kind = kind
@@ -208,3 +240,4 @@ class UpstreamFailure(Exception):
         self.status = status
         self.body = body
         self.retry_after_s = retry_after_s
+        self.content_type = content_type

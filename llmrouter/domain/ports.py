@@ -120,8 +120,12 @@ class Health(Protocol):
         """Why the target should be left out now, or None."""
         ...
 
-    def record(self, target: str, ok: bool) -> None:
-        """One attempt's outcome."""
+    def record(self, target: str, ok: bool, retry_after_s: float | None = None) -> None:
+        """One attempt's outcome; `retry_after_s` is how long the target asked to be left alone."""
+        ...
+
+    def admit(self, target: str) -> bool:
+        """Whether an attempt may start now; where a probe is due, this caller takes it."""
         ...
 
 

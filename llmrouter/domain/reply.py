@@ -29,7 +29,9 @@ class UpstreamCall:
 
     `body` is the caller's body with only the routed fields replaced. `headers` carry trace context;
     the upstream adapter adds credentials. `include_usage_added` tells the relay that the caller
-    did not ask for the usage chunk, so it must not reach the caller.
+    did not ask for the usage chunk, so it must not reach the caller. `timeout_s` bounds the whole
+    reply, `first_timeout_s` the wait for its first event. `detail` asks for text and log-
+    probabilities on every event; without it they are read only where that costs nothing.
     """
 
     target: Target
@@ -38,6 +40,8 @@ class UpstreamCall:
     timeout_s: float
     headers: Mapping[str, str]
     include_usage_added: bool = False
+    first_timeout_s: float | None = None
+    detail: bool = False
 
 
 @dataclass(frozen=True, slots=True)
