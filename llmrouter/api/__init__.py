@@ -1,1 +1,1 @@
-"""HTTP in and out: parsing, envelopes, streams. One handler file a resource."""
+"""The HTTP surface: bytes in, bytes out, and the guards in front of the gateway."""

@@ -1,0 +1,105 @@
+"""The application: which handler answers which path, who may call it, and what stands before it.
+
+Around every handler, outermost first:
+
+1. errors: any exception becomes an OpenAI-shaped envelope with the status it knows.
+2. observed: one SERVER span and one duration a request.
+3. admitted: routed calls over the concurrency bound, or while draining, get 503 at once.
+4. known: the API key becomes a Caller; admin calls need the admin key.
+5. limited: routed calls count against their key's request quota.
+
+Cross-origin calls are not answered with any `Access-Control-*` header: browsers of other sites
+stay out. Run it with `handler_cancellation=True`, so that a caller who leaves ends its request.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from llmrouter.api import (
+    catalog,
+    complete,
+    console,
+    decisions,
+    feedback,
+    health,
+    metrics,
+    openai,
+    openapi,
+    route,
+    stats,
+)
+from llmrouter.api.envelope import refusal
+from llmrouter.api.intake import too_large
+from llmrouter.api.middlewares import Access, guards
+from llmrouter.api.services import SERVICES, Services
+
+
+class Path(NamedTuple):
+    """One call: its method, its path, its handler, and who may make it."""
+
+    method: str
+    path: str
+    handler: Handler
+    access: Access
+
+
+PATHS: tuple[Path, ...] = (
+    Path("POST", "/route", route.route, Access.ROUTED),
+    Path("POST", "/complete", complete.complete, Access.ROUTED),
+    Path("POST", "/v1/chat/completions", openai.chat_completions, Access.ROUTED),
+    Path("GET", "/v1/models", openai.models, Access.KEY),
+    Path("GET", "/v1/models/{id}", openai.model, Access.KEY),
+    Path("POST", "/feedback", feedback.feedback, Access.KEY),
+    Path("GET", "/catalog", catalog.catalog, Access.KEY),
+    Path("PUT", "/catalog/{id}", catalog.put, Access.ADMIN),
+    Path("POST", "/catalog/preview", catalog.preview, Access.ADMIN),
+    Path("GET", "/decisions", decisions.decisions, Access.KEY),
+    Path("GET", "/decisions/{id}", decisions.decision, Access.KEY),
+    Path("GET", "/stats", stats.stats, Access.KEY),
+    Path("GET", "/metrics", metrics.metrics, Access.PUBLIC),
+    Path("GET", "/healthz", health.healthz, Access.PUBLIC),
+    Path("GET", "/readyz", health.readyz, Access.PUBLIC),
+    Path("GET", "/openapi.json", openapi.openapi, Access.PUBLIC),
+    Path("GET", "/", console.page, Access.PUBLIC),
+)
+
+
+def paths_of(services: Services) -> list[Path]:
+    """The paths this service has: edits only where the catalog can be edited."""
+    absent: set[Handler] = set()
+    if services.write is None:
+        absent.add(catalog.put)
+    if services.preview is None:
+        absent.add(catalog.preview)
+    return [path for path in PATHS if path.handler not in absent]
+
+
+def create_app(services: Services) -> web.Application:
+    """The aiohttp application over `services`."""
+    paths = paths_of(services)
+    app = web.Application(
+        middlewares=guards(services, {path.handler: path.access for path in paths}),
+        client_max_size=services.max_body_bytes,
+    )
+    app[SERVICES] = services
+    app[openapi.DOCUMENT] = openapi.build(services, [path.path for path in paths])
+
+    async def expected(request: web.Request) -> web.Response | None:
+        """Answer `Expect: 100-continue`, but not for a body that would be refused anyway."""
+        length = request.content_length
+        if length is not None and length > services.max_body_bytes:
+            return refusal(too_large(services))
+        if request.headers["Expect"].lower() == "100-continue" and request.version >= (1, 1):
+            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            request.writer.output_size = 0  # the answer proper has not begun
+        return None
+
+    for path in paths:
+        app.router.add_route(path.method, path.path, path.handler, expect_handler=expected)
+        if path.method == "GET":
+            app.router.add_route("HEAD", path.path, path.handler)
+    return app

@@ -1,0 +1,84 @@
+"""Errors as callers see them: OpenAI's envelope, from the error's own status, type and code.
+
+An unexpected exception says nothing about its insides to the caller; the log has it all.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import orjson
+from aiohttp import web
+
+from llmrouter.errors import (
+    LLMRouterError,
+    MethodNotAllowed,
+    NotFound,
+    PayloadTooLarge,
+    UpstreamRefused,
+)
+
+JSON = "application/json"
+
+
+class InternalError(LLMRouterError):
+    """A defect of this service."""
+
+    default_code = "internal_error"
+
+
+class HTTPRefused(LLMRouterError):
+    """Something the HTTP server itself refused; the status is its own."""
+
+    type = "invalid_request_error"
+    label = "http"
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message, code="http_error")
+        self.status = status
+
+
+def envelope(error: LLMRouterError) -> bytes:
+    """The JSON body of an error."""
+    return orjson.dumps(
+        {
+            "error": {
+                "message": error.message,
+                "type": error.type,
+                "param": error.param,
+                "code": error.code,
+            }
+        }
+    )
+
+
+def refusal(error: LLMRouterError, extra: Mapping[str, str] | None = None) -> web.Response:
+    """The whole answer to an error, with the headers its status asks for.
+
+    What an upstream refused is answered with its own body, so that clients see what they know.
+    """
+    if isinstance(error, UpstreamRefused) and error.body:
+        relayed = {"Content-Type": error.content_type or JSON}
+        return web.Response(status=error.status, body=error.body, headers=relayed)
+    headers = {"Content-Type": JSON}
+    if extra:
+        headers.update(extra)
+    if error.retry_after_s is not None:
+        headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
+    challenge = getattr(error, "challenge", None)
+    if challenge is not None:
+        headers["WWW-Authenticate"] = challenge
+    return web.Response(status=error.status, body=envelope(error), headers=headers)
+
+
+def translated(error: web.HTTPException, method: str, path: str) -> LLMRouterError:
+    """The HTTP server's own refusals in our terms."""
+    if error.status == 404:
+        return NotFound(f"there is no {path[:200]}")
+    if isinstance(error, web.HTTPMethodNotAllowed):
+        allowed = ", ".join(sorted(error.allowed_methods))
+        return MethodNotAllowed(f"{method} is not allowed on {path[:200]}; use {allowed}")
+    if error.status == 413:
+        return PayloadTooLarge("the body is larger than this service accepts")
+    return HTTPRefused(error.status, error.text or error.reason)

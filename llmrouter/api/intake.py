@@ -1,0 +1,70 @@
+"""What every routed call does first: read the body, parse it, check it against its key."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from llmrouter.api.envelope import JSON
+from llmrouter.api.services import Services
+from llmrouter.api.wire import Endpoint, parse
+from llmrouter.domain.chat import NO_OPTIONS, Caller, ChatRequest
+from llmrouter.domain.decision import Decision
+from llmrouter.errors import BadRequest, Forbidden, NotFound, PayloadTooLarge
+
+
+def too_large(services: Services) -> PayloadTooLarge:
+    """The error for a body over the limit."""
+    return PayloadTooLarge(f"the body is over {services.max_body_bytes} bytes")
+
+
+async def read_body(request: web.Request, services: Services) -> bytes:
+    """The whole body. Raises PayloadTooLarge by its announced length, before reading it."""
+    length = request.content_length
+    if length is not None and length > services.max_body_bytes:
+        raise too_large(services)
+    try:
+        return await request.read()
+    except web.HTTPRequestEntityTooLarge:
+        raise too_large(services) from None
+    except web.RequestPayloadError as error:
+        raise BadRequest(f"the body cannot be read: {error}", code="invalid_body") from None
+
+
+async def read_request(
+    request: web.Request, services: Services, caller: Caller, endpoint: Endpoint
+) -> ChatRequest:
+    """A valid request that its key may send.
+
+    Raises BadRequest, Forbidden when the tier is not the key's, NotFound for unknown target ids.
+    """
+    chat = parse(await read_body(request, services), endpoint)
+    options = chat.options
+    if options is NO_OPTIONS:
+        return chat
+    if options.tier is not None and caller.tier is not None and options.tier != caller.tier:
+        raise Forbidden(
+            f"the key of {caller.name} is on tier {caller.tier}, not {options.tier}",
+            param="router.tier",
+            code="tier_mismatch",
+        )
+    if options.allow or options.deny:
+        targets = services.gateway.catalog.current.targets
+        for name, ids in (("allow", options.allow or ()), ("deny", options.deny)):
+            for index, target in enumerate(ids):
+                if target not in targets:
+                    raise NotFound(
+                        f'router.{name} names "{target}", which is not in the catalog',
+                        param=f"router.{name}[{index}]",
+                        code="target_not_found",
+                    )
+    return chat
+
+
+def decision_headers(decision: Decision, content_type: str = JSON) -> dict[str, str]:
+    """The headers of every routed answer."""
+    return {
+        "Content-Type": content_type,
+        "x-llmrouter-decision-id": decision.decision_id,
+        "x-llmrouter-target": decision.target,
+        "x-llmrouter-source": decision.source.value,
+    }

@@ -1,0 +1,211 @@
+"""GET /openapi.json: what every call takes and answers, built once, only for paths that exist.
+
+Each documented status is one a caller can get; each body is described as strictly as the parser
+checks it and no more, because unknown OpenAI fields pass through.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from llmrouter.api.envelope import JSON
+from llmrouter.api.schemas import SCHEMAS, ref
+from llmrouter.api.services import Services
+
+DOCUMENT: web.AppKey[bytes] = web.AppKey("openapi", bytes)
+
+_WHY = {
+    400: "The request is malformed; `param` names what is wrong.",
+    401: "No API key, or one that is not known.",
+    403: "The key may not do this.",
+    404: "There is no such model, target, decision or path.",
+    413: "The body is too large.",
+    422: "No target may serve this request; the message lists each and why.",
+    429: "A quota of the key is used up.",
+    500: "A defect of this service.",
+    502: "Every attempt at an upstream failed.",
+    503: "Overloaded or draining.",
+    504: "The request's own time budget ran out.",
+}
+_ROUTED = (400, 401, 403, 404, 413, 422, 429, 500, 502, 503, 504)
+
+
+def build(services: Services, paths: Sequence[str]) -> bytes:
+    """The document, as JSON."""
+    document = {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "llmrouter",
+            "version": services.version,
+            "description": "Decides which LLM should answer a request, says why, and executes it.",
+        },
+        "paths": {path: _PATHS[path] for path in dict.fromkeys(paths)},
+        "components": {
+            "schemas": SCHEMAS,
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer"},
+                "header": {"type": "apiKey", "in": "header", "name": "x-api-key"},
+            },
+        },
+    }
+    return orjson.dumps(document)
+
+
+async def openapi(request: web.Request) -> web.Response:
+    """The document."""
+    return web.Response(body=request.app[DOCUMENT], headers={"Content-Type": JSON})
+
+
+def _body(schema: str, media: str = JSON) -> dict[str, Any]:
+    return {"required": True, "content": {media: {"schema": ref(schema)}}}
+
+
+def _answers(schema: str, statuses: Sequence[int], ok: int = 200) -> dict[str, Any]:
+    answers: dict[str, Any] = {
+        str(ok): {"description": "Done.", "content": {JSON: {"schema": ref(schema)}}}
+    }
+    for status in statuses:
+        answers[str(status)] = _error(status)
+    return answers
+
+
+def _error(status: int) -> dict[str, Any]:
+    answer: dict[str, Any] = {
+        "description": _WHY[status],
+        "content": {JSON: {"schema": ref("Error")}},
+    }
+    if status in (429, 503):
+        seconds = {"schema": {"type": "integer", "minimum": 1}, "required": True}
+        answer["headers"] = {"Retry-After": seconds}
+    if status == 401:
+        answer["headers"] = {"WWW-Authenticate": {"schema": {"type": "string"}, "required": True}}
+    return answer
+
+
+def _routed(answers: dict[str, Any], *, streams: bool = False) -> dict[str, Any]:
+    """Add what every routed answer has: the decision's headers, and the stream's media type."""
+    done = answers["200"]
+    done["headers"] = {
+        name: {"schema": {"type": "string"}, "required": True}
+        for name in ("x-llmrouter-decision-id", "x-llmrouter-target", "x-llmrouter-source")
+    }
+    if streams:
+        done["content"]["text/event-stream"] = {"schema": {"type": "string"}}
+        answers["4XX"] = {
+            "description": "The upstream refused the request; its answer as it came.",
+            "content": {"*/*": {}},
+        }
+    return answers
+
+
+def _call(summary: str, answers: Mapping[str, Any], **more: Any) -> dict[str, Any]:
+    return {"summary": summary, "responses": answers, **more}
+
+
+def _keyed(summary: str, answers: Mapping[str, Any], **more: Any) -> dict[str, Any]:
+    return _call(summary, answers, security=[{}, {"bearer": []}, {"header": []}], **more)
+
+
+def _text(media: str) -> dict[str, Any]:
+    body = {media: {"schema": {"type": "string"}}}
+    return {"200": {"description": "Done.", "content": body}, "500": _error(500)}
+
+
+_ID = {
+    "name": "id",
+    "in": "path",
+    "required": True,
+    "schema": {"type": "string", "minLength": 1},
+}
+_LIMIT = {
+    "name": "limit",
+    "in": "query",
+    "schema": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 50},
+}
+
+_PATHS: dict[str, Any] = {
+    "/route": {
+        "post": _keyed(
+            "Decide which target should serve a request; execute nothing",
+            _routed(_answers("Decision", _ROUTED)),
+            requestBody=_body("RoutableRequest"),
+        )
+    },
+    "/complete": {
+        "post": _keyed(
+            "Decide, execute, and explain in a `router` object",
+            _routed(_answers("Completion", _ROUTED), streams=True),
+            requestBody=_body("RoutableRequest"),
+        )
+    },
+    "/v1/chat/completions": {
+        "post": _keyed(
+            "The drop-in for OpenAI clients; the decision is in headers",
+            _routed(_answers("ChatCompletion", _ROUTED), streams=True),
+            requestBody=_body("ChatRequest"),
+        )
+    },
+    "/v1/models": {
+        "get": _keyed("`auto` and every enabled target", _answers("Models", (401, 500)))
+    },
+    "/v1/models/{id}": {
+        "get": _keyed("One model", _answers("Model", (401, 404, 500)), parameters=[_ID])
+    },
+    "/feedback": {
+        "post": _keyed(
+            "Say how good a decision was",
+            _answers("Accepted", (400, 401, 404, 413, 500), ok=202),
+            requestBody=_body("Feedback"),
+        )
+    },
+    "/catalog": {"get": _keyed("The catalog that serves", _answers("Catalog", (401, 500)))},
+    "/catalog/{id}": {
+        "put": _keyed(
+            "Replace one target's file; validated, atomic, hot",
+            _answers("Catalog", (400, 401, 403, 404, 413, 500)),
+            parameters=[_ID],
+            requestBody={
+                "required": True,
+                "content": {
+                    "text/markdown": {"schema": {"type": "string"}},
+                    JSON: {"schema": ref("CatalogFile")},
+                },
+            },
+        )
+    },
+    "/catalog/preview": {
+        "post": _keyed(
+            "What an edit would change",
+            _answers("Preview", (400, 401, 403, 404, 413, 500)),
+            requestBody=_body("CatalogEdit"),
+        )
+    },
+    "/decisions": {
+        "get": _keyed(
+            "Recent decisions, newest first",
+            _answers("Decisions", (400, 401, 500)),
+            parameters=[_LIMIT],
+        )
+    },
+    "/decisions/{id}": {
+        "get": _keyed("One decision", _answers("Decision", (401, 404, 500)), parameters=[_ID])
+    },
+    "/stats": {"get": _keyed("Counts, rates, spend, savings", _answers("Stats", (401, 500)))},
+    "/metrics": {"get": _call("Prometheus metrics", _text("text/plain"))},
+    "/healthz": {"get": _call("Liveness", _answers("Health", (500,)))},
+    "/readyz": {
+        "get": _call(
+            "Readiness",
+            {
+                str(status): {"description": why, "content": {JSON: {"schema": ref("Readiness")}}}
+                for status, why in ((200, "Ready."), (503, "Draining, or no catalog."))
+            },
+        )
+    },
+    "/openapi.json": {"get": _call("This document", _answers("Document", (500,)))},
+    "/": {"get": _call("The console", _text("text/html"))},
+}

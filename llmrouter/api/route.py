@@ -1,0 +1,20 @@
+"""POST /route: the decision, and nothing is executed."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from llmrouter.api.intake import decision_headers, read_request
+from llmrouter.api.services import CALLER, SERVICES
+from llmrouter.api.wire import Endpoint, encode_decision
+
+
+async def route(request: web.Request) -> web.Response:
+    """Decide and answer the decision."""
+    services = request.app[SERVICES]
+    caller = request[CALLER]
+    chat = await read_request(request, services, caller, Endpoint.ROUTE)
+    decision = await services.gateway.decide(chat, caller)
+    if services.limits is not None:
+        await services.limits.charge(caller, decision.router_cost_usd)
+    return web.Response(body=encode_decision(decision), headers=decision_headers(decision))

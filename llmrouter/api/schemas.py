@@ -1,0 +1,234 @@
+"""The JSON Schemas of every body, as the OpenAPI document names them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llmrouter.api.feedback import MAX_COMMENT
+from llmrouter.api.options import MAX_IDS, MAX_NAME
+from llmrouter.api.wire import ROLES
+from llmrouter.domain.chat import CACHE_MODES, STRATEGIES
+from llmrouter.domain.decision import Source
+
+Schema = dict[str, Any]
+
+
+def ref(name: str) -> Schema:
+    """A reference to a named schema."""
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _record(required: Schema, optional: Schema | None = None, *, closed: bool = False) -> Schema:
+    record: Schema = {
+        "type": "object",
+        "properties": {**required, **(optional or {})},
+        "required": list(required),
+    }
+    if closed:
+        record["additionalProperties"] = False
+    return record
+
+
+def _list(of: Schema, **bounds: int) -> Schema:
+    return {"type": "array", "items": of, **bounds}
+
+
+def _or_null(schema: Schema) -> Schema:
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+_STRING: Schema = {"type": "string"}
+_NUMBER: Schema = {"type": "number"}
+_INTEGER: Schema = {"type": "integer"}
+_COUNT: Schema = {"type": "integer", "minimum": 1}
+_BOOLEAN: Schema = {"type": "boolean"}
+_OBJECT: Schema = {"type": "object"}
+_NAME: Schema = {"type": "string", "minLength": 1, "maxLength": MAX_NAME}
+_FULL: Schema = {"type": "string", "minLength": 1}
+
+_ROUTER = _record(
+    {},
+    {
+        "tier": _or_null(_NAME),
+        "latency_budget_ms": _or_null(
+            {"type": "number", "exclusiveMinimum": 0, "maximum": 86_400_000}
+        ),
+        "max_cost_usd": _or_null({"type": "number", "minimum": 0, "maximum": 1_000_000}),
+        "quality": _or_null({"type": "number", "minimum": 0, "maximum": 1}),
+        "allow": _or_null(_list(_NAME, minItems=1, maxItems=MAX_IDS)),
+        "deny": _or_null(_list(_NAME, maxItems=MAX_IDS)),
+        "task": _or_null(_NAME),
+        "session": _or_null(_NAME),
+        "strategy": _or_null({"enum": sorted(STRATEGIES)}),
+        "cache": _or_null({"enum": sorted(CACHE_MODES)}),
+        "decision_id": _or_null(_NAME),
+    },
+    closed=True,
+)
+_PART: Schema = {
+    "oneOf": [
+        _record({"type": {"const": "text"}, "text": _STRING}),
+        _record({"type": {"type": "string", "not": {"const": "text"}}}),
+    ]
+}
+_CONTENT: Schema = {"anyOf": [_STRING, _list(_PART, minItems=1)]}
+_CALLS: Schema = {
+    "tool_calls": _or_null(_list(_OBJECT)),
+    "function_call": _or_null(_OBJECT),
+}
+_MESSAGE: Schema = {
+    "anyOf": [
+        _record({"role": {"enum": list(ROLES)}, "content": _CONTENT}, _CALLS),
+        _record(
+            {"role": {"const": "assistant"}, "tool_calls": _list(_OBJECT, minItems=1)},
+            {"content": _or_null(_CONTENT), "function_call": _or_null(_OBJECT)},
+        ),
+    ]
+}
+_CHAT: Schema = {
+    "tools": _or_null(_list(_OBJECT)),
+    "functions": _or_null(_list(_OBJECT)),
+    "stream": _or_null(_BOOLEAN),
+    "stream_options": _or_null(_OBJECT),
+    "response_format": _or_null(_OBJECT),
+    "max_tokens": _or_null(_COUNT),
+    "max_completion_tokens": _or_null(_COUNT),
+    "n": _or_null(_COUNT),
+    "reasoning_effort": _or_null(_STRING),
+    "router": _or_null(ref("Router")),
+}
+_MESSAGES = _list(ref("Message"), minItems=1)
+_DECISION: Schema = {
+    "decision_id": _STRING,
+    "target": _STRING,
+    "model": _STRING,
+    "provider": _STRING,
+    "source": {"enum": [source.value for source in Source]},
+    "confidence": _or_null(_NUMBER),
+    "task": _STRING,
+    "reason": _STRING,
+    "alternatives": _list(_record({"target": _STRING, "score": _or_null(_NUMBER)})),
+    "excluded": _list(_record({"target": _STRING, "reason": _STRING})),
+    "fallbacks": _list(_STRING),
+    "estimate": _record(
+        {"input_tokens": _INTEGER, "cost_usd": _or_null(_NUMBER), "latency_ms": _or_null(_NUMBER)}
+    ),
+    "catalog_version": _STRING,
+    "fingerprint": _STRING,
+    "timing_ms": _NUMBER,
+}
+_ATTEMPT = _record(
+    {
+        "target": _STRING,
+        "outcome": {"enum": ["ok", "failed", "rejected", "cancelled"]},
+        "reason": _STRING,
+        "latency_ms": _NUMBER,
+        "cost_usd": _NUMBER,
+    }
+)
+_EXPLAINED = _record(
+    {
+        **_DECISION,
+        "attempts": _list(_ATTEMPT),
+        "cost_usd": _or_null(_NUMBER),
+        "latency_ms": _or_null(_NUMBER),
+    }
+)
+_PROBLEM = _record({"file": _STRING, "line": _INTEGER, "message": _STRING})
+_TARGET = _record(
+    {
+        "id": _STRING,
+        "model": _STRING,
+        "provider": _STRING,
+        "description": _STRING,
+        "enabled": _BOOLEAN,
+        "price": _record({"input": _NUMBER, "cached_input": _or_null(_NUMBER), "output": _NUMBER}),
+        "context_window": _INTEGER,
+        "max_output": _or_null(_INTEGER),
+        "capabilities": _list(_STRING),
+        "tiers": _or_null(_list(_STRING)),
+        "latency": _record({"ttft_ms": _NUMBER, "tokens_per_s": _NUMBER}),
+        "timeout_s": _NUMBER,
+    }
+)
+_MODEL = _record(
+    {"id": _STRING, "object": {"const": "model"}, "created": _INTEGER, "owned_by": _STRING}
+)
+
+SCHEMAS: dict[str, Schema] = {
+    "Router": _ROUTER,
+    "Message": _MESSAGE,
+    "ChatRequest": _record({"model": _FULL, "messages": _MESSAGES}, _CHAT),
+    "RoutableRequest": {
+        "anyOf": [
+            {
+                **_record({"messages": _MESSAGES}, {"model": _or_null(_FULL), **_CHAT}),
+                "not": {"required": ["prompt"]},
+            },
+            _record(
+                {"prompt": _FULL},
+                {"messages": {"type": "null"}, "model": _or_null(_FULL), **_CHAT},
+            ),
+        ]
+    },
+    "Feedback": _record(
+        {"decision_id": _NAME, "score": {"type": "number", "minimum": -1, "maximum": 1}},
+        {
+            "preferred": _or_null(_NAME),
+            "comment": _or_null({"type": "string", "minLength": 1, "maxLength": MAX_COMMENT}),
+        },
+        closed=True,
+    ),
+    "Accepted": _record({"status": {"const": "accepted"}, "decision_id": _STRING}),
+    "Decision": _record(_DECISION),
+    "Decisions": _record({"decisions": _list(_OBJECT)}),
+    "ChatCompletion": {"type": "object", "description": "The upstream's own answer, as it came."},
+    "Completion": {
+        "type": "object",
+        "description": "The upstream's own answer with `router` added.",
+        "properties": {"router": _EXPLAINED},
+    },
+    "Model": _MODEL,
+    "Models": _record({"object": {"const": "list"}, "data": _list(_MODEL)}),
+    "Catalog": _record(
+        {
+            "version": _STRING,
+            "default": _STRING,
+            "quality": _NUMBER,
+            "targets": _list(_TARGET),
+            "warnings": _list(_STRING),
+            "problems": _list(_PROBLEM),
+        }
+    ),
+    "CatalogFile": _record({"text": _STRING}),
+    "CatalogEdit": _record({"id": _NAME, "text": _STRING}, {"last": _COUNT}),
+    "Preview": _OBJECT,
+    "Stats": _OBJECT,
+    "Health": _record({"status": {"const": "ok"}, "version": _STRING, "uptime_s": _NUMBER}),
+    "Readiness": _record(
+        {
+            "status": {"enum": ["ready", "leaving", "draining", "no catalog"]},
+            "running": _INTEGER,
+            "catalog": _record(
+                {
+                    "version": _or_null(_STRING),
+                    "targets": _INTEGER,
+                    "problems": _list(_PROBLEM),
+                }
+            ),
+        }
+    ),
+    "Document": _OBJECT,
+    "Error": _record(
+        {
+            "error": _record(
+                {
+                    "message": _STRING,
+                    "type": _STRING,
+                    "param": _or_null(_STRING),
+                    "code": _or_null(_STRING),
+                }
+            )
+        }
+    ),
+}

@@ -1,0 +1,137 @@
+"""What the HTTP layer is given, and nothing it could build itself.
+
+Handlers see these Protocols alone, so a fake gateway on a real socket tests all of them. The
+composition root fills in a `Services` and hands it to `create_app`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from aiohttp import web
+
+from llmrouter.api.admission import Admission
+from llmrouter.api.keys import OPEN, Keyring
+from llmrouter.api.limits import Limits
+from llmrouter.domain.catalog import Catalog
+from llmrouter.domain.chat import Caller, ChatRequest
+from llmrouter.domain.decision import Decision, Feedback
+from llmrouter.domain.ports import CatalogSource, Span
+from llmrouter.domain.reply import Completion, ReplyEvent
+from llmrouter.errors import Problem
+
+
+class Routed(Protocol):
+    """An execution past its commit point: the first event is known to be good.
+
+    `completion` is set once the last event is out, or once `aclose` gave up the rest.
+    """
+
+    decision: Decision
+    status: int
+    content_type: str
+    completion: Completion | None
+
+    def __aiter__(self) -> AsyncIterator[ReplyEvent]:
+        """The reply's events, the first included. Raises LLMRouterError when the rest fails."""
+        ...
+
+    async def aclose(self) -> None:
+        """Let go of the upstream at once; idempotent."""
+        ...
+
+
+class Gateway(Protocol):
+    """The page to read first, as the handlers see it. Each call raises LLMRouterError."""
+
+    @property
+    def catalog(self) -> CatalogSource:
+        """Where the current catalog is."""
+        ...
+
+    async def decide(self, request: ChatRequest, caller: Caller) -> Decision:
+        """Decide, execute nothing."""
+        ...
+
+    async def complete(self, request: ChatRequest, caller: Caller) -> Routed:
+        """Decide and execute up to the first event; before it every failure raises."""
+        ...
+
+    async def rate(self, feedback: Feedback, caller: Caller) -> None:
+        """Keep feedback. NotFound when the caller has no such decision."""
+        ...
+
+    async def recent(self, limit: int, caller: Caller) -> list[dict[str, Any]]:
+        """The caller's newest decisions, newest first, in their public shape."""
+        ...
+
+
+class Telemetry(Protocol):
+    """The SERVER span around a request, counters, and the text for Prometheus."""
+
+    def request(
+        self, method: str, route: str, headers: Mapping[str, str]
+    ) -> AbstractContextManager[Span]:
+        """The request's span; `route` is the path's template, `headers` may carry a trace."""
+        ...
+
+    def count(self, name: str, value: float, attributes: Mapping[str, str]) -> None:
+        """Add to a counter."""
+        ...
+
+    def metrics_text(self) -> bytes | str:
+        """All metrics in the Prometheus text format."""
+        ...
+
+
+class CatalogDesk(Protocol):
+    """The catalog that serves, and what was wrong with the last edit."""
+
+    @property
+    def current(self) -> Catalog:
+        """The catalog that serves now. Raises when there has never been a valid one."""
+        ...
+
+    @property
+    def problems(self) -> Sequence[Problem]:
+        """Why the newest files are not the ones that serve; empty when they are."""
+        ...
+
+
+Stats = Callable[[Caller], Awaitable[Mapping[str, Any]]]
+Write = Callable[[str, str], Awaitable[Catalog]]
+Preview = Callable[[Mapping[str, Any], Caller], Awaitable[Mapping[str, Any]]]
+FindDecision = Callable[[str, Caller], Awaitable[Mapping[str, Any] | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Everything the HTTP layer stands on.
+
+    `write` puts one catalog file in place (id, text) and returns the catalog that then serves,
+    raising CatalogInvalid and changing nothing when it does not fit; `preview` says what an edit
+    would change; `find_decision` reads one decision. Where one of them is None, its path is
+    absent. `limits` None means no limits are configured at all.
+    """
+
+    gateway: Gateway
+    telemetry: Telemetry
+    catalog: CatalogDesk
+    stats: Stats
+    keyring: Keyring = OPEN
+    limits: Limits | None = None
+    admission: Admission = field(default_factory=Admission)
+    write: Write | None = None
+    preview: Preview | None = None
+    find_decision: FindDecision | None = None
+    max_body_bytes: int = 10 * 1024 * 1024
+    started_at: float = field(default_factory=time.time)
+    version: str = "0.1.0"
+
+
+SERVICES: web.AppKey[Services] = web.AppKey("services", Services)
+CALLER: web.RequestKey[Caller] = web.RequestKey("caller", Caller)

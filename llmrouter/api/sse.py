@@ -1,0 +1,73 @@
+"""Server-sent events to a caller: as they come, no faster than the caller reads.
+
+`await write` is the back-pressure: a slow reader slows the upstream, nothing piles up here. After
+the first byte the status is out, so a failure becomes one well-formed error event; the stream
+then ends without `[DONE]`, because it is not done.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+
+from aiohttp import web
+
+from llmrouter.api.envelope import InternalError, envelope
+from llmrouter.api.services import Routed
+from llmrouter.domain.reply import ReplyEvent
+from llmrouter.errors import LLMRouterError, UpstreamFailed, UpstreamFailure
+
+log = logging.getLogger(__name__)
+
+DONE = b"data: [DONE]\n\n"
+Last = Callable[[Routed, ReplyEvent | None], bytes]
+
+
+async def stream(
+    request: web.Request, routed: Routed, headers: Mapping[str, str], last: Last | None = None
+) -> web.StreamResponse:
+    """Relay a reply; `last` makes one more event that goes out before `[DONE]`.
+
+    `last` is given the first event that named its response, to speak with the same id. The reply
+    is closed however this ends, at once when the caller leaves.
+    """
+    response = web.StreamResponse(status=routed.status, headers=headers)
+    response.headers["Cache-Control"] = "no-cache"
+    response.headers["X-Accel-Buffering"] = "no"
+    first: ReplyEvent | None = None
+    done: bytes | None = None
+    try:
+        await response.prepare(request)
+        async for event in routed:
+            if event.usage_only:
+                continue
+            if first is None and event.response_id is not None:
+                first = event
+            if event.done and last is not None:
+                done = event.data
+            else:
+                await response.write(event.data)
+        if last is not None:
+            await response.write(last(routed, first) + (done or DONE))
+    except ConnectionError:
+        log.debug("the caller left in the middle of a reply")
+    except Exception as error:
+        await _fail(response, error)
+    finally:
+        await routed.aclose()
+    return response
+
+
+async def _fail(response: web.StreamResponse, error: Exception) -> None:
+    """The error as the stream's last event."""
+    if isinstance(error, UpstreamFailure):
+        known: LLMRouterError = UpstreamFailed(f"the reply broke off: {error.kind}")
+    elif isinstance(error, LLMRouterError):
+        known = error
+    else:
+        log.error("a reply failed unexpectedly", exc_info=error)
+        known = InternalError("the service failed; its log says why")
+    try:
+        await response.write(b"data: " + envelope(known) + b"\n\n")
+    except ConnectionError:
+        log.debug("the caller left before it could be told of an error")

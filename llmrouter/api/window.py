@@ -1,0 +1,154 @@
+"""A sliding window over a shared counter: exact when many requests, workers or hosts share it.
+
+The window is cut into `SLICES` slices, each one counter in the store. Taking adds to the current
+slice first and looks after, so two takers can never both get the last unit; what did not fit is
+given back. The sum covers the window plus the slice it starts in, so no stretch of `window_s`
+seconds ever holds more than the limit, and capacity returns at most one slice late.
+
+Closed slices hardly change, so their values are kept: a take costs one write. They are read
+again while they may still settle, every `REREAD_S` seconds, and before anyone is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from llmrouter.domain.ports import Store
+
+SLICES = 20
+SETTLE_S = 1.0
+REREAD_S = 10.0
+_TRIES = 3
+_DUST = 1e-9  # sums of floats are not equal to their limit, only near
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """At most `limit` units in any `window_s` seconds."""
+
+    limit: float
+    window_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a take got: `amount` units in slice `index`."""
+
+    index: int
+    amount: float
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A take that got nothing; capacity returns in `retry_after_s` seconds."""
+
+    retry_after_s: float
+
+
+class SlidingWindow:
+    """One quota of one key. `clock` gives wall time in seconds, since the store is shared."""
+
+    def __init__(self, store: Store, name: str, quota: Quota, clock: Callable[[], float]) -> None:
+        self._store = store
+        self._name = name
+        self.quota = quota
+        self._clock = clock
+        self._width = quota.window_s / SLICES
+        self._ttl_s = quota.window_s + 2 * self._width
+        self._closed: dict[int, float] = {}
+        self._index = -1
+        self._read_at = 0.0
+        self._settled = False
+
+    async def take(self, amount: float, *, partly: bool = False) -> Grant | Refusal:
+        """Take `amount` units, or as much as is left when `partly`. Raises StoreFailed."""
+        index = await self._advance()
+        current = await self._add(index, amount)
+        for _ in range(_TRIES):
+            now = int(self._clock() // self._width)
+            if now == index:
+                break
+            # The slice closed while the store was writing, and others may have summed it up
+            # already: what counts must be seen by everyone who comes later.
+            await self._add(index, -amount)
+            index = await self._advance()
+            current = await self._add(index, amount)
+        over = self._before(index) + current - self.quota.limit
+        if over > _DUST and self._clock() - self._read_at > SETTLE_S:
+            await self._read_closed(index)
+            over = self._before(index) + current - self.quota.limit
+        if over <= _DUST:
+            return Grant(index, amount)
+        if partly and over < amount - _DUST:
+            await self._add(index, -over)
+            return Grant(index, amount - over)
+        await self._add(index, -amount)
+        wanted = over - amount if partly else min(over, self.quota.limit)
+        return Refusal(self._returns_in(index, wanted, current - amount))
+
+    async def settle(self, grant: Grant, actual: float) -> None:
+        """Replace what a grant reserved by what was used. Raises StoreFailed.
+
+        What was not used goes back into the grant's own slice, so that it leaves the window
+        together with it; what was used on top counts from now.
+        """
+        difference = actual - grant.amount
+        if difference == 0.0:
+            return
+        index = await self._advance()
+        if difference > 0.0:
+            await self._add(index, difference)
+        elif grant.index > index - SLICES - 1:
+            left = await self._add(grant.index, difference)
+            if grant.index in self._closed:
+                self._closed[grant.index] = left
+
+    async def used(self) -> float:
+        """Units in the window now. Raises StoreFailed."""
+        index = await self._advance()
+        await self._read_closed(index)
+        return self._before(index) + await self._add(index, 0.0)
+
+    def _before(self, index: int) -> float:
+        """Units in the closed slices of the window that ends in slice `index`."""
+        closed = self._closed
+        return sum([closed.get(slot, 0.0) for slot in range(index - SLICES, index)])
+
+    async def _add(self, index: int, amount: float) -> float:
+        return await self._store.increment(f"{self._name}:{index}", amount, self._ttl_s)
+
+    async def _advance(self) -> int:
+        """The current slice; closed slices are read where what is kept may be out of date."""
+        now = self._clock()
+        index = int(now // self._width)
+        if index != self._index or now - self._read_at > REREAD_S:
+            if 0 < index - self._index <= SLICES and now - self._read_at <= REREAD_S:
+                await self._read_some(range(self._index, index), index)
+            else:
+                await self._read_closed(index)
+        elif not self._settled:
+            await self._read_some((index - 1,), index)
+        return index
+
+    async def _read_closed(self, index: int) -> None:
+        self._read_at = self._clock()
+        await self._read_some(range(index - SLICES, index), index)
+
+    async def _read_some(self, wanted: range | tuple[int, ...], index: int) -> None:
+        settled = self._clock() - index * self._width >= SETTLE_S
+        values = {slot: await self._add(slot, 0.0) for slot in wanted}
+        self._closed.update(values)
+        for slot in [slot for slot in self._closed if slot < index - SLICES - 1]:
+            del self._closed[slot]
+        self._index = index
+        self._settled = settled
+
+    def _returns_in(self, index: int, wanted: float, current: float) -> float:
+        """Seconds until `wanted` units have left the window."""
+        freed = 0.0
+        for slot in range(index - SLICES, index + 1):
+            freed += current if slot == index else self._closed.get(slot, 0.0)
+            if freed > _DUST and freed >= wanted - _DUST:
+                return max((slot + SLICES + 1) * self._width - self._clock(), 0.001)
+        return self.quota.window_s
