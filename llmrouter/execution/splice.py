@@ -1,0 +1,127 @@
+"""Rewriting chosen top-level members of a JSON object without rebuilding the rest.
+
+What a caller sends is relayed as it came: integers beyond 64 bits, `1.0` beside `1`, repeated
+unknown keys, white space and escapes would not survive a parse and a dump. So the top level is
+scanned, strings as single tokens and nested values bracket by bracket, and only the chosen
+members' bytes change. It trusts that the body has been parsed once: it refuses what is not an
+object, and does not validate what it skips.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+
+_STRING = rb'"(?:[^"\\]++|\\.)*+"'
+_OPEN = re.compile(rb"\s*+\{\s*+")
+_MEMBER = re.compile(
+    rb'"(?P<key>(?:[^"\\]++|\\.)*+)"\s*+:\s*+'
+    rb"(?:(?P<nested>[{\[])|(?:" + _STRING + rb'|[^\s,{}\[\]"]++))',
+    re.DOTALL,
+)
+_SEPARATOR = re.compile(rb"\s*+(?:(,)\s*+|\})")
+_BRACKET = re.compile(rb'(?:[^"{}\[\]]++|' + _STRING + rb")*+([{}\[\]])", re.DOTALL)
+_OPENING = frozenset(b"{[")
+
+
+def splice(body: bytes, replace: Mapping[str, bytes | None]) -> bytes:
+    """The object in `body` with each member of `replace` set to those bytes, or removed by None.
+
+    Every occurrence of a repeated key is replaced; an absent one is added last. All other bytes
+    stay as they are. Raises ValueError when `body` is not one JSON object.
+    """
+    opened = _OPEN.match(body)
+    if opened is None:
+        raise ValueError("the body is not a JSON object")
+    wanted = {name.encode(): (name, value) for name, value in replace.items()}
+    edits, cut, kept_end, close = _walk(body, opened.end(), wanted)
+    seen = {edit[0] for edit in edits}
+    pieces: list[bytes] = []
+    at = 0
+    for _, start, end, value in edits:
+        if cut is not None and start >= cut:
+            break
+        pieces.append(body[at:start])
+        if value is not None:
+            pieces.append(value)
+        at = end
+    if cut is None:
+        cut = kept_end
+    pieces.append(body[at:cut])
+    comma = b"," if kept_end > opened.end() else b""
+    for name, value in replace.items():
+        if value is not None and name not in seen:
+            pieces.append(b"%b%b:%b" % (comma, json.dumps(name).encode(), value))
+            comma = b","
+    pieces.append(body[close:])
+    return b"".join(pieces)
+
+
+_Edit = tuple[str, int, int, bytes | None]
+
+
+def _walk(
+    body: bytes, at: int, wanted: Mapping[bytes, tuple[str, bytes | None]]
+) -> tuple[list[_Edit], int | None, int, int]:
+    """Find what to change.
+
+    Returns the edits (name, start, end, new bytes or None to drop), where the trailing run of
+    removed members starts (None when the last member stays), where the last member that stays
+    ends, and where the white space before the closing brace starts.
+    """
+    edits: list[_Edit] = []
+    kept_end = at
+    cut: int | None = None
+    end = at
+    member = _MEMBER.match(body, at)
+    while member is not None:
+        start = at
+        end = member.end()
+        raw, nested = member.groups()
+        if nested is not None:
+            end = _skip(body, end)
+        if b"\\" in raw:
+            raw = str(json.loads(b'"' + raw + b'"')).encode("utf-8", "replace")
+        separator = _SEPARATOR.match(body, end)
+        if separator is None:
+            raise ValueError("the body is not a JSON object")
+        following = separator.end()
+        if raw not in wanted:
+            kept_end, cut = end, None
+        else:
+            name, value = wanted[raw]
+            if value is not None:
+                edits.append((name, _value_start(body, member), end, value))
+                kept_end, cut = end, None
+            else:
+                edits.append((name, start, following, None))
+                cut = kept_end if cut is None else cut
+        if separator[1] is None:
+            return edits, cut, kept_end, end
+        at = following
+        member = _MEMBER.match(body, at)
+    if body[at : at + 1] != b"}" or end != at:
+        raise ValueError("the body is not a JSON object")
+    return edits, None, at, at
+
+
+_COLON = re.compile(rb"\s*+:\s*+")
+
+
+def _value_start(body: bytes, member: re.Match[bytes]) -> int:
+    colon = _COLON.match(body, member.end("key") + 1)
+    assert colon is not None  # noqa: S101 - the member matched with its colon
+    return colon.end()
+
+
+def _skip(body: bytes, at: int) -> int:
+    """The end of the container whose opening bracket ends at `at`."""
+    depth = 1
+    while depth:
+        bracket = _BRACKET.match(body, at)
+        if bracket is None:
+            raise ValueError("the body is not a JSON object")
+        at = bracket.end()
+        depth += 1 if body[at - 1] in _OPENING else -1
+    return at
