@@ -1,0 +1,359 @@
+"""Scripted stand-ins for what the HTTP layer is given; the sockets in these tests are real."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+
+from llmrouter.api.app import create_app
+from llmrouter.api.services import Services
+from llmrouter.domain.catalog import Catalog, Prompts
+from llmrouter.domain.chat import Caller, ChatRequest
+from llmrouter.domain.decision import (
+    Alternative,
+    Decision,
+    Estimate,
+    Exclusion,
+    Feedback,
+    Source,
+)
+from llmrouter.domain.reply import Attempt, Completion, ReplyEvent, Usage
+from llmrouter.domain.target import Price, Target
+from llmrouter.errors import NotFound, Problem, StoreFailed
+
+COMPLETION = (
+    b'{"id":"chatcmpl-1","object":"chat.completion","created":1,"model":"m-small",'
+    b'"choices":[{"index":0,"message":{"role":"assistant","content":"four"},'
+    b'"finish_reason":"stop","x_ext":{"kept":true}}],'
+    b'"usage":{"prompt_tokens":3,"completion_tokens":1,"total_tokens":4}}'
+)
+
+
+def a_target(name: str = "small", **over: Any) -> Target:
+    """An enabled target."""
+    return replace(
+        Target(
+            name,
+            f"m-{name}",
+            "openai",
+            "http://127.0.0.1:1/v1",
+            Price(0.1, 0.4),
+            128_000,
+            f"{name}: good at short things",
+        ),
+        **over,
+    )
+
+
+CATALOG = Catalog(
+    {
+        "small": a_target("small"),
+        "large": a_target("large", price=Price(2.0, 8.0), tiers=frozenset({"pro"})),
+        "off": a_target("off", enabled=False),
+    },
+    "small",
+    Prompts("route {{ query }}"),
+    version="c0ffee",
+)
+
+DECISION = Decision(
+    "dec-1",
+    "small",
+    "m-small",
+    "openai",
+    Source.LLM,
+    0.9,
+    "arithmetic",
+    "a short sum",
+    (Alternative("large", 0.4),),
+    (Exclusion("off", "disabled"),),
+    ("large",),
+    Estimate(10, 20, 0.00001, 700.0),
+    "c0ffee",
+    "0" * 32,
+    0.5,
+    tenant="secret-tenant",
+)
+
+
+def chunk(text: str, **over: Any) -> ReplyEvent:
+    """One SSE event of a streamed completion."""
+    data = (
+        b'data: {"id":"chatcmpl-9","object":"chat.completion.chunk","created":1,'
+        b'"model":"m-small","choices":[{"index":0,"delta":{"content":"%b"},'
+        b'"finish_reason":null}]}\n\n' % text.encode()
+    )
+    event = ReplyEvent(
+        data, "text/event-stream", text, response_id="chatcmpl-9", model="m-small"
+    )
+    return replace(event, **over)
+
+
+DONE = ReplyEvent(b"data: [DONE]\n\n", "text/event-stream", done=True)
+
+
+@dataclass
+class FakeRouted:
+    """A reply of scripted events; an exception among them is raised when its turn comes."""
+
+    decision: Decision
+    events: Sequence[ReplyEvent | Exception | asyncio.Event]
+    content_type: str = "application/json"
+    status: int = 200
+    cost_usd: float = 0.002
+    usage: Usage = field(default_factory=lambda: Usage(3, 1))
+    completion: Completion | None = None
+    closed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __aiter__(self) -> AsyncIterator[ReplyEvent]:
+        return self._read()
+
+    async def _read(self) -> AsyncIterator[ReplyEvent]:
+        for event in self.events:
+            if isinstance(event, Exception):
+                raise event
+            if isinstance(event, asyncio.Event):
+                await event.wait()
+                continue
+            yield event
+        attempt = Attempt("small", "ok", "", 12.0, self.cost_usd, self.usage)
+        self.completion = Completion("small", (attempt,), self.cost_usd, 12.5)
+
+    async def aclose(self) -> None:
+        """Note that the upstream was let go."""
+        self.closed.set()
+
+
+class FakeGateway:
+    """Answers what it is told to; keeps what it was asked."""
+
+    def __init__(self, catalog: Catalog = CATALOG) -> None:
+        self.current = catalog
+        self.decision = DECISION
+        self.fails: Exception | None = None
+        self.asked: list[tuple[ChatRequest, Caller]] = []
+        self.rated: list[tuple[Feedback, Caller]] = []
+        self.streamed: Sequence[ReplyEvent | Exception | asyncio.Event] = (
+            chunk("fo"),
+            chunk("ur", finish_reason="stop"),
+            DONE,
+        )
+        self.body = COMPLETION
+        self.cost_usd = 0.002
+        self.usage = Usage(3, 1)
+        self.replies: list[FakeRouted] = []
+        self.hold: asyncio.Event | None = None
+        self.entered = asyncio.Event()
+
+    @property
+    def catalog(self) -> FakeGateway:
+        """The fake is its own catalog source."""
+        return self
+
+    async def decide(self, request: ChatRequest, caller: Caller) -> Decision:
+        """The scripted decision or failure."""
+        self.asked.append((request, caller))
+        self.entered.set()
+        if self.hold is not None:
+            await self.hold.wait()
+        if self.fails is not None:
+            raise self.fails
+        return self.decision
+
+    async def complete(self, request: ChatRequest, caller: Caller) -> FakeRouted:
+        """A scripted reply."""
+        decision = await self.decide(request, caller)
+        if request.stream:
+            routed = FakeRouted(decision, self.streamed, "text/event-stream; charset=utf-8")
+        else:
+            routed = FakeRouted(decision, (ReplyEvent(self.body),))
+        routed.cost_usd, routed.usage = self.cost_usd, self.usage
+        self.replies.append(routed)
+        return routed
+
+    async def rate(self, feedback: Feedback, caller: Caller) -> None:
+        """Only one decision is known."""
+        if feedback.decision_id != self.decision.decision_id:
+            raise NotFound("there is no such decision", code="decision_not_found")
+        self.rated.append((feedback, caller))
+
+    async def recent(self, limit: int, caller: Caller) -> list[dict[str, Any]]:
+        """The one decision, at most `limit` times."""
+        return [self.decision.public()][:limit]
+
+
+class FakeSpan:
+    """Keeps what was set."""
+
+    def __init__(self, method: str, route: str) -> None:
+        self.attributes: dict[str, Any] = {"method": method, "route": route}
+        self.failed: str | None = None
+
+    def set(self, name: str, value: Any) -> None:
+        """Keep an attribute."""
+        self.attributes[name] = value
+
+    def event(self, name: str, attributes: Mapping[str, Any]) -> None:
+        """Nothing here has events."""
+
+    def fail(self, error_type: str, message: str = "") -> None:
+        """Keep the failure."""
+        self.failed = error_type
+
+    def headers(self) -> dict[str, str]:
+        """No trace."""
+        return {}
+
+
+class FakeTelemetry:
+    """Keeps spans and counts."""
+
+    def __init__(self) -> None:
+        self.spans: list[FakeSpan] = []
+        self.counts: dict[str, float] = defaultdict(float)
+
+    @contextmanager
+    def request(self, method: str, route: str, headers: Mapping[str, str]) -> Iterator[FakeSpan]:
+        """One span."""
+        span = FakeSpan(method, route)
+        self.spans.append(span)
+        yield span
+
+    def count(self, name: str, value: float, attributes: Mapping[str, str]) -> None:
+        """Add up."""
+        self.counts[name] += value
+
+    def metrics_text(self) -> str:
+        """One metric."""
+        return "# TYPE llmrouter_up gauge\nllmrouter_up 1\n"
+
+
+class FakeDesk:
+    """A catalog holder; `current` raises when there is none."""
+
+    def __init__(self, catalog: Catalog | None = CATALOG) -> None:
+        self.catalog = catalog
+        self.problems: tuple[Problem, ...] = ()
+        self.written: list[tuple[str, str]] = []
+
+    @property
+    def current(self) -> Catalog:
+        """The catalog."""
+        if self.catalog is None:
+            raise LookupError("no catalog yet")
+        return self.catalog
+
+    async def write(self, name: str, text: str) -> Catalog:
+        """Keep an edit."""
+        self.written.append((name, text))
+        return self.current
+
+
+class Counters:
+    """The part of a store that limits use; `broken` makes it fail, `pause` makes it yield."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, float] = defaultdict(float)
+        self.writes = 0
+        self.broken = False
+
+    async def increment(self, key: str, by: float, ttl_s: float) -> float:
+        """Add atomically; others may run before and after."""
+        if self.broken:
+            raise StoreFailed("the disk is gone")
+        await asyncio.sleep(0)
+        self.writes += 1
+        self.values[key] += by
+        value = self.values[key]
+        await asyncio.sleep(0)
+        return value
+
+
+async def no_stats(caller: Caller) -> dict[str, Any]:
+    """Figures that say who asked."""
+    return {"decisions": 1, "caller": caller.name}
+
+
+def services(gateway: FakeGateway | None = None, **over: Any) -> Services:
+    """Services over fakes."""
+    given: dict[str, Any] = {
+        "gateway": gateway or FakeGateway(),
+        "telemetry": FakeTelemetry(),
+        "catalog": FakeDesk(),
+        "stats": no_stats,
+        **over,
+    }
+    return Services(**given)
+
+
+@asynccontextmanager
+async def serving(given: Services) -> AsyncIterator[str]:
+    """The address of the application on a real socket, run as the service runs it."""
+    runner = web.AppRunner(create_app(given), access_log=None, handler_cancellation=True)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0, shutdown_timeout=1.0)
+    try:
+        await site.start()
+        port = runner.addresses[0][1]
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        await runner.cleanup()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One answer, read whole."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    json: Any
+
+    @property
+    def error(self) -> dict[str, Any]:
+        """The envelope's inside; it must have exactly OpenAI's four keys."""
+        assert set(self.json) == {"error"}
+        assert set(self.json["error"]) == {"message", "type", "param", "code"}
+        error: dict[str, Any] = self.json["error"]
+        return error
+
+
+class Client:
+    """Calls one service."""
+
+    def __init__(self, session: aiohttp.ClientSession, address: str) -> None:
+        self.session = session
+        self.address = address
+
+    async def call(self, method: str, path: str, **more: Any) -> Answer:
+        """One call."""
+        async with self.session.request(method, self.address + path, **more) as response:
+            body = await response.read()
+            is_json = response.content_type == "application/json" and body
+            parsed = await response.json() if is_json else None
+            return Answer(response.status, response.headers, body, parsed)
+
+    async def post(self, path: str, body: Any = None, **more: Any) -> Answer:
+        """Bytes as they are, anything else as JSON."""
+        if isinstance(body, (bytes, str)):
+            headers = {"Content-Type": "application/json", **more.pop("headers", {})}
+            return await self.call("POST", path, data=body, headers=headers, **more)
+        return await self.call("POST", path, json=body, **more)
+
+    async def get(self, path: str, **more: Any) -> Answer:
+        """One GET."""
+        return await self.call("GET", path, **more)
+
+
+@asynccontextmanager
+async def client_of(given: Services) -> AsyncIterator[Client]:
+    """A client of a running service."""
+    async with serving(given) as address, aiohttp.ClientSession() as session:
+        yield Client(session, address)

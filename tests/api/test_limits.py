@@ -1,0 +1,158 @@
+"""What a key may use, and what it is told when it has."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import orjson
+import pytest
+
+from llmrouter.api.limits import KeyPolicy, Limits, PoliciesInvalid, parse_policies
+from llmrouter.api.window import Quota
+from llmrouter.api.wire import Endpoint, parse
+from llmrouter.domain.chat import Caller, ChatRequest
+from llmrouter.domain.reply import Attempt, Completion, Usage
+from llmrouter.errors import RateLimited
+from tests.api.fakes import CATALOG, Counters, FakeTelemetry
+
+ALICE, BOB = Caller("alice"), Caller("bob")
+
+
+def a_request(**more: Any) -> ChatRequest:
+    """A short request."""
+    body = {"messages": [{"role": "user", "content": "hi"}], **more}
+    return parse(orjson.dumps(body), Endpoint.COMPLETE)
+
+
+def limits(policies: dict[str, KeyPolicy], store: Counters | None = None) -> Limits:
+    """Limits over counters in memory, at a standing time."""
+    return Limits(policies, store or Counters(), None, lambda: 1e6)  # type: ignore[arg-type]  # the part of a store it uses
+
+
+def a_completion(tokens: int, cost_usd: float) -> Completion:
+    """What an execution came to."""
+    attempt = Attempt("small", "ok", "", 1.0, cost_usd, Usage(tokens, 0))
+    return Completion("small", (attempt,), cost_usd, 1.0)
+
+
+def test_policies_are_read() -> None:
+    """One line configures all keys."""
+    read = parse_policies("alice requests=60/m tokens=1000/10s allow=small|large; * spend_usd=5/d")
+    assert read["alice"].requests == Quota(60, 60)
+    assert read["alice"].tokens == Quota(1000, 10)
+    assert read["alice"].allow == frozenset({"small", "large"})
+    assert read["*"].spend_usd == Quota(5, 86400)
+    assert parse_policies("") == {}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["alice", "alice rps=1/s", "alice requests=60", "a requests=0/m", "a allow=", "a x; a x"],
+)
+def test_policies_that_cannot_be_read_are_refused(text: str) -> None:
+    """A limit that is silently ignored is a bill."""
+    with pytest.raises(PoliciesInvalid):
+        parse_policies(text)
+
+
+async def test_each_key_has_its_own_quota_and_star_serves_the_rest() -> None:
+    """One key's burst does not cost another's."""
+    held = limits({"alice": KeyPolicy(requests=Quota(1, 60)), "*": KeyPolicy(Quota(2, 60))})
+    await held.admit(ALICE)
+    with pytest.raises(RateLimited) as caught:
+        await held.admit(ALICE)
+    assert caught.value.retry_after_s is not None
+    assert 0 < caught.value.retry_after_s <= 63
+    await held.admit(BOB)
+    await held.admit(BOB)
+    with pytest.raises(RateLimited):
+        await held.admit(BOB)
+
+
+async def test_a_budget_holds_when_all_come_at_once() -> None:
+    """Reservations stop a burst before anything is spent."""
+    held = limits({"*": KeyPolicy(spend_usd=Quota(0.05, 60))})
+    reserved: list[float] = []
+
+    async def one() -> None:
+        got, _ = await held.reserve(ALICE, a_request(max_tokens=1000), CATALOG)
+        assert got is not None
+        assert got.spend is not None
+        reserved.append(got.spend.amount)
+
+    results = await asyncio.gather(*(one() for _ in range(30)), return_exceptions=True)
+    assert sum(reserved) == pytest.approx(0.05)
+    assert any(isinstance(result, RateLimited) for result in results)
+
+
+async def test_the_end_of_a_budget_limits_the_price_instead_of_the_service() -> None:
+    """What is left becomes the request's own cost limit, so cheap targets still serve."""
+    held = limits({"*": KeyPolicy(spend_usd=Quota(0.001, 60))})
+    got, request = await held.reserve(ALICE, a_request(max_tokens=1000), CATALOG)
+    assert got is not None
+    assert request.options.max_cost_usd == pytest.approx(0.001)
+    with pytest.raises(RateLimited) as caught:
+        await held.reserve(ALICE, a_request(), CATALOG)
+    assert caught.value.code == "insufficient_quota"
+
+
+async def test_the_truth_replaces_the_reservation() -> None:
+    """A cheap answer gives back what it did not need."""
+    held = limits({"*": KeyPolicy(tokens=Quota(1000, 60), spend_usd=Quota(0.009, 60))})
+    for _ in range(20):
+        got, request = await held.reserve(ALICE, a_request(max_tokens=900), CATALOG)
+        assert got is not None
+        assert request.options.max_cost_usd is None
+        await held.settle(ALICE, got, a_completion(4, 0.00001))
+
+
+async def test_nothing_executed_costs_nothing() -> None:
+    """A failed request gives its reservation back whole."""
+    held = limits({"*": KeyPolicy(tokens=Quota(1000, 60))})
+    for _ in range(5):
+        got, _ = await held.reserve(ALICE, a_request(max_tokens=900), CATALOG)
+        assert got is not None
+        await held.settle(ALICE, got, None)
+
+
+async def test_used_tokens_are_refused_when_they_are_gone() -> None:
+    """What answers really took is what counts."""
+    held = limits({"*": KeyPolicy(tokens=Quota(100, 60))})
+    got, _ = await held.reserve(ALICE, a_request(max_tokens=10), CATALOG)
+    assert got is not None
+    await held.settle(ALICE, got, a_completion(500, 0.0))
+    with pytest.raises(RateLimited):
+        await held.reserve(ALICE, a_request(max_tokens=10), CATALOG)
+
+
+async def test_without_a_policy_nothing_is_counted() -> None:
+    """Off means off: not one write."""
+    store = Counters()
+    held = limits({"bob": KeyPolicy(requests=Quota(1, 60))}, store)
+    await held.admit(ALICE)
+    request = a_request()
+    assert await held.reserve(ALICE, request, CATALOG) == (None, request)
+    assert store.writes == 0
+
+
+async def test_a_store_that_fails_lets_requests_pass_and_is_counted() -> None:
+    """Limits must not become the outage."""
+    store, telemetry = Counters(), FakeTelemetry()
+    store.broken = True
+    policy = KeyPolicy(Quota(1, 60), Quota(1, 60), Quota(1, 60))
+    held = Limits({"*": policy}, store, telemetry.count)  # type: ignore[arg-type]  # the part of a store it uses
+    for _ in range(3):
+        await held.admit(ALICE)
+        got, _ = await held.reserve(ALICE, a_request(), CATALOG)
+        assert got is not None
+        await held.settle(ALICE, got, a_completion(1, 1.0))
+    assert telemetry.counts["llmrouter.limits.store_errors"] >= 9
+
+
+async def test_money_spent_without_a_reservation_counts() -> None:
+    """The router LLM's own calls are on the same bill."""
+    held = limits({"*": KeyPolicy(spend_usd=Quota(1.0, 60))})
+    await held.charge(ALICE, 1.5)
+    with pytest.raises(RateLimited):
+        await held.reserve(ALICE, a_request(), CATALOG)
