@@ -90,9 +90,7 @@ def chunk(text: str, **over: Any) -> ReplyEvent:
         b'"model":"m-small","choices":[{"index":0,"delta":{"content":"%b"},'
         b'"finish_reason":null}]}\n\n' % text.encode()
     )
-    event = ReplyEvent(
-        data, "text/event-stream", text, response_id="chatcmpl-9", model="m-small"
-    )
+    event = ReplyEvent(data, "text/event-stream", text, response_id="chatcmpl-9", model="m-small")
     return replace(event, **over)
 
 
@@ -296,9 +294,11 @@ def services(gateway: FakeGateway | None = None, **over: Any) -> Services:
 @asynccontextmanager
 async def serving(given: Services) -> AsyncIterator[str]:
     """The address of the application on a real socket, run as the service runs it."""
-    runner = web.AppRunner(create_app(given), access_log=None, handler_cancellation=True)
+    runner = web.AppRunner(
+        create_app(given), access_log=None, handler_cancellation=True, shutdown_timeout=1.0
+    )
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0, shutdown_timeout=1.0)
+    site = web.TCPSite(runner, "127.0.0.1", 0)
     try:
         await site.start()
         port = runner.addresses[0][1]

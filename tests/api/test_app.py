@@ -1,0 +1,481 @@
+"""The whole surface on a real socket: answers, headers, refusals, guards."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import io
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import given as given_that
+from hypothesis import strategies as st
+
+from llmrouter.api.admission import Admission
+from llmrouter.api.keys import Keyring, parse_keys
+from llmrouter.api.limits import KeyPolicy, Limits
+from llmrouter.api.window import Quota
+from llmrouter.domain.chat import Caller
+from llmrouter.errors import (
+    DeadlineExceeded,
+    NoEligibleTarget,
+    Overloaded,
+    Problem,
+    UpstreamFailed,
+    UpstreamRefused,
+)
+from tests.api.fakes import (
+    COMPLETION,
+    DECISION,
+    Counters,
+    FakeDesk,
+    FakeGateway,
+    FakeTelemetry,
+    client_of,
+    services,
+)
+
+HI = {"messages": [{"role": "user", "content": "2+2?"}]}
+CHAT = {"model": "auto", **HI}
+ROUTED = {"/route": HI, "/complete": HI, "/v1/chat/completions": CHAT}
+KEYS = Keyring(parse_keys("alice:sk-alice:pro,bob:sk-bob"), "sk-admin")
+
+
+def bearer(key: str) -> dict[str, str]:
+    """The header of a key."""
+    return {"Authorization": f"Bearer {key}"}
+
+
+async def test_route_answers_the_decision_with_its_headers() -> None:
+    """The contract's keys, and the decision named in headers as well."""
+    async with client_of(services()) as client:
+        answer = await client.post("/route", {"prompt": "2+2?"})
+    assert answer.status == 200
+    assert answer.json == DECISION.public()
+    assert answer.headers["x-llmrouter-decision-id"] == "dec-1"
+    assert answer.headers["x-llmrouter-target"] == "small"
+    assert answer.headers["x-llmrouter-source"] == "llm"
+
+
+async def test_complete_splices_router_into_the_upstreams_own_bytes() -> None:
+    """All that comes before `router` is what the upstream sent."""
+    async with client_of(services()) as client:
+        answer = await client.post("/complete", HI)
+    assert answer.body.startswith(COMPLETION[:-1] + b',"router":{')
+    router = answer.json["router"]
+    assert {key: router[key] for key in DECISION.public()} == DECISION.public()
+    assert router["attempts"] == [
+        {"target": "small", "outcome": "ok", "reason": "", "latency_ms": 12.0, "cost_usd": 0.002}
+    ]
+    assert (router["cost_usd"], router["latency_ms"]) == (0.002, 12.5)
+
+
+async def test_the_drop_in_leaves_the_body_alone() -> None:
+    """An OpenAI client sees its provider's bytes; the decision is in headers."""
+    gateway = FakeGateway()
+    async with client_of(services(gateway)) as client:
+        answer = await client.post("/v1/chat/completions", {**CHAT, "model": "large"})
+    assert answer.body == COMPLETION
+    assert answer.headers["x-llmrouter-target"] == "small"
+    assert gateway.asked[0][0].model == "large"
+    assert gateway.replies[0].closed.is_set()
+
+
+async def test_models_are_auto_and_every_enabled_target() -> None:
+    """What OpenAI clients list and retrieve."""
+    async with client_of(services()) as client:
+        listed = await client.get("/v1/models")
+        one = await client.get("/v1/models/large")
+        none = await client.get("/v1/models/off")
+    assert [model["id"] for model in listed.json["data"]] == ["auto", "small", "large"]
+    assert one.json["id"] == "large"
+    assert (none.status, none.error["code"]) == (404, "model_not_found")
+
+
+async def test_feedback_is_kept_with_its_caller() -> None:
+    """202, and the gateway hears who said it."""
+    gateway = FakeGateway()
+    body = {"decision_id": "dec-1", "score": -1, "preferred": "large", "comment": "wrong"}
+    async with client_of(services(gateway, keyring=KEYS)) as client:
+        answer = await client.post("/feedback", body, headers=bearer("sk-alice"))
+    assert answer.status == 202
+    feedback, caller = gateway.rated[0]
+    assert (feedback.score, feedback.preferred, feedback.caller) == (-1.0, "large", "alice")
+    assert caller.name == "alice"
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "param"),
+    [
+        ({"score": 1}, 400, "decision_id"),
+        ({"decision_id": "dec-1"}, 400, "score"),
+        ({"decision_id": "dec-1", "score": 1.5}, 400, "score"),
+        ({"decision_id": "dec-1", "score": True}, 400, "score"),
+        ({"decision_id": 7, "score": 1}, 400, "decision_id"),
+        ({"decision_id": "dec-1", "score": 1, "coment": "x"}, 400, "coment"),
+        ({"decision_id": "dec-1", "score": 1, "comment": "x" * 4001}, 400, "comment"),
+        ({"decision_id": "dec-1", "score": 1, "preferred": "larg"}, 404, "preferred"),
+        ({"decision_id": "nope", "score": 1}, 404, None),
+        ([], 400, None),
+    ],
+)
+async def test_wrong_feedback_is_refused(body: Any, status: int, param: str | None) -> None:
+    """Each mistake is named."""
+    async with client_of(services()) as client:
+        answer = await client.post("/feedback", body)
+    assert (answer.status, answer.error["param"]) == (status, param)
+
+
+async def test_the_catalog_shows_no_addresses_and_no_names_of_secrets() -> None:
+    """What callers may know of a target is what it costs and does."""
+    async with client_of(services()) as client:
+        answer = await client.get("/catalog")
+    assert [target["id"] for target in answer.json["targets"]] == ["small", "large", "off"]
+    assert "base_url" not in answer.body.decode()
+    assert "api_key_env" not in answer.body.decode()
+
+
+async def test_the_catalog_is_edited_with_the_admin_key_alone() -> None:
+    """Both ways of sending the file arrive as its text."""
+    desk = FakeDesk()
+    given = services(catalog=desk, write=desk.write, keyring=KEYS)
+    async with client_of(given) as client:
+        for key, status in (("sk-alice", 403), ("sk-eve", 401), ("sk-admin", 200)):
+            answer = await client.call(
+                "PUT",
+                "/catalog/small",
+                data="---\nmodel: x\n---\n",
+                headers={"Content-Type": "text/markdown", **bearer(key)},
+            )
+            assert answer.status == status
+        await client.call(
+            "PUT", "/catalog/large", json={"text": "other"}, headers=bearer("sk-admin")
+        )
+    assert desk.written == [("small", "---\nmodel: x\n---\n"), ("large", "other")]
+
+
+async def test_paths_without_a_part_behind_them_are_absent() -> None:
+    """A catalog that cannot be written has no PUT, and the document does not claim one."""
+    async with client_of(services()) as client:
+        put = await client.call("PUT", "/catalog/small", data="x")
+        document = await client.get("/openapi.json")
+    assert put.status == 404
+    assert "/catalog/{id}" not in document.json["paths"]
+
+
+async def test_decisions_are_listed_and_found() -> None:
+    """By number and by name; the limit is checked."""
+    async with client_of(services()) as client:
+        listed = await client.get("/decisions?limit=1")
+        one = await client.get("/decisions/dec-1")
+        none = await client.get("/decisions/nope")
+        for wrong in ("0", "1001", "x", "-1", "", "1e2", "٣", "9" * 5000):
+            answer = await client.get("/decisions", params={"limit": wrong})
+            assert (answer.status, answer.error["param"]) == (400, "limit")
+    assert listed.json["decisions"] == [one.json]
+    assert none.status == 404
+
+
+async def test_health_readiness_and_metrics_need_no_key() -> None:
+    """Probes and scrapers carry none."""
+    async with client_of(services(keyring=KEYS)) as client:
+        for path in ("/healthz", "/readyz", "/metrics", "/openapi.json", "/"):
+            assert (await client.get(path)).status == 200, path
+        for path in ("/stats", "/decisions", "/catalog", "/v1/models"):
+            assert (await client.get(path)).status == 401, path
+
+
+async def test_a_broken_edit_shows_and_does_not_take_the_service_down() -> None:
+    """The last good catalog serves on."""
+    desk = FakeDesk()
+    desk.problems = (Problem("catalog/small.md", 3, "unknown key pric; did you mean price?"),)
+    async with client_of(services(catalog=desk)) as client:
+        answer = await client.get("/readyz")
+    assert answer.status == 200
+    assert answer.json["catalog"]["problems"][0]["line"] == 3
+
+
+async def test_without_a_catalog_or_while_leaving_the_service_is_not_ready() -> None:
+    """A load balancer should send nothing here."""
+    async with client_of(services(catalog=FakeDesk(None))) as client:
+        answer = await client.get("/readyz")
+        assert (answer.status, answer.json["status"]) == (503, "no catalog")
+    admission = Admission()
+    async with client_of(services(admission=admission)) as client:
+        admission.begin_leaving()
+        assert (await client.get("/readyz")).status == 503
+        assert (await client.post("/route", HI)).status == 200
+        admission.begin_draining()
+        refused = await client.post("/route", HI)
+        assert (refused.status, refused.error["code"]) == (503, "draining")
+        assert int(refused.headers["Retry-After"]) >= 1
+        assert (await client.get("/healthz")).status == 200
+
+
+async def test_overload_is_refused_at_once_and_what_runs_finishes() -> None:
+    """No queue: the second request does not wait for the first."""
+    gateway = FakeGateway()
+    gateway.hold = asyncio.Event()
+    admission = Admission(limit=1)
+    async with client_of(services(gateway, admission=admission)) as client:
+        first = asyncio.ensure_future(client.post("/route", HI))
+        await gateway.entered.wait()
+        second = await client.post("/route", HI)
+        assert (second.status, second.headers["Retry-After"]) == (503, "1")
+        gateway.hold.set()
+        assert (await first).status == 200
+        await admission.idle()
+        assert admission.running == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (NoEligibleTarget("small: too expensive; large: tier"), 422),
+        (UpstreamFailed("all failed"), 502),
+        (Overloaded("full", retry_after_s=2.3), 503),
+        (DeadlineExceeded("too late"), 504),
+    ],
+)
+@pytest.mark.parametrize("path", list(ROUTED))
+async def test_errors_have_the_status_they_know(path: str, error: Any, status: int) -> None:
+    """One table from error to answer, on every routed call."""
+    gateway = FakeGateway()
+    gateway.fails = error
+    telemetry = FakeTelemetry()
+    async with client_of(services(gateway, telemetry=telemetry)) as client:
+        answer = await client.post(path, ROUTED[path])
+    assert answer.status == status
+    assert answer.error["message"] == error.message
+    assert answer.headers.get("Retry-After") == ("3" if status == 503 else None)
+    span = telemetry.spans[0]
+    assert span.attributes["http.response.status_code"] == status
+    assert span.failed == (error.label if status >= 500 else None)
+
+
+async def test_a_defect_says_nothing_about_its_insides(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The log has the traceback, the caller has an envelope."""
+    gateway = FakeGateway()
+    gateway.fails = RuntimeError("password=hunter2")
+    async with client_of(services(gateway)) as client:
+        answer = await client.post("/route", HI)
+    assert (answer.status, answer.error["code"]) == (500, "internal_error")
+    assert b"hunter2" not in answer.body
+    assert "hunter2" in caplog.text
+
+
+async def test_what_an_upstream_refused_is_answered_as_it_said() -> None:
+    """Clients know their provider's errors."""
+    gateway = FakeGateway()
+    body = b'{"error":{"message":"bad tool","type":"x","param":null,"code":"y"},"id":1}'
+    gateway.fails = UpstreamRefused(
+        "bad tool", status=418, body=body, content_type="application/json"
+    )
+    async with client_of(services(gateway)) as client:
+        answer = await client.post("/v1/chat/completions", CHAT)
+    assert (answer.status, answer.body) == (418, body)
+
+
+async def test_unknown_paths_and_methods_have_envelopes() -> None:
+    """404 and 405 look like every other error; OPTIONS says what is allowed, to no other site."""
+    async with client_of(services()) as client:
+        lost = await client.get("/v1/nothing")
+        wrong = await client.get("/route")
+        options = await client.call("OPTIONS", "/route", headers={"Origin": "http://evil.test"})
+        head = await client.call("HEAD", "/healthz")
+    assert (lost.status, lost.error["code"]) == (404, "not_found")
+    assert (wrong.status, wrong.headers["Allow"]) == (405, "POST")
+    assert (options.status, options.headers["Allow"]) == (204, "POST")
+    assert not [name for name in options.headers if name.lower().startswith("access-control")]
+    assert (head.status, head.body) == (200, b"")
+
+
+async def test_a_body_over_the_limit_is_refused_before_it_is_read() -> None:
+    """By its announced length, by counting when none is announced, and once decompressed."""
+    given = services(max_body_bytes=10_000)
+
+    async def pieces() -> Any:
+        for _ in range(30):
+            yield b"x" * 1000
+
+    async with client_of(given) as client:
+        announced = await client.call("POST", "/route", data=io.BytesIO(b"x" * 50_000_000))
+        counted = await client.call("POST", "/route", data=pieces())
+        packed = await client.post(
+            "/route", gzip.compress(b"x" * 50_000), headers={"Content-Encoding": "gzip"}
+        )
+        waiting = await client.call("POST", "/route", data=b"x" * 20_000, expect100=True)
+        fine = await client.call("POST", "/route", json=HI, expect100=True)
+    for answer in (announced, counted, packed, waiting):
+        assert (answer.status, answer.error["code"]) == (413, "payload_too_large")
+    assert fine.status == 200
+
+
+async def test_a_packed_body_is_unpacked_and_a_broken_one_refused() -> None:
+    """gzip is what HTTP clients send when told to save bytes."""
+    good = gzip.compress(b'{"prompt":"hi"}')
+    async with client_of(services()) as client:
+        headers = {"Content-Encoding": "gzip"}
+        assert (await client.post("/route", good, headers=headers)).status == 200
+        broken = await client.post("/route", b"not gzip at all", headers=headers)
+    assert broken.status == 400
+    assert broken.error["code"] == "invalid_body"
+
+
+@pytest.mark.parametrize("path", list(ROUTED))
+@pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"[]", b"{}", b'{"messages":[]}'])
+async def test_bad_bodies_never_reach_the_gateway(path: str, body: bytes) -> None:
+    """400 before anything is decided."""
+    gateway = FakeGateway()
+    async with client_of(services(gateway)) as client:
+        answer = await client.post(path, body)
+    assert answer.status == 400
+    assert answer.error["type"] == "invalid_request_error"
+    assert gateway.asked == []
+
+
+async def test_unknown_targets_in_allow_or_deny_are_404() -> None:
+    """A misspelt id would otherwise silently allow nothing, or deny nothing."""
+    async with client_of(services()) as client:
+        allow = await client.post("/route", {**HI, "router": {"allow": ["small", "lrge"]}})
+        deny = await client.post("/route", {**HI, "router": {"deny": ["lrge"]}})
+        fine = await client.post("/route", {**HI, "router": {"allow": ["off"], "deny": []}})
+    assert (allow.status, allow.error["param"]) == (404, "router.allow[1]")
+    assert (deny.status, deny.error["param"]) == (404, "router.deny[0]")
+    assert fine.status == 200
+
+
+async def test_keys_tiers_and_challenges() -> None:
+    """A key speaks for its tier; saying another is refused."""
+    gateway = FakeGateway()
+    async with client_of(services(gateway, keyring=KEYS)) as client:
+        none = await client.post("/route", HI)
+        wrong = await client.post("/route", HI, headers=bearer("sk-eve"))
+        other = {**HI, "router": {"tier": "free"}}
+        tier = await client.post("/route", other, headers=bearer("sk-alice"))
+        same = await client.post(
+            "/route", {**HI, "router": {"tier": "pro"}}, headers={"x-api-key": "sk-alice"}
+        )
+        untied = await client.post("/route", other, headers=bearer("sk-bob"))
+    assert (none.status, wrong.status, tier.status) == (401, 401, 403)
+    assert none.headers["WWW-Authenticate"].startswith("Bearer ")
+    assert none.error["code"] == "invalid_api_key"
+    assert tier.error["param"] == "router.tier"
+    assert (same.status, untied.status) == (200, 200)
+    assert gateway.asked[0][1].tier == "pro"
+
+
+async def test_a_request_quota_is_exact_under_concurrency() -> None:
+    """Fifty at once, ten allowed: ten pass."""
+    limits = Limits({"*": KeyPolicy(requests=Quota(10, 60))}, Counters())  # type: ignore[arg-type]  # the part of a store it uses
+    given = services(keyring=KEYS, limits=limits)
+    async with client_of(given) as client:
+        answers = await asyncio.gather(
+            *(client.post("/route", HI, headers=bearer("sk-bob")) for _ in range(50))
+        )
+        other = await client.post("/route", HI, headers=bearer("sk-alice"))
+    assert sum(answer.status == 200 for answer in answers) == 10
+    refused = next(answer for answer in answers if answer.status == 429)
+    assert 1 <= int(refused.headers["Retry-After"]) <= 63
+    assert refused.error["type"] == "rate_limit_error"
+    assert other.status == 200
+
+
+async def test_a_spend_budget_counts_what_replies_cost() -> None:
+    """Streaming or not, the truth is on the bill; failures are not."""
+    limits = Limits({"*": KeyPolicy(spend_usd=Quota(1.0, 3600))}, Counters())  # type: ignore[arg-type]  # the part of a store it uses
+    gateway = FakeGateway()
+    gateway.cost_usd = 0.4
+    async with client_of(services(gateway, limits=limits)) as client:
+        for stream in (False, True):
+            answer = await client.post("/complete", {**HI, "stream": stream})
+            assert answer.status == 200
+        gateway.fails = UpstreamFailed("all failed")
+        assert (await client.post("/complete", HI)).status == 502
+        gateway.fails = None
+        assert (await client.post("/complete", HI)).status == 200
+        refused = await client.post("/complete", HI)
+    assert (refused.status, refused.error["code"]) == (429, "insufficient_quota")
+
+
+async def test_a_decision_of_the_router_llm_is_on_the_bill_too() -> None:
+    """/route executes nothing and may still cost something."""
+    limits = Limits({"*": KeyPolicy(spend_usd=Quota(0.01, 3600))}, Counters())  # type: ignore[arg-type]  # the part of a store it uses
+    gateway = FakeGateway()
+    gateway.decision = replace(DECISION, router_cost_usd=0.02)
+    async with client_of(services(gateway, limits=limits)) as client:
+        assert (await client.post("/route", HI)).status == 200
+        assert (await client.post("/complete", HI)).status == 429
+
+
+async def test_every_request_has_a_span_with_its_route() -> None:
+    """Templates, not paths, so that ids do not multiply series."""
+    telemetry = FakeTelemetry()
+    async with client_of(services(telemetry=telemetry)) as client:
+        await client.get("/decisions/dec-1")
+        await client.get("/nowhere")
+    assert [
+        (span.attributes["route"], span.attributes["http.response.status_code"])
+        for span in telemetry.spans
+    ] == [("/decisions/{id}", 200), ("unmatched", 404)]
+
+
+async def test_stats_say_who_asks() -> None:
+    """Figures are for the caller's key."""
+    async with client_of(services(keyring=KEYS)) as client:
+        answer = await client.get("/stats", headers=bearer("sk-bob"))
+    assert answer.json == {"decisions": 1, "caller": "bob"}
+
+
+async def test_the_console_runs_nothing_but_itself() -> None:
+    """Its policy names its own script and style by hash, and nothing else may load."""
+    async with client_of(services()) as client:
+        answer = await client.get("/")
+    policy = answer.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    page = answer.body.decode()
+    assert "innerHTML" not in page
+    assert "http://" not in page
+    assert "https://" not in page
+
+
+HEADER_VALUES = st.text(
+    st.characters(min_codepoint=32, max_codepoint=255, exclude_characters="\x7f"), max_size=30
+)
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given_that(
+    st.sampled_from(["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "HEAD"]),
+    st.sampled_from([*ROUTED, "/feedback", "/decisions", "/catalog/x", "/v1/models/%00", "/é"]),
+    st.binary(max_size=60) | st.just(b'{"messages":[{"role":"user","content":"hi"}],"model":"a"}'),
+    st.dictionaries(
+        st.sampled_from(
+            ["Authorization", "x-api-key", "Content-Type", "Accept", "traceparent", "Cookie"]
+        ),
+        HEADER_VALUES,
+        max_size=3,
+    ),
+)
+async def test_nothing_sent_is_a_defect(
+    method: str, path: str, body: bytes, headers: dict[str, str]
+) -> None:
+    """Whatever arrives, the answer is a documented one and never a 5xx."""
+    async with client_of(services(keyring=KEYS)) as client:
+        answer = await client.call(method, path, data=body, headers=headers)
+    assert answer.status < 500
+    if answer.status >= 400 and method != "HEAD":
+        assert answer.error["message"]
+
+
+async def test_callers_are_told_apart() -> None:
+    """The gateway hears each caller as the keyring knows it."""
+    gateway = FakeGateway()
+    async with client_of(services(gateway, keyring=KEYS)) as client:
+        await client.post("/route", HI, headers=bearer("sk-admin"))
+    assert gateway.asked[0][1] == Caller("admin", admin=True)
