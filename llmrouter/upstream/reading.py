@@ -50,7 +50,8 @@ def read(document: Mapping[str, Any]) -> Reading:
     model, response_id = document.get("model"), document.get("id")
     usage = document.get("usage")
     choices = document.get("choices")
-    text, finish, logprobs, refusal, substance = "", None, (), False, False
+    text, finish, refusal, substance = "", None, False, False
+    logprobs: tuple[float, ...] = ()
     if not isinstance(choices, list):
         choices = ()
     for choice in choices:

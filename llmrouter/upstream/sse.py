@@ -30,9 +30,8 @@ class Splitter:
     def feed(self, chunk: bytes) -> list[bytes]:
         """The events that are complete now. Raises UpstreamFailure `too_large`."""
         buffer = self._buffer
-        if not buffer and chunk.endswith(b"\n\n") and b"\r" not in chunk:
-            if chunk.find(b"\n\n") == len(chunk) - 2:
-                return [chunk]
+        if not buffer and chunk.find(b"\n\n") == len(chunk) - 2 >= 0 and b"\r" not in chunk:
+            return [chunk]
         buffer += chunk
         events = []
         start = 0
