@@ -1,7 +1,8 @@
-"""The five guards around every handler; `app` lists them in order.
+"""What stands before every handler: errors, the span, and the gate; `app` lists it in order.
 
-Each does one thing and costs next to nothing when it has nothing to do. What a path needs is in
-one table from handler to `Access`, so a new path cannot forget to say who may call it.
+What a path needs is in one table from handler to `Access`, so a new path cannot forget to say who
+may call it. The gate is one function for its three steps because a frame costs as much as what
+each of them does, and every request pays for it.
 """
 
 from __future__ import annotations
@@ -32,16 +33,10 @@ class Access(Enum):
 
 def guards(services: Services, access: Mapping[object, Access]) -> list[Middleware]:
     """The middlewares, outermost first."""
-    return [
-        _errors(services),
-        _observed(services),
-        _admission(services, access),
-        _keys(services, access),
-        _limits(services, access),
-    ]
+    return [_errors(), _observed(services), _gate(services, access)]
 
 
-def _errors(services: Services) -> Middleware:
+def _errors() -> Middleware:
     """1. Every exception becomes an envelope with the status it knows."""
 
     @web.middleware
@@ -93,50 +88,33 @@ def _observed(services: Services) -> Middleware:
     return observed
 
 
-def _admission(services: Services, access: Mapping[object, Access]) -> Middleware:
-    """3. Routed calls are bounded; over the bound, or while draining, 503 at once."""
-    admission = services.admission
+def _gate(services: Services, access: Mapping[object, Access]) -> Middleware:
+    """3. Routed calls are bounded: over the bound, or while draining, 503 at once.
+
+    4. An API key becomes a Caller; admin calls need the admin key.
+    5. Routed calls count against their key's request quota.
+    """
+    admission, keyring, limits = services.admission, services.keyring, services.limits
 
     @web.middleware
-    async def admitted(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if access.get(request.match_info.handler) is not Access.ROUTED:
-            return await handler(request)
-        admission.enter()
-        try:
-            return await handler(request)
-        finally:
-            admission.leave()
-
-    return admitted
-
-
-def _keys(services: Services, access: Mapping[object, Access]) -> Middleware:
-    """4. An API key becomes a Caller; admin calls need the admin key."""
-    keyring = services.keyring
-
-    @web.middleware
-    async def known(request: web.Request, handler: Handler) -> web.StreamResponse:
-        needed = access.get(request.match_info.handler, Access.PUBLIC)
-        if needed is Access.PUBLIC:
-            request[CALLER] = ANONYMOUS
-            return await handler(request)
-        caller = keyring.caller(request.headers)
-        if needed is Access.ADMIN:
+    async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
+        needed = access.get(request.match_info.handler)
+        if needed is Access.ROUTED:
+            admission.enter()
+            try:
+                caller = request[CALLER] = keyring.caller(request.headers)
+                if limits is not None:
+                    await limits.admit(caller)
+                return await handler(request)
+            finally:
+                admission.leave()
+        if needed is Access.KEY:
+            request[CALLER] = keyring.caller(request.headers)
+        elif needed is Access.ADMIN:
+            caller = request[CALLER] = keyring.caller(request.headers)
             keyring.may_administer(caller)
-        request[CALLER] = caller
+        else:
+            request[CALLER] = ANONYMOUS
         return await handler(request)
 
-    return known
-
-
-def _limits(services: Services, access: Mapping[object, Access]) -> Middleware:
-    """5. Routed calls count against their key's request quota."""
-    limits = services.limits
-
-    @web.middleware
-    async def limited(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if limits is not None and access.get(request.match_info.handler) is Access.ROUTED:
-            await limits.admit(request[CALLER])
-        return await handler(request)
-
-    return limited
+    return gate

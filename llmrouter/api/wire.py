@@ -50,7 +50,7 @@ def parse(body: bytes, endpoint: Endpoint) -> ChatRequest:
     stream = get("stream")
     if stream is not None and not isinstance(stream, bool):
         raise wrong_type("stream", "a boolean", stream)
-    options = document.get("router")
+    options = get("router")
     turns = get("messages")
     bare = False
     if turns is None and endpoint is not Endpoint.OPENAI and "prompt" in document:
@@ -60,9 +60,10 @@ def parse(body: bytes, endpoint: Endpoint) -> ChatRequest:
         if turns is not None and endpoint is not Endpoint.OPENAI and "prompt" in document:
             raise wrong_value("prompt", "cannot stand beside messages; send one of them")
         messages = _messages(turns)
-    for name, check in _CHECKS:
-        if name in document and document[name] is not None:
-            check(name, document[name])
+    if not _CHECKED.isdisjoint(document):
+        for name, check in _CHECKS:
+            if (value := get(name)) is not None:
+                check(name, value)
     return ChatRequest(
         body,
         document,
@@ -245,3 +246,4 @@ _CHECKS = (
     ("n", _positive),
     ("reasoning_effort", _string),
 )
+_CHECKED = frozenset(name for name, _ in _CHECKS)
