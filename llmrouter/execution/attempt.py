@@ -1,0 +1,248 @@
+"""One attempt at one target, from its slot to its record.
+
+It owns everything the attempt holds (the slot, the span, the upstream connection) and lets go of
+all of it in `close`, however it ends. Each attempt lives in its own copy of the caller's context,
+so that the spans of attempts side by side are siblings and none leaks into the caller's.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from contextvars import copy_context
+from dataclasses import dataclass, field, replace
+
+from llmrouter.domain import semconv
+from llmrouter.domain.ports import Attribute, Health, Observer, Span, Upstream
+from llmrouter.domain.reply import Attempt, ReplyEvent, UpstreamCall, Usage
+from llmrouter.domain.target import Target
+from llmrouter.errors import UpstreamFailure
+from llmrouter.execution.cost import cost_usd, estimated_usage
+from llmrouter.execution.limits import TargetLimits
+from llmrouter.execution.pace import Pace
+
+NO_USAGE = Usage()
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What every attempt works with. `clock` gives seconds, for measuring alone."""
+
+    upstream: Upstream
+    observer: Observer
+    health: Health
+    limits: TargetLimits = field(default_factory=TargetLimits)
+    pace: Pace = field(default_factory=Pace)
+    clock: Callable[[], float] = time.perf_counter
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """What to send and how long it may take (seconds); `number` counts attempts from 0."""
+
+    body: bytes
+    stream: bool
+    include_usage_added: bool
+    input_tokens: int
+    timeout_s: float
+    patience_s: float
+    number: int = 0
+    detail: bool = False
+
+
+class Run:
+    """An attempt in progress: `open`, then `more` until None, then `close` (idempotent)."""
+
+    __slots__ = (
+        "_chars",
+        "_context",
+        "_desk",
+        "_events",
+        "_finish_reason",
+        "_sending",
+        "_slot",
+        "_span",
+        "_started",
+        "_step",
+        "_ttft_ms",
+        "_usage",
+        "_wire",
+        "attempt",
+        "target",
+    )
+
+    def __init__(self, desk: Desk, target: Target, sending: Sending) -> None:
+        self._desk = desk
+        self.target = target
+        self._sending = sending
+        self._context = copy_context()
+        self._started = desk.clock()
+        self._slot = False
+        self._step: AbstractContextManager[Span] | None = None
+        self._span: Span | None = None
+        self._wire: AbstractAsyncContextManager[AsyncIterator[ReplyEvent]] | None = None
+        self._events: AsyncIterator[ReplyEvent] | None = None
+        self._usage: Usage | None = None
+        self._chars = 0
+        self._ttft_ms: float | None = None
+        self._finish_reason: str | None = None
+        self.attempt: Attempt | None = None
+
+    @property
+    def finish_reason(self) -> str | None:
+        """Why the answer ended, once that is known."""
+        return self._finish_reason
+
+    async def open(self) -> ReplyEvent:
+        """The first event: the commit point. Raises UpstreamFailure."""
+        desk, target, sending = self._desk, self.target, self._sending
+        ill = desk.health.unavailable(target.id)
+        if ill is not None:
+            raise UpstreamFailure("circuit_open", ill)
+        if not desk.limits.try_acquire(target.id):
+            await desk.limits.acquire(target.id, sending.patience_s)
+        self._slot = True
+        if not desk.health.admit(target.id):
+            raise UpstreamFailure("circuit_open", "another request is probing the target")
+        started = self._started = desk.clock()
+        attributes: dict[str, Attribute] = {semconv.TARGET: target.id}
+        if sending.number:
+            attributes[semconv.ATTEMPT] = sending.number
+        if sending.stream:
+            attributes[semconv.GEN_AI_REQUEST_STREAM] = True
+        step = desk.observer.chat(target.model, target.provider, target.base_url, attributes)
+        span = self._context.run(step.__enter__)
+        self._step, self._span = step, span
+        call = UpstreamCall(
+            target=target,
+            body=sending.body,
+            stream=sending.stream,
+            timeout_s=sending.timeout_s,
+            headers=self._context.run(span.headers),
+            include_usage_added=sending.include_usage_added,
+            first_timeout_s=(
+                sending.patience_s if sending.patience_s < sending.timeout_s else None
+            ),
+            detail=sending.detail,
+        )
+        wire = desk.upstream.send(call)
+        self._events = await wire.__aenter__()
+        self._wire = wire
+        try:
+            event = await self._events.__anext__()
+        except StopAsyncIteration:
+            raise UpstreamFailure("empty", "the upstream said nothing") from None
+        self._ttft_ms = (desk.clock() - started) * 1000.0
+        desk.pace.note(target.id, sending.stream, self._ttft_ms)
+        self._note(event)
+        return event
+
+    async def more(self) -> ReplyEvent | None:
+        """The next event, or None when the reply has ended well. Raises UpstreamFailure."""
+        events = self._events
+        if events is None:
+            return None
+        try:
+            event = await events.__anext__()
+        except StopAsyncIteration:
+            return None
+        self._note(event)
+        return event
+
+    def _note(self, event: ReplyEvent) -> None:
+        self._chars += len(event.text) or 4
+        if event.usage is not None:
+            self._usage = event.usage
+        if event.finish_reason is not None:
+            self._finish_reason = event.finish_reason
+        span = self._span
+        if span is not None and event.model is not None and self._chars <= len(event.text) + 4:
+            span.set(semconv.GEN_AI_RESPONSE_MODEL, event.model)
+            if event.response_id is not None:
+                span.set(semconv.GEN_AI_RESPONSE_ID, event.response_id)
+
+    def resample(self, sample: Callable[[bytes], bytes]) -> None:
+        """Make this attempt one more sample of the same question; only before `open`."""
+        sending = self._sending
+        self._sending = replace(
+            sending, body=sample(sending.body), stream=False, include_usage_added=False
+        )
+
+    def note(self, name: str, attributes: Mapping[str, Attribute]) -> None:
+        """An event on the attempt's span."""
+        if self._span is not None:
+            self._span.event(name, attributes)
+
+    async def close(
+        self,
+        outcome: str,
+        reason: str = "",
+        *,
+        failure: UpstreamFailure | None = None,
+        confidence: float | None = None,
+    ) -> Attempt:
+        """Let go of everything and record how it went; the first call decides."""
+        if self.attempt is not None:
+            return self.attempt
+        usage, estimated = self._spent(outcome, failure)
+        attempt = self.attempt = Attempt(
+            target=self.target.id,
+            outcome=outcome,
+            reason=reason,
+            latency_ms=(self._desk.clock() - self._started) * 1000.0,
+            cost_usd=cost_usd(self.target, usage),
+            usage=usage,
+            status=failure.status if failure is not None else None,
+            ttft_ms=self._ttft_ms,
+            cost_estimated=estimated,
+            confidence=confidence,
+        )
+        try:
+            if self._wire is not None:
+                await self._wire.__aexit__(None, None, None)
+        finally:
+            if self._slot:
+                self._desk.limits.release(self.target.id)
+            if self._step is not None:
+                self._describe(attempt, failure)
+                self._context.run(self._step.__exit__, None, None, None)
+                self._desk.observer.attempted(self.target, attempt)
+        return attempt
+
+    def _spent(self, outcome: str, failure: UpstreamFailure | None) -> tuple[Usage, bool]:
+        """Reported usage; else an estimate where the upstream may bill, else nothing."""
+        if self._usage is not None:
+            return self._usage, self._usage.estimated
+        if self._step is None or (self._ttft_ms is None and outcome == "failed"):
+            return NO_USAGE, False
+        return estimated_usage(self._sending.input_tokens, self._chars), True
+
+    def _describe(self, attempt: Attempt, failure: UpstreamFailure | None) -> None:
+        span = self._span
+        if span is None:
+            return
+        usage = attempt.usage
+        if usage is not NO_USAGE:
+            span.set(semconv.GEN_AI_USAGE_INPUT_TOKENS, usage.input_tokens)
+            span.set(semconv.GEN_AI_USAGE_OUTPUT_TOKENS, usage.output_tokens)
+            span.set(semconv.COST_USD, attempt.cost_usd)
+            if usage.cached_tokens:
+                span.set(semconv.GEN_AI_USAGE_CACHED_TOKENS, usage.cached_tokens)
+            if attempt.cost_estimated:
+                span.set(semconv.COST_ESTIMATED, True)
+        if self._finish_reason is not None:
+            span.set(semconv.GEN_AI_RESPONSE_FINISH_REASONS, (self._finish_reason,))
+        if attempt.ttft_ms is not None and self._sending.stream:
+            span.set(semconv.GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK, attempt.ttft_ms / 1000.0)
+        if attempt.outcome != "ok":
+            span.set(semconv.OUTCOME, attempt.outcome)
+        if failure is not None:
+            if failure.status is not None:
+                span.set(semconv.HTTP_STATUS_CODE, failure.status)
+            span.fail(error_type(failure), failure.detail)
+
+
+def error_type(failure: UpstreamFailure) -> str:
+    """`error.type` of a failure: the status where there was one, else its kind."""
+    return failure.kind if failure.status is None else str(failure.status)

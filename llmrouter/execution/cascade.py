@@ -1,0 +1,229 @@
+"""Cheapest acceptable first: hold each answer until it is accepted, escalate when it is not.
+
+A stream is held back too, and replayed as received once it is accepted. What was rejected is on
+the account. An escalation that cannot finish in the time left, or would pass the caller's
+`max_cost_usd`, is not begun. When nothing is accepted, the answer that passed most is returned:
+an answer with doubts is worth more than an error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, replace
+
+from llmrouter.domain import semconv
+from llmrouter.domain.catalog import Acceptance
+from llmrouter.domain.reply import ReplyEvent
+from llmrouter.domain.target import Target
+from llmrouter.errors import DeadlineExceeded, UpstreamFailure
+from llmrouter.execution.attempt import Run
+from llmrouter.execution.call import sample
+from llmrouter.execution.checks import agreement
+from llmrouter.execution.cost import bound_usd
+from llmrouter.execution.course import Course
+from llmrouter.execution.flow import Flow
+from llmrouter.execution.judge import judge
+from llmrouter.execution.plan import expected_latency_ms, plan
+from llmrouter.execution.verify import Answer, Finding, Verifier, confidence, inspect
+
+_AGREE = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Opinion:
+    """What verification came to: what is wrong (empty accepts), what it could not find out."""
+
+    findings: tuple[Finding, ...]
+    remarks: tuple[str, ...] = ()
+    sure: float | None = None
+
+
+async def cascade(flow: Flow, verifier: Verifier) -> Answer:
+    """The first accepted answer, or the best rejected one. Raises LLMRouterError without any."""
+    order = flow.order
+    remaining_s = order.deadline.remaining_s()
+    if remaining_s <= 0:
+        raise DeadlineExceeded("the request's time budget ran out before an attempt could start")
+    planned = plan(order, remaining_s)
+    course = Course(planned, order.catalog.fallback)
+    best: tuple[int, Answer] | None = None
+    while (step := course.next(order.deadline.remaining_s())) is not None:
+        if best is not None and (step.wait_s or not _affordable(flow, step.target)):
+            continue
+        if step.wait_s:
+            flow.account.waited_ms += step.wait_s * 1000.0
+            await asyncio.sleep(step.wait_s)
+        held = await _hold(flow, verifier, course, step.target, step.following)
+        if held is None:
+            continue
+        run, answer = held
+        higher = step.following is not None and _affordable(flow, step.following)
+        opinion = await _opinion(flow, verifier, run, answer, thorough=higher)
+        if not opinion.findings:
+            reason = "; ".join(opinion.remarks)
+            await flow.close(run, "ok", reason, confidence=opinion.sure)
+            return answer
+        await _reject(flow, run, opinion, step.following if higher else None)
+        weight = len(opinion.findings)
+        if best is None or weight <= best[0]:
+            best = weight, answer
+        if not higher:
+            break
+    if best is not None:
+        return best[1]
+    if planned.spares and course.final is None and order.deadline.remaining_s() > 0:
+        spare = Course(replace(planned, targets=planned.spares), order.catalog.fallback)
+        while (step := spare.next(order.deadline.remaining_s())) is not None:
+            held = await _hold(flow, verifier, spare, step.target, step.following)
+            if held is not None:
+                await flow.close(held[0], "ok", "every target of the cascade failed")
+                return held[1]
+    raise flow.gave_up(course)
+
+
+async def _hold(
+    flow: Flow, verifier: Verifier, course: Course, target: Target, following: Target | None
+) -> tuple[Run, Answer] | None:
+    """A whole reply, held back; None when the attempt failed."""
+    wanted = flow.order.catalog.cascade.accept.min_confidence is not None
+    opened = await flow.open(
+        target, course, following, logprobs=wanted and "logprobs" in target.capabilities
+    )
+    if opened is None:
+        return None
+    run, event = opened
+    events: list[ReplyEvent] = []
+    size = 0
+    following_event: ReplyEvent | None = event
+    try:
+        while following_event is not None:
+            events.append(following_event)
+            size += len(following_event.data)
+            if size > verifier.max_answer_bytes:
+                raise UpstreamFailure("too_large", "the answer is too large to be held back")
+            following_event = await run.more()
+    except UpstreamFailure as failure:
+        await flow.failed(run, failure, course)
+        return None
+    except BaseException:
+        await flow.close(run, "cancelled", "the caller left")
+        raise
+    return run, Answer(
+        target=target,
+        events=tuple(events),
+        text="".join(one.text for one in events),
+        finish_reason=run.finish_reason,
+        logprobs=tuple(p for one in events for p in one.logprobs),
+        refusal=any(one.refusal for one in events),
+    )
+
+
+async def _opinion(
+    flow: Flow, verifier: Verifier, run: Run, answer: Answer, *, thorough: bool
+) -> Opinion:
+    """What is wrong with an answer. Signals that cost a call are spared when they change nothing:
+    after a finding, and where there is no higher target (`thorough` False)."""
+    accept = flow.order.catalog.cascade.accept
+    started = flow.desk.clock()
+    try:
+        document = flow.order.request.document
+        if any("python" in check for check in accept.checks):
+            found = await asyncio.to_thread(inspect, answer, accept, document, verifier)
+        else:
+            found = inspect(answer, accept, document, verifier)
+        remarks: list[str] = []
+        if thorough and not found and not answer.calls_tools:
+            found, remarks = await _asked(flow, verifier, answer, accept)
+        return Opinion(tuple(found), tuple(remarks), confidence(answer, verifier))
+    except BaseException:
+        await flow.close(run, "cancelled", "the caller left")
+        raise
+    finally:
+        flow.account.verified_ms += (flow.desk.clock() - started) * 1000.0
+
+
+async def _asked(
+    flow: Flow, verifier: Verifier, answer: Answer, accept: Acceptance
+) -> tuple[list[Finding], list[str]]:
+    """The signals that cost further calls: agreement of samples, then the judge."""
+    remarks: list[str] = []
+    if accept.samples > 1:
+        texts = await _sampled(flow, answer, accept.samples - 1)
+        if len(texts) > 1 and (share := agreement(texts)) < _AGREE:
+            said = f"{share:.0%} of {len(texts) - 1} further samples agree"
+            return [Finding("samples", said)], remarks
+        if len(texts) == 1:
+            remarks.append("no further sample could be taken")
+    if not accept.judge:
+        return [], remarks
+    if verifier.judge is None:
+        return [], [*remarks, "accepted without a judge: none is connected"]
+    order = flow.order
+    reserve_s = order.catalog.cascade.reserve_ms / 1000.0
+    timeout_s = min(10.0, order.deadline.remaining_s() - reserve_s)
+    if timeout_s <= 0:
+        return [], [*remarks, "accepted without the judge: no time was left"]
+    judged = await judge(verifier.judge, order.catalog, order.request, answer.text, timeout_s)
+    flow.account.final_usd += judged.cost_usd
+    outcome = "failed" if judged.score is None else "scored"
+    flow.desk.observer.count("judgements", 1, {"target": answer.target.id, "outcome": outcome})
+    if judged.score is None:
+        return [], [*remarks, f"accepted without the judge: {judged.reason}"]
+    if judged.score < accept.judge_min_score:
+        return [Finding("judge", f"{judged.score:.2f}: {judged.reason}")], remarks
+    return [], remarks
+
+
+async def _sampled(flow: Flow, answer: Answer, further: int) -> list[str]:
+    """The answer's text and those of further samples of the same target; failed ones are left."""
+
+    async def one(number: int) -> str | None:
+        run = flow.start(answer.target)
+        run.resample(sample)
+        try:
+            event = await run.open()
+        except UpstreamFailure as failure:
+            await flow.close(run, "failed", f"sample {number}: {failure}", failure)
+            return None
+        except BaseException:
+            await flow.close(run, "cancelled", "the caller left")
+            raise
+        await flow.close(run, "ok", f"sample {number} of the same question")
+        return event.text
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(one(number)) for number in range(2, further + 2)]
+    return [answer.text, *(text for task in tasks if (text := task.result()) is not None)]
+
+
+async def _reject(flow: Flow, run: Run, opinion: Opinion, to: Target | None) -> None:
+    """Close a rejected attempt; where the cascade goes on, that is an escalation."""
+    first = opinion.findings[0]
+    reason = "; ".join(map(str, opinion.findings))
+    if to is None:
+        reason += " (not escalated: no higher target fits)"
+    else:
+        run.note(
+            semconv.ESCALATION_EVENT,
+            {
+                semconv.ESCALATION_SIGNAL: first.signal,
+                semconv.ESCALATION_REASON: first.detail,
+                semconv.TARGET: to.id,
+            },
+        )
+        labels = {"target": run.target.id, "signal": first.signal}
+        flow.desk.observer.count("escalations", 1, labels)
+    await flow.close(run, "rejected", reason, confidence=opinion.sure)
+
+
+def _affordable(flow: Flow, target: Target) -> bool:
+    """Whether an escalation fits into what is left of time and money."""
+    order = flow.order
+    if expected_latency_ms(target, order) / 1000.0 > order.deadline.remaining_s():
+        return False
+    limit = order.request.options.max_cost_usd
+    if limit is None:
+        return True
+    estimate = order.decision.estimate
+    spent = sum(a.cost_usd for a in flow.account.attempts) + flow.account.final_usd
+    return spent + bound_usd(target, estimate.input_tokens, estimate.output_tokens) <= limit

@@ -1,0 +1,99 @@
+"""Which attempt comes next, given what has failed so far. A small state machine, no I/O.
+
+Every target of the plan is tried once, in order, before any is tried again; repeats are bounded
+per target, wait their back-off, and happen only where the failure may pass by itself.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from llmrouter.domain.catalog import Fallback
+from llmrouter.domain.target import Target
+from llmrouter.errors import UpstreamFailure
+from llmrouter.execution.backoff import delay_s
+from llmrouter.execution.plan import Plan
+from llmrouter.execution.policy import Consequence, Next, consequence
+
+_NEVER_SENT = frozenset({"saturated", "circuit_open", "misconfigured"})
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One attempt to make: after `wait_s`; `following` is who would be tried if it fails."""
+
+    target: Target
+    wait_s: float = 0.0
+    following: Target | None = None
+
+
+class Course:
+    """Walks a plan. `final` is the failure the caller must mend, once there is one."""
+
+    def __init__(
+        self, plan: Plan, fallback: Fallback, jitter: Callable[[], float] = random.random
+    ) -> None:
+        self._fresh = list(plan.targets)
+        self._left = plan.max_attempts
+        self._fallback = fallback
+        self._jitter = jitter
+        self._repeatable: dict[str, tuple[Target, int, float | None]] = {}
+        self._repeats: dict[str, int] = {}
+        self.final: UpstreamFailure | None = None
+        self.failures: list[UpstreamFailure] = []
+
+    @property
+    def following(self) -> Target | None:
+        """The next target that has not been tried."""
+        return self._fresh[0] if self._fresh and self._left > 1 else None
+
+    def next(self, remaining_s: float) -> Step | None:
+        """The next attempt, or None when nothing is left that may help."""
+        if self.final is not None or self._left <= 0:
+            return None
+        if self._fresh:
+            target = self._fresh.pop(0)
+            step = Step(target, 0.0, self.following)
+            self._left -= 1
+            return step
+        for name, (target, repeat, retry_after_s) in list(self._repeatable.items()):
+            del self._repeatable[name]
+            wait = delay_s(
+                repeat,
+                self._fallback,
+                retry_after_s=retry_after_s,
+                remaining_s=remaining_s,
+                jitter=self._jitter,
+            )
+            if wait is not None:
+                self._left -= 1
+                return Step(target, wait)
+        return None
+
+    def take(self, target: Target) -> None:
+        """A target is being tried beside the planned step (a hedge)."""
+        if target in self._fresh:
+            self._fresh.remove(target)
+            self._left -= 1
+
+    def failed(self, target: Target, failure: UpstreamFailure) -> Consequence:
+        """Note a failed attempt; says what follows from it."""
+        result = consequence(failure, on_refusal=self._fallback.on_refusal)
+        self.failures.append(failure)
+        if failure.kind in _NEVER_SENT:
+            self._left += 1
+        if result.then is Next.LARGER:
+            window = target.context_window
+            self._fresh = [other for other in self._fresh if other.context_window > window]
+            if not self._fresh:
+                self.final = failure
+        elif result.then is Next.NOTHING:
+            self.final = failure
+        if result.repeat:
+            made = self._repeats.get(target.id, 0)
+            if made < self._fallback.retries:
+                self._repeats[target.id] = made + 1
+                self._repeatable[target.id] = (target, made, failure.retry_after_s)
+        return result

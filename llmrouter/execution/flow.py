@@ -1,0 +1,146 @@
+"""What the direct way and the cascade share: starting attempts, and keeping account of them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from llmrouter.domain.reply import Attempt, Completion, ReplyEvent
+from llmrouter.domain.target import Target
+from llmrouter.errors import LLMRouterError, UpstreamFailure
+from llmrouter.execution.attempt import Desk, Run, Sending
+from llmrouter.execution.call import prepare
+from llmrouter.execution.course import Course
+from llmrouter.execution.ends import gave_up
+from llmrouter.execution.plan import Order, patience_s
+from llmrouter.execution.policy import rejects_usage_option
+
+_STREAM_FACTOR = 10.0  # a stream may flow this many times longer than its target's timeout_s
+
+
+@dataclass(slots=True)
+class Account:
+    """What an execution has come to so far. `target` and `finish_reason` are of the answer.
+
+    `final_usd` is the part of the cost that belongs to no attempt (a judge's)."""
+
+    attempts: list[Attempt]
+    started: float
+    target: str | None = None
+    finish_reason: str | None = None
+    final_usd: float = 0.0
+    waited_ms: float = 0.0
+    verified_ms: float = 0.0
+
+
+class Flow:
+    """One order being executed. `no_usage` remembers targets that refuse `stream_options`."""
+
+    def __init__(self, desk: Desk, order: Order, no_usage: set[str]) -> None:
+        self.desk = desk
+        self.order = order
+        self.account = Account([], desk.clock())
+        self._no_usage = no_usage
+        self._started = 0
+
+    def start(
+        self, target: Target, following: Target | None = None, *, logprobs: bool = False
+    ) -> Run:
+        """An attempt, ready to open. A cascade's attempts ask for every detail."""
+        order = self.order
+        request = order.request
+        detail = order.decision.cascade
+        body, added = prepare(
+            request, target, ask_usage=target.id not in self._no_usage, logprobs=logprobs
+        )
+        remaining = order.deadline.remaining_s()
+        patience = patience_s(order, target, following, remaining)
+        if request.stream and not detail:
+            total = min(remaining, target.timeout_s * _STREAM_FACTOR)
+        else:
+            total = patience
+        number, self._started = self._started, self._started + 1
+        sending = Sending(
+            body=body,
+            stream=request.stream,
+            include_usage_added=added,
+            input_tokens=order.decision.estimate.input_tokens,
+            timeout_s=total,
+            patience_s=patience,
+            number=number,
+            detail=detail,
+        )
+        return Run(self.desk, target, sending)
+
+    async def open(
+        self, target: Target, course: Course, following: Target | None, *, logprobs: bool = False
+    ) -> tuple[Run, ReplyEvent] | None:
+        """Open an attempt; None when it failed, which is then noted on the course."""
+        run = self.start(target, following, logprobs=logprobs)
+        try:
+            event = await run.open()
+        except UpstreamFailure as failure:
+            if not (rejects_usage_option(failure) and target.id not in self._no_usage):
+                await self.failed(run, failure, course)
+                return None
+            self._no_usage.add(target.id)
+            await self.close(run, "failed", str(failure), failure)
+        except BaseException:
+            await self.close(run, "cancelled", "the caller left")
+            raise
+        else:
+            self.desk.health.record(target.id, ok=True)
+            return run, event
+        return await self.open(target, course, following, logprobs=logprobs)
+
+    async def failed(self, run: Run, failure: UpstreamFailure, course: Course) -> None:
+        """Close a failed attempt and let everyone who should know of it know."""
+        result = course.failed(run.target, failure)
+        await self.close(run, "failed", str(failure), failure)
+        observer = self.desk.observer
+        if result.ill:
+            self.desk.health.record(run.target.id, ok=False, retry_after_s=failure.retry_after_s)
+        if result.ours:
+            labels = {"target": run.target.id, "kind": failure.kind}
+            observer.count("upstream_misconfigured", 1, labels)
+
+    async def close(
+        self,
+        run: Run,
+        outcome: str,
+        reason: str = "",
+        failure: UpstreamFailure | None = None,
+        *,
+        confidence: float | None = None,
+    ) -> Attempt:
+        """End an attempt and put it on the account."""
+        known = run.attempt is not None
+        attempt = await run.close(outcome, reason, failure=failure, confidence=confidence)
+        if not known:
+            self.account.attempts.append(attempt)
+        return attempt
+
+    def gave_up(self, course: Course) -> LLMRouterError:
+        """The error once the course is at its end."""
+        return gave_up(course.failures, course.final, self.account.attempts, self.order.deadline)
+
+    def completion(self) -> Completion:
+        """The account as the domain knows it."""
+        account, decision = self.account, self.order.decision
+        attempts = tuple(account.attempts)
+        phases = {
+            "route": decision.timing_ms,
+            "attempts": sum(attempt.latency_ms for attempt in attempts),
+        }
+        if account.waited_ms:
+            phases["waits"] = account.waited_ms
+        if account.verified_ms:
+            phases["verify"] = account.verified_ms
+        return Completion(
+            target=account.target or decision.target,
+            attempts=attempts,
+            cost_usd=math.fsum(a.cost_usd for a in attempts) + account.final_usd,
+            latency_ms=(self.desk.clock() - account.started) * 1000.0,
+            finish_reason=account.finish_reason,
+            phases_ms=phases,
+        )

@@ -1,0 +1,167 @@
+"""From a decision to ordered attempts, bounded before the first one starts. Pure.
+
+A plan never names a target twice and never one that was not eligible. What a target would take
+at worst (its price for the requested output, its expected time) is computed beforehand: a target
+that cannot finish in what the deadline leaves, or would pass the caller's `max_cost_usd` together
+with what may have been spent before it, is left out with its reason. The chosen target itself
+always stays: the caller asked, and a refusal would be worse than a try.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from llmrouter.domain.catalog import Catalog
+from llmrouter.domain.chat import ANONYMOUS, Caller, ChatRequest
+from llmrouter.domain.deadline import NEVER, Deadline
+from llmrouter.domain.decision import Decision, Exclusion
+from llmrouter.domain.target import Target
+from llmrouter.execution.cost import bound_usd
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is to be executed. `escalate` starts a cascade so many steps above its cheapest.
+
+    The catalog is the one that decided; the decision's target and fallbacks are what was eligible.
+    """
+
+    request: ChatRequest
+    decision: Decision
+    catalog: Catalog
+    deadline: Deadline = NEVER
+    caller: Caller = ANONYMOUS
+    escalate: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Targets in the order they are tried, `max_attempts` of them at most.
+
+    `worst_cost_usd` and `worst_latency_ms` bound the whole plan: the most it may cost, and the
+    expected time if every attempt runs to its end. `left_out` says which targets are not tried,
+    and why. `spares` serve a cascade whose own targets gave no answer at all.
+    """
+
+    targets: tuple[Target, ...]
+    cascade: bool
+    max_attempts: int
+    worst_cost_usd: float
+    worst_latency_ms: float
+    left_out: tuple[Exclusion, ...] = ()
+    spares: tuple[Target, ...] = ()
+
+
+def plan(order: Order, remaining_s: float = math.inf) -> Plan:
+    """The attempts for an order; `remaining_s` is what its deadline leaves now."""
+    decision, catalog = order.decision, order.catalog
+    eligible = (decision.target, *decision.fallbacks)
+    if not decision.cascade:
+        return _direct(order, _known(catalog, eligible), remaining_s)
+    return _cascade(order, _known(catalog, _ladder(order, eligible)), remaining_s)
+
+
+def _ladder(order: Order, eligible: tuple[str, ...]) -> list[str]:
+    """The eligible steps of the cascade's order from the decision's target upwards."""
+    catalog, first = order.catalog, order.decision.target
+    steps = [name for name in catalog.cascade.order if name in eligible]
+    if not steps:
+        steps = sorted(dict.fromkeys(eligible), key=lambda name: _price(catalog, name))
+    steps = steps[steps.index(first) :] if first in steps else [first, *steps]
+    return steps[min(order.escalate, len(steps) - 1) :]
+
+
+def _direct(order: Order, targets: tuple[Target, ...], remaining_s: float) -> Plan:
+    """One attempt alone is billed as a rule, so each target is bounded by itself."""
+    most = max(1, order.catalog.fallback.max_attempts)
+    if order.request.options.max_cost_usd is None and math.isinf(remaining_s):
+        return Plan(targets, False, most, *_worst(order, targets[:most]))
+    kept: list[Target] = []
+    out: list[Exclusion] = []
+    for target in targets:
+        reason = _why_not(order, target, remaining_s, 0.0) if kept else None
+        if reason is None:
+            kept.append(target)
+        else:
+            out.append(Exclusion(target.id, reason))
+    return Plan(tuple(kept), False, most, *_worst(order, kept[:most]), tuple(out))
+
+
+def _cascade(order: Order, targets: tuple[Target, ...], remaining_s: float) -> Plan:
+    """Each step may follow a rejected one, so time and money add up."""
+    estimate = order.decision.estimate
+    samples = max(1, order.catalog.cascade.accept.samples)
+    kept: list[Target] = []
+    out: list[Exclusion] = []
+    spent = waited_s = 0.0
+    for target in targets:
+        reason = _why_not(order, target, remaining_s - waited_s, spent) if kept else None
+        if reason is not None:
+            out.append(Exclusion(target.id, reason))
+            continue
+        kept.append(target)
+        spent += samples * bound_usd(target, estimate.input_tokens, estimate.output_tokens)
+        waited_s += expected_latency_ms(target, order) / 1000.0
+    names = {target.id for target in targets}
+    spares = _known(order.catalog, (n for n in order.decision.fallbacks if n not in names))
+    most = max(1, order.catalog.fallback.max_attempts)
+    worst_ms = _worst(order, kept)[1]
+    return Plan(tuple(kept), True, most, spent, worst_ms, tuple(out), spares)
+
+
+def _why_not(order: Order, target: Target, remaining_s: float, spent_usd: float) -> str | None:
+    estimate = order.decision.estimate
+    limit = order.request.options.max_cost_usd
+    if limit is not None:
+        cost = bound_usd(target, estimate.input_tokens, estimate.output_tokens)
+        if spent_usd + cost > limit:
+            return f"could cost ${spent_usd + cost:.6f}, over max_cost_usd"
+    expected_ms = expected_latency_ms(target, order)
+    if expected_ms / 1000.0 > remaining_s:
+        return f"needs about {expected_ms:.0f} ms of {remaining_s * 1000:.0f} ms"
+    return None
+
+
+def expected_latency_ms(target: Target, order: Order) -> float:
+    """Milliseconds until a target can be of use: its first token when streaming, else its last."""
+    if order.request.stream and not order.decision.cascade:
+        return target.latency.ttft_ms
+    return target.latency.total_ms(order.decision.estimate.output_tokens)
+
+
+def patience_s(order: Order, target: Target, following: Target | None, remaining_s: float) -> float:
+    """How long one attempt may take to commit.
+
+    With a deadline and a target to fall back to, the time that one needs is kept for it, as long
+    as this attempt still gets twice its own expected time; without, everything that is left.
+    """
+    patience = min(target.timeout_s, remaining_s)
+    if following is None or math.isinf(remaining_s):
+        return patience
+    reserve = expected_latency_ms(following, order) / 1000.0
+    if order.decision.cascade:
+        reserve = max(reserve, order.catalog.cascade.reserve_ms / 1000.0)
+    own = 2.0 * expected_latency_ms(target, order) / 1000.0
+    return min(patience, remaining_s - reserve) if remaining_s - reserve >= own else patience
+
+
+def _worst(order: Order, targets: Sequence[Target]) -> tuple[float, float]:
+    estimate = order.decision.estimate
+    sent, written = estimate.input_tokens, estimate.output_tokens
+    return (
+        sum(bound_usd(target, sent, written) for target in targets),
+        sum(target.latency.total_ms(written) for target in targets),
+    )
+
+
+def _known(catalog: Catalog, names: Iterable[str]) -> tuple[Target, ...]:
+    """The targets themselves, each once; one that has left the catalog since is passed over."""
+    targets = catalog.targets
+    return tuple(targets[name] for name in dict.fromkeys(names) if name in targets)
+
+
+def _price(catalog: Catalog, name: str) -> float:
+    target = catalog.targets.get(name)
+    return 0.0 if target is None else 3 * target.price.input + target.price.output
