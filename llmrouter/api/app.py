@@ -14,9 +14,11 @@ stay out. Run it with `handler_cancellation=True`, so that a caller who leaves e
 
 from __future__ import annotations
 
+import logging
 from typing import NamedTuple
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler
 
 from llmrouter.api import (
@@ -68,6 +70,18 @@ PATHS: tuple[Path, ...] = (
 )
 
 
+class Quiet(logging.Filter):
+    """Keeps what is not HTTP out of the server's log: the parser quotes headers, keys included."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Drop a record about bytes that could not be parsed; the caller got its 400."""
+        error = record.exc_info[1] if record.exc_info else None
+        return not isinstance(error, HttpProcessingError)
+
+
+_QUIET = Quiet()
+
+
 def paths_of(services: Services) -> list[Path]:
     """The paths this service has: edits only where the catalog can be edited."""
     absent: set[Handler] = set()
@@ -80,6 +94,7 @@ def paths_of(services: Services) -> list[Path]:
 
 def create_app(services: Services) -> web.Application:
     """The aiohttp application over `services`."""
+    logging.getLogger("aiohttp.server").addFilter(_QUIET)
     paths = paths_of(services)
     app = web.Application(
         middlewares=guards(services, {path.handler: path.access for path in paths}),

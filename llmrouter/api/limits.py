@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
+from llmrouter.api.keys import ApiKey
 from llmrouter.api.window import Grant, Quota, Refusal, SlidingWindow
 from llmrouter.domain.catalog import Catalog
 from llmrouter.domain.chat import Caller, ChatRequest
@@ -77,6 +78,12 @@ def parse_policies(text: str) -> dict[str, KeyPolicy]:
             read[what] = quota
         policies[name] = KeyPolicy(**read)  # type: ignore[arg-type]  # one dict, checked above
     return policies
+
+
+def restricted(keys: tuple[ApiKey, ...], policies: Mapping[str, KeyPolicy]) -> tuple[ApiKey, ...]:
+    """The keys with the targets their policies allow them."""
+    star = policies.get("*", UNLIMITED)
+    return tuple(replace(key, allow=policies.get(key.name, star).allow) for key in keys)
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +230,7 @@ class Limits:
 def _estimate_tokens(request: ChatRequest) -> tuple[int, int]:
     """Input and output tokens a request may use, by its size and what it asks for."""
     asked = request.document.get("max_completion_tokens") or request.document.get("max_tokens")
-    written = asked if isinstance(asked, int) else ASSUMED_OUTPUT_TOKENS
+    written = int(asked) if isinstance(asked, (int, float)) else ASSUMED_OUTPUT_TOKENS
     return len(request.body) // BYTES_PER_TOKEN + 1, written
 
 

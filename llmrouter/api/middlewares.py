@@ -14,6 +14,7 @@ from enum import Enum
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
+from llmrouter.api.admission import Phase
 from llmrouter.api.envelope import InternalError, refusal, translated
 from llmrouter.api.services import CALLER, Services
 from llmrouter.domain.chat import ANONYMOUS
@@ -105,7 +106,10 @@ def _gate(services: Services, access: Mapping[object, Access]) -> Middleware:
                 caller = request[CALLER] = keyring.caller(request.headers)
                 if limits is not None:
                     await limits.admit(caller)
-                return await handler(request)
+                response = await handler(request)
+                if admission.phase is not Phase.SERVING and not response.prepared:
+                    response.force_close()  # so that the caller's next one finds another worker
+                return response
             finally:
                 admission.leave()
         if needed is Access.KEY:

@@ -94,7 +94,7 @@ def _routed(answers: dict[str, Any], *, streams: bool = False) -> dict[str, Any]
         for name in ("x-llmrouter-decision-id", "x-llmrouter-target", "x-llmrouter-source")
     }
     if streams:
-        done["content"]["text/event-stream"] = {"schema": {"type": "string"}}
+        done["content"]["text/event-stream"] = {}
         answers["4XX"] = {
             "description": "The upstream refused the request; its answer as it came.",
             "content": {"*/*": {}},

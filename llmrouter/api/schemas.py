@@ -6,7 +6,7 @@ from typing import Any
 
 from llmrouter.api.feedback import MAX_COMMENT
 from llmrouter.api.options import MAX_IDS, MAX_NAME
-from llmrouter.api.wire import ROLES
+from llmrouter.api.wire import MAX_COUNT, ROLES
 from llmrouter.domain.chat import CACHE_MODES, STRATEGIES
 from llmrouter.domain.decision import Source
 
@@ -40,7 +40,7 @@ def _or_null(schema: Schema) -> Schema:
 _STRING: Schema = {"type": "string"}
 _NUMBER: Schema = {"type": "number"}
 _INTEGER: Schema = {"type": "integer"}
-_COUNT: Schema = {"type": "integer", "minimum": 1}
+_COUNT: Schema = {"type": "integer", "minimum": 1, "maximum": MAX_COUNT}
 _BOOLEAN: Schema = {"type": "boolean"}
 _OBJECT: Schema = {"type": "object"}
 _NAME: Schema = {"type": "string", "minLength": 1, "maxLength": MAX_NAME}

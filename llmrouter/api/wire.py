@@ -33,6 +33,7 @@ ROLES: tuple[str, ...] = (
     "function",
 )
 _ROLES = frozenset(ROLES)
+MAX_COUNT = 2**31 - 1
 
 
 class Endpoint(Enum):
@@ -213,10 +214,12 @@ def _parts(index: int, content: list[Any]) -> tuple[str, dict[str, int]]:
 
 
 def _positive(name: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int):
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise wrong_type(name, "a whole number", value)
-    if value < 1:
-        raise wrong_value(name, f"must be at least 1, not {value}")
+    if value % 1:  # 16.0 is a whole number, in JSON as in JSON Schema
+        raise wrong_value(name, f"must be a whole number, not {value:g}")
+    if not 1 <= value <= MAX_COUNT:
+        raise wrong_value(name, f"must be from 1 to {MAX_COUNT}, not {value:g}")
 
 
 def _object(name: str, value: object) -> None:

@@ -35,6 +35,7 @@ from tests.api.fakes import (
     FakeTelemetry,
     client_of,
     services,
+    serving,
 )
 
 HI = {"messages": [{"role": "user", "content": "2+2?"}]}
@@ -206,7 +207,8 @@ async def test_without_a_catalog_or_while_leaving_the_service_is_not_ready() -> 
     async with client_of(services(admission=admission)) as client:
         admission.begin_leaving()
         assert (await client.get("/readyz")).status == 503
-        assert (await client.post("/route", HI)).status == 200
+        served = await client.post("/route", HI)
+        assert (served.status, served.headers["Connection"]) == (200, "close")
         admission.begin_draining()
         refused = await client.post("/route", HI)
         assert (refused.status, refused.error["code"]) == (503, "draining")
@@ -442,6 +444,20 @@ async def test_the_console_runs_nothing_but_itself() -> None:
     assert "innerHTML" not in page
     assert "http://" not in page
     assert "https://" not in page
+
+
+async def test_bytes_that_are_not_http_leave_no_secret_in_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The parser's own message quotes the header it stumbled on."""
+    async with serving(services()) as address:
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(address.rpartition(":")[2]))
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer sk-\x00\r\n\r\n")
+        answer = await reader.read()
+        writer.close()
+        await writer.wait_closed()
+    assert answer.startswith((b"HTTP/1.0 400", b"HTTP/1.1 400"))
+    assert "sk-" not in caplog.text
 
 
 HEADER_VALUES = st.text(

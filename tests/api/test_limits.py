@@ -8,7 +8,14 @@ from typing import Any
 import orjson
 import pytest
 
-from llmrouter.api.limits import KeyPolicy, Limits, PoliciesInvalid, parse_policies
+from llmrouter.api.keys import Keyring, parse_keys
+from llmrouter.api.limits import (
+    KeyPolicy,
+    Limits,
+    PoliciesInvalid,
+    parse_policies,
+    restricted,
+)
 from llmrouter.api.window import Quota
 from llmrouter.api.wire import Endpoint, parse
 from llmrouter.domain.chat import Caller, ChatRequest
@@ -44,6 +51,15 @@ def test_policies_are_read() -> None:
     assert read["alice"].allow == frozenset({"small", "large"})
     assert read["*"].spend_usd == Quota(5, 86400)
     assert parse_policies("") == {}
+
+
+def test_a_policys_allow_list_reaches_its_keys() -> None:
+    """Eligibility reads it from the caller."""
+    policies = parse_policies("alice allow=small; * requests=1/s")
+    keys = restricted(parse_keys("alice:a,bob:b"), policies)
+    ring = Keyring(keys)
+    assert ring.caller({"x-api-key": "a"}).allow == frozenset({"small"})
+    assert ring.caller({"x-api-key": "b"}).allow is None
 
 
 @pytest.mark.parametrize(

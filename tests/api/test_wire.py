@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import orjson
@@ -173,7 +174,7 @@ def test_what_is_no_json_object_is_refused(body: bytes, code: str) -> None:
         ({"messages": HI, "stream": "true"}, "stream", "a boolean, not a string"),
         ({"messages": HI, "tools": {}}, "tools", "a list"),
         ({"messages": HI, "tools": [1]}, "tools[0]", "an object"),
-        ({"messages": HI, "max_tokens": 0}, "max_tokens", "at least 1"),
+        ({"messages": HI, "max_tokens": 0}, "max_tokens", "from 1"),
         ({"messages": HI, "max_tokens": 1.5}, "max_tokens", "whole number"),
         ({"messages": HI, "max_completion_tokens": True}, "max_completion_tokens", "boolean"),
         ({"messages": HI, "response_format": "json"}, "response_format", "an object"),
@@ -246,22 +247,17 @@ TURNS = st.lists(
 def test_any_json_is_either_a_request_or_a_bad_request(document: Any, endpoint: Endpoint) -> None:
     """No document raises anything but BadRequest, and what passes is well formed."""
     body = orjson.dumps(document)
-    try:
+    with suppress(BadRequest):
         request = parse(body, endpoint)
-    except BadRequest as error:
-        assert error.message
-        return
-    assert request.messages
-    assert all(isinstance(message.text, str) for message in request.messages)
+        assert request.messages
+        assert all(isinstance(message.text, str) for message in request.messages)
 
 
 @given(st.binary(max_size=200))
 def test_any_bytes_are_either_a_request_or_a_bad_request(body: bytes) -> None:
     """Nothing that arrives raises anything but BadRequest."""
-    try:
-        parse(body, Endpoint.ROUTE)
-    except BadRequest as error:
-        assert error.code is not None
+    with suppress(BadRequest):
+        assert parse(body, Endpoint.ROUTE).body is body
 
 
 def test_a_decision_is_answered_in_its_public_shape() -> None:

@@ -1,0 +1,127 @@
+"""The document tells the truth: about paths, about bodies sent, about answers got."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jsonschema_rs
+import orjson
+import pytest
+
+from llmrouter.api.app import PATHS, paths_of
+from llmrouter.api.openapi import build
+from llmrouter.api.wire import Endpoint, parse
+from llmrouter.errors import BadRequest
+from tests.api.fakes import DECISION, FakeDesk, FakeGateway, client_of, services
+
+HI = [{"role": "user", "content": "hi"}]
+
+
+async def no_preview(document: Any, caller: Any) -> dict[str, Any]:
+    """An edit that changes nothing."""
+    return {"changed": []}
+
+
+def whole() -> dict[str, Any]:
+    """The document of a service that has every path."""
+    desk = FakeDesk()
+    given = services(catalog=desk, write=desk.write, preview=no_preview)
+    document: dict[str, Any] = orjson.loads(build(given, [path.path for path in paths_of(given)]))
+    return document
+
+
+def check(name: str, value: Any) -> None:
+    """Raise unless a value fits a named schema."""
+    document = whole()
+    jsonschema_rs.validate(
+        {
+            "$schema": "https://json-schema.org/draft/2020-12/schema",
+            "$ref": f"#/components/schemas/{name}",
+            "components": document["components"],
+        },
+        value,
+    )
+
+
+def test_every_path_is_documented_and_nothing_else() -> None:
+    """One table serves both."""
+    documented = {
+        (method.upper(), path) for path, calls in whole()["paths"].items() for method in calls
+    }
+    assert documented == {(path.method, path.path) for path in PATHS}
+
+
+def test_every_reference_leads_somewhere() -> None:
+    """A client generator would stop at the first that does not."""
+    text = orjson.dumps(whole()).decode()
+    names = {part.split('"')[0] for part in text.split('"$ref":"#/components/schemas/')[1:]}
+    assert names
+    assert names <= set(whole()["components"]["schemas"])
+
+
+async def test_answers_fit_their_schemas() -> None:
+    """What is answered is what is documented."""
+    async with client_of(services()) as client:
+        for path, name in (
+            ("/v1/models", "Models"),
+            ("/v1/models/small", "Model"),
+            ("/catalog", "Catalog"),
+            ("/decisions", "Decisions"),
+            ("/decisions/dec-1", "Decision"),
+            ("/healthz", "Health"),
+            ("/readyz", "Readiness"),
+            ("/nowhere", "Error"),
+        ):
+            check(name, (await client.get(path)).json)
+        check("Decision", (await client.post("/route", {"prompt": "hi"})).json)
+        check("Completion", (await client.post("/complete", {"prompt": "hi"})).json)
+        feedback = {"decision_id": "dec-1", "score": 0.5}
+        check("Feedback", feedback)
+        check("Accepted", (await client.post("/feedback", feedback)).json)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"messages": HI},
+        {"prompt": "hi"},
+        {"prompt": "hi", "messages": HI},
+        {"prompt": "hi", "messages": None},
+        {"messages": []},
+        {"messages": [{"role": "user"}]},
+        {"messages": [{"role": "assistant", "content": None, "tool_calls": [{}]}]},
+        {"messages": [{"role": "assistant", "content": None, "tool_calls": []}]},
+        {"messages": [{"role": "user", "content": [{"type": "text"}]}]},
+        {"messages": [{"role": "user", "content": [{"type": "x", "text": 1}]}]},
+        {"messages": HI, "router": {"quality": 1.5}},
+        {"messages": HI, "router": {"qualty": 1}},
+        {"messages": HI, "router": {"allow": []}},
+        {"messages": HI, "router": {"deny": [], "cache": "off"}},
+        {"messages": HI, "stream": "yes"},
+        {"messages": HI, "max_tokens": 0},
+        {"messages": HI, "max_tokens": 16.0},
+        {"messages": HI, "max_tokens": 16.5},
+        {"messages": HI, "model": None},
+        {"messages": HI, "x_unknown": 1},
+    ],
+)
+def test_the_parser_and_the_schema_agree(document: dict[str, Any]) -> None:
+    """What the document calls valid passes, and what it does not is refused."""
+    try:
+        check("RoutableRequest", document)
+        fits = True
+    except jsonschema_rs.ValidationError:
+        fits = False
+    try:
+        parse(orjson.dumps(document), Endpoint.COMPLETE)
+        passes = True
+    except BadRequest:
+        passes = False
+    assert fits == passes
+
+
+async def test_the_answer_of_complete_is_documented_in_full() -> None:
+    """A key the contract names and the answer lacks would show here."""
+    async with client_of(services(FakeGateway())) as client:
+        router = (await client.post("/complete", {"prompt": "hi"})).json["router"]
+    assert set(router) == {*DECISION.public(), "attempts", "cost_usd", "latency_ms"}
