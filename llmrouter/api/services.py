@@ -22,22 +22,24 @@ from llmrouter.domain.chat import Caller, ChatRequest
 from llmrouter.domain.decision import Decision, Feedback
 from llmrouter.domain.ports import CatalogSource, Span
 from llmrouter.domain.reply import Completion, ReplyEvent
-from llmrouter.errors import Problem
+from llmrouter.errors import LLMRouterError, Problem
 
 
 class Routed(Protocol):
     """An execution past its commit point: the first event is known to be good.
 
-    `completion` is set once the last event is out, or once `aclose` gave up the rest.
+    `completion` is set once the last event is out, or once `aclose` gave up the rest. `error`
+    tells of a reply that broke off after its commit point and whose last event said so.
     """
 
     decision: Decision
     status: int
     content_type: str
     completion: Completion | None
+    error: LLMRouterError | None
 
     def __aiter__(self) -> AsyncIterator[ReplyEvent]:
-        """The reply's events, the first included. Raises LLMRouterError when the rest fails."""
+        """The reply's events, the first included."""
         ...
 
     async def aclose(self) -> None:

@@ -1,8 +1,8 @@
 """Server-sent events to a caller: as they come, no faster than the caller reads.
 
 `await write` is the back-pressure: a slow reader slows the upstream, nothing piles up here. After
-the first byte the status is out, so a failure becomes one well-formed error event; the stream
-then ends without `[DONE]`, because it is not done.
+the first byte the status is out, so a failure is one well-formed error event, the execution's own
+or the one made here of what it raised; the stream then ends without `[DONE]`: it is not done.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ async def stream(
                 done = event.data
             else:
                 await response.write(event.data)
-        if last is not None:
+        if last is not None and routed.error is None:
             await response.write(last(routed, first) + (done or DONE))
     except ConnectionError:
         log.debug("the caller left in the middle of a reply")

@@ -26,7 +26,7 @@ from llmrouter.domain.decision import (
 )
 from llmrouter.domain.reply import Attempt, Completion, ReplyEvent, Usage
 from llmrouter.domain.target import Price, Target
-from llmrouter.errors import NotFound, Problem, StoreFailed
+from llmrouter.errors import LLMRouterError, NotFound, Problem, StoreFailed
 
 COMPLETION = (
     b'{"id":"chatcmpl-1","object":"chat.completion","created":1,"model":"m-small",'
@@ -108,6 +108,7 @@ class FakeRouted:
     cost_usd: float = 0.002
     usage: Usage = field(default_factory=lambda: Usage(3, 1))
     completion: Completion | None = None
+    error: LLMRouterError | None = None
     closed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __aiter__(self) -> AsyncIterator[ReplyEvent]:
@@ -136,6 +137,7 @@ class FakeGateway:
         self.current = catalog
         self.decision = DECISION
         self.fails: Exception | None = None
+        self.broke_off: LLMRouterError | None = None
         self.asked: list[tuple[ChatRequest, Caller]] = []
         self.rated: list[tuple[Feedback, Caller]] = []
         self.streamed: Sequence[ReplyEvent | Exception | asyncio.Event] = (
@@ -173,6 +175,7 @@ class FakeGateway:
         else:
             routed = FakeRouted(decision, (ReplyEvent(self.body),))
         routed.cost_usd, routed.usage = self.cost_usd, self.usage
+        routed.error = self.broke_off
         self.replies.append(routed)
         return routed
 

@@ -85,6 +85,17 @@ async def test_a_failure_after_the_first_token_is_an_error_event() -> None:
         assert all(reply.closed.is_set() for reply in gateway.replies)
 
 
+async def test_an_error_event_of_the_execution_itself_is_the_last() -> None:
+    """An execution that broke off says so in its last event; nothing may follow it."""
+    gateway = FakeGateway()
+    gateway.broke_off = UpstreamFailed("broke off")
+    said = chunk("", data=b'data: {"error":{"message":"broke off"}}\n\n')
+    gateway.streamed = (chunk("a"), said)
+    async with client_of(services(gateway)) as client:
+        answer = await client.post("/complete", CHAT)
+    assert answer.body == chunk("a").data + said.data
+
+
 async def test_a_failure_before_the_first_token_is_a_status() -> None:
     """Nothing was sent yet, so the caller gets a plain error."""
     gateway = FakeGateway()
