@@ -134,13 +134,14 @@ def expected_latency_ms(target: Target, order: Order) -> float:
 def patience_s(order: Order, target: Target, following: Target | None, remaining_s: float) -> float:
     """How long one attempt may take to commit.
 
-    With a deadline and a target to fall back to, the time that one needs is kept for it, as long
-    as this attempt still gets twice its own expected time; without, everything that is left.
+    With a deadline and a target to fall back to, time is kept for that one (twice what it should
+    need, a fifth of what is left at least), as long as this attempt still gets twice its own
+    expected time; without, everything that is left.
     """
     patience = min(target.timeout_s, remaining_s)
     if following is None or math.isinf(remaining_s):
         return patience
-    reserve = expected_latency_ms(following, order) / 1000.0
+    reserve = max(2.0 * expected_latency_ms(following, order) / 1000.0, 0.2 * remaining_s)
     if order.decision.cascade:
         reserve = max(reserve, order.catalog.cascade.reserve_ms / 1000.0)
     own = 2.0 * expected_latency_ms(target, order) / 1000.0

@@ -19,6 +19,7 @@ from llmrouter.upstream.sse import MAX_EVENT_BYTES, Splitter, data_of
 
 EVENT_STREAM = "text/event-stream"
 _TELLING = re.compile(rb'"(?:usage|finish_reason|error|refusal)"\s*:\s*["{\[]|data:\s*\[DONE\]')
+_FIELDS = (b":", b"data", b"event", b"id", b"retry")
 _MAX_HELD_EVENTS = 64
 
 
@@ -77,6 +78,8 @@ class Stream:
             if self.ended:
                 return
             if self._held is not None:
+                if rest.strip() and not rest.lstrip().startswith(_FIELDS):
+                    raise UpstreamFailure("malformed", "the upstream's answer is no event stream")
                 said = "only comments or a role" if self._held else "nothing"
                 raise UpstreamFailure("empty", f"the stream ended having said {said}")
             if not self._finished:
