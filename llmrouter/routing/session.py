@@ -111,11 +111,11 @@ class Session:
         return verdict
 
     async def _reconsider(self, stay: Stay, question: Question) -> Verdict:
+        fresh: Verdict | None = None
         try:
             fresh = await self._inner.decide(question)
         except Exception as error:
             log.info("session stays, the new turn could not be judged: %s", error)
-            fresh = None
         if fresh is None:
             return _keep(stay, "the session stays, no stage had a view of the new turn")
         if fresh.target == stay.target:

@@ -1,0 +1,234 @@
+"""The composition root: the only file that names concrete classes.
+
+Everything with a life (store, session, watcher, writers) is entered into one AsyncExitStack, so a
+start that fails half-way and a stop both unwind in order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import web
+
+from llmrouter.api.admission import Admission
+from llmrouter.api.app import create_app
+from llmrouter.api.keys import Keyring, parse_keys
+from llmrouter.api.limits import Limits, parse_policies, restricted
+from llmrouter.api.services import Services
+from llmrouter.catalog.loader import Overrides
+from llmrouter.catalog.watch import CatalogHolder
+from llmrouter.domain.chat import Caller
+from llmrouter.domain.codec import decode_decision, encode_decision
+from llmrouter.domain.decision import Question
+from llmrouter.domain.ports import Store
+from llmrouter.errors import LLMRouterError, NotFound, StoreFailed
+from llmrouter.execution.executor import Execution, Executor, ExecutorOptions
+from llmrouter.execution.limits import TargetLimits
+from llmrouter.execution.verify import Verifier
+from llmrouter.gateway import Gateway, Rooms, explained
+from llmrouter.learning.journal import Journal, JournalOptions
+from llmrouter.routing.cached import Cached, CacheOptions
+from llmrouter.routing.default import Default
+from llmrouter.routing.first_of import FirstOf
+from llmrouter.routing.llm import LLM
+from llmrouter.routing.router import Router
+from llmrouter.routing.rules import Rules, StartCascade
+from llmrouter.routing.session import Session
+from llmrouter.settings import Settings, is_loopback
+from llmrouter.signals.extract import Extractor
+from llmrouter.signals.fingerprint import Fingerprinter, cache_key
+from llmrouter.signals.view import bounded_view
+from llmrouter.store.ledger import Ledger
+from llmrouter.store.open import open_store
+from llmrouter.telemetry.otel import Telemetry
+from llmrouter.upstream.health import TargetHealth
+from llmrouter.upstream.relay import Relay
+from llmrouter.upstream.router_client import OpenAIChat
+
+log = logging.getLogger(__name__)
+
+
+class Misconfigured(LLMRouterError):
+    """The service cannot start with these settings; the message says what to change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What a built service shows to who runs it."""
+
+    app: web.Application
+    gateway: Gateway
+    admission: Admission
+    telemetry: Telemetry
+    holder: CatalogHolder
+
+
+def overrides() -> Overrides | None:
+    """Where `llmrouter demo` points every target, or None: `LLMROUTER_DEMO_UPSTREAM`."""
+    url = os.environ.get("LLMROUTER_DEMO_UPSTREAM")
+    return Overrides(base_url=url, api_key_env=None) if url else None
+
+
+def check_exposure(settings: Settings) -> None:
+    """Refuse to be reachable from elsewhere without keys. Raises Misconfigured."""
+    if not settings.api_keys.get_secret_value() and not is_loopback(settings.host):
+        raise Misconfigured(
+            f"refusing to listen on {settings.host} without API keys: set LLMROUTER_API_KEYS "
+            "(name:key:tier,…), or bind to 127.0.0.1"
+        )
+
+
+async def shared_secret(store: Store) -> bytes:
+    """The key of all fingerprints, one per store: every replica must compute the same ones."""
+    try:
+        known = await store.get("secret:fingerprint")
+        if known is None:
+            await store.put("secret:fingerprint", secrets.token_hex(32).encode(), None)
+            known = await store.get("secret:fingerprint")
+    except StoreFailed as failure:
+        log.warning("the store is not usable, cached decisions end with this process: %s", failure)
+        known = None
+    return (known or secrets.token_hex(32).encode())[:64]
+
+
+@asynccontextmanager
+async def service(settings: Settings) -> AsyncIterator[Service]:
+    """A running service without a socket. Raises CatalogInvalid or Misconfigured."""
+    check_exposure(settings)
+    async with AsyncExitStack() as stack:
+        holder = CatalogHolder(settings.prompts, overrides())
+        store = open_store(settings.store)
+        stack.push_async_callback(store.close)
+        telemetry = Telemetry()
+        telemetry.start()
+        stack.push_async_callback(telemetry.close)
+        gateway = await _gateway(settings, stack, store, telemetry, holder)
+        admission = Admission(settings.max_in_flight)
+        keyring, limits = _keys(settings, store, telemetry)
+
+        async def stats(_: Caller) -> Mapping[str, Any]:
+            return telemetry.stats.snapshot()
+
+        async def find(decision_id: str, caller: Caller) -> Mapping[str, Any] | None:
+            try:
+                return explained(await gateway.find(decision_id, caller))
+            except NotFound:
+                return None
+
+        app = create_app(
+            Services(
+                gateway=gateway,
+                telemetry=telemetry,
+                catalog=holder,
+                stats=stats,
+                keyring=keyring,
+                limits=limits,
+                admission=admission,
+                write=holder.write,
+                find_decision=find,
+                max_body_bytes=int(settings.max_body_mb * 1024 * 1024),
+            )
+        )
+        yield Service(app, gateway, admission, telemetry, holder)
+
+
+async def _gateway(
+    settings: Settings,
+    stack: AsyncExitStack,
+    store: Store,
+    telemetry: Telemetry,
+    holder: CatalogHolder,
+) -> Gateway:
+    fingerprinter = Fingerprinter(await shared_secret(store))
+    journal = Journal(store, JournalOptions(record_prompts=settings.record_prompts))
+    ledger = Ledger(store, encode_decision, decode_decision)
+    health = TargetHealth()
+    relay = Relay()
+    stack.push_async_callback(relay.close)
+    chat = OpenAIChat(os.environ, telemetry.current_headers)
+    stack.push_async_callback(chat.close)
+    executor = _executor(settings, relay, chat, telemetry, health, journal)
+
+    def key(question: Question) -> str:
+        return cache_key(
+            question.features.fingerprint, question.catalog.revision, question.eligible
+        )
+
+    llm = Cached(
+        LLM(chat, telemetry, bounded_view), key, store, telemetry, CacheOptions(settings.cache_ttl_s)
+    )
+    stack.push_async_callback(llm.close)
+    pipelines = {
+        "auto": (Rules(), Session(FirstOf(llm), store)),
+        "rules": (Rules(),),
+        "learned": (),
+        "llm": (llm,),
+        "cascade": (StartCascade(),),
+    }
+    rooms = Rooms(
+        catalog=holder,
+        measure=Extractor(fingerprinter),
+        router=Router(pipelines, telemetry, Default()),
+        executor=executor,
+        ledger=ledger,
+        health=health,
+        observer=telemetry,
+        journal=journal,
+    )
+    for work in (ledger.run(), journal.run(), holder.watch(), chat.warm()):
+        task = asyncio.get_running_loop().create_task(work)
+        stack.push_async_callback(_stop, task)
+    return Gateway(rooms)
+
+
+def _executor(
+    settings: Settings,
+    relay: Relay,
+    chat: OpenAIChat,
+    telemetry: Telemetry,
+    health: TargetHealth,
+    journal: Journal,
+) -> Executor:
+    def finished(execution: Execution) -> None:
+        completion = execution.completion
+        if completion is None:
+            return
+        usage = completion.attempts[-1].usage if completion.attempts else None
+        best = executor.best_cost_usd(execution.order.catalog, usage) if usage else 0.0
+        telemetry.completed(execution.decision, completion, best)
+        journal.completed(execution.decision, completion)
+
+    executor = Executor(
+        relay,
+        telemetry,
+        health,
+        ExecutorOptions(
+            limits=TargetLimits(settings.target_concurrency),
+            verifier=Verifier(judge=chat),
+            finished=finished,
+        ),
+    )
+    return executor
+
+
+def _keys(settings: Settings, store: Store, telemetry: Telemetry) -> tuple[Keyring, Limits | None]:
+    try:
+        policies = parse_policies(settings.key_limits)
+        keys = restricted(parse_keys(settings.api_keys.get_secret_value()), policies)
+    except ValueError as error:
+        raise Misconfigured(str(error)) from None
+    admin = settings.admin_key.get_secret_value() or None
+    keyring = Keyring(keys, admin, isolate=settings.isolate_tenants)
+    return keyring, Limits(policies, store, telemetry.count) if policies else None
+
+
+async def _stop(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

@@ -1,0 +1,220 @@
+"""The commands. Exit codes: 0 done, 1 the answer is no, 2 wrong usage."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from llmrouter.errors import CatalogInvalid, LLMRouterError
+from llmrouter.settings import Settings
+
+app = typer.Typer(
+    help="Decides which LLM should answer a request, explains why, and executes it there.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+catalog_app = typer.Typer(help="Check the files in prompts/.", no_args_is_help=True)
+app.add_typer(catalog_app, name="catalog")
+
+Host = Annotated[str | None, typer.Option(help="Address to listen on. [default: 127.0.0.1]")]
+Port = Annotated[int | None, typer.Option(help="Port to listen on. [default: 8080]")]
+Workers = Annotated[int | None, typer.Option(help="Worker processes. [default: 1]")]
+PromptsDir = Annotated[Path | None, typer.Option(help="The prompts directory. [default: prompts]")]
+
+
+def main() -> None:
+    """Run the command line; the exit code says how it went."""
+    logging.basicConfig(
+        level=os.environ.get("LLMROUTER_LOG_LEVEL", "INFO").upper(),
+        format="%(asctime)s %(levelname)-7s %(name)s %(message)s",
+    )
+    add_eval(sys.argv[1:])
+    app()
+
+
+def _fail(message: str, code: int = 2) -> typer.Exit:
+    typer.echo(f"llmrouter: {message}", err=True)
+    return typer.Exit(code)
+
+
+def _settings(
+    host: str | None, port: int | None, workers: int | None, prompts: Path | None
+) -> Settings:
+    given: dict[str, Any] = {"host": host, "port": port, "workers": workers, "prompts": prompts}
+    try:
+        return Settings(**{name: value for name, value in given.items() if value is not None})
+    except ValueError as error:
+        raise _fail(str(error)) from None
+
+
+@app.command()
+def serve(
+    host: Host = None,
+    port: Port = None,
+    workers: Workers = None,
+    prompts: PromptsDir = None,
+    fd: Annotated[int | None, typer.Option(hidden=True)] = None,
+    ready_fd: Annotated[int | None, typer.Option(hidden=True)] = None,
+) -> None:
+    """Start the service."""
+    _serve(_settings(host, port, workers, prompts), fd, ready_fd)
+
+
+def _serve(
+    settings: Settings,
+    fd: int | None = None,
+    ready_fd: int | None = None,
+    announce: Callable[[str, int], None] | None = None,
+) -> None:
+    import socket
+
+    from llmrouter.bootstrap import check_exposure
+    from llmrouter.server import bind, run_worker, run_workers
+
+    try:
+        check_exposure(settings)
+        if fd is not None:
+            run_worker(settings, socket.socket(fileno=fd), ready_fd=ready_fd)
+            return
+        listening = bind(settings.host, settings.port)
+        if announce is not None:
+            announce(*listening.getsockname()[:2])
+        if settings.workers == 1:
+            run_worker(settings, listening)
+            return
+        arguments = ["--host", settings.host, "--port", str(settings.port)]
+        arguments += ["--prompts", str(settings.prompts)]
+        raise typer.Exit(run_workers(listening, settings.workers, arguments))
+    except OSError as error:
+        raise _fail(f"cannot listen on {settings.host}:{settings.port}: {error.strerror}") from None
+    except CatalogInvalid as invalid:
+        raise _fail(f"the catalog cannot be served:\n{invalid}", 1) from None
+    except LLMRouterError as error:
+        raise _fail(error.message) from None
+
+
+@app.command()
+def demo(
+    host: Host = None, port: Port = None, workers: Workers = None, prompts: PromptsDir = None
+) -> None:
+    """Start the service in front of a simulated upstream: no key, no network."""
+    from llmrouter.server import bind
+
+    settings = _settings(host, port, workers, prompts)
+    listening = bind("127.0.0.1", 0)
+    sim_port = listening.getsockname()[1]
+    listening.close()
+    simulator = subprocess.Popen(  # noqa: S603 - this program itself
+        [sys.executable, "-m", "llmrouter", "sim", "--port", str(sim_port)]
+    )
+    os.environ["LLMROUTER_DEMO_UPSTREAM"] = f"http://127.0.0.1:{sim_port}/v1"
+    try:
+        _serve(settings, announce=_announce)
+    finally:
+        simulator.terminate()
+        simulator.wait()
+
+
+def _announce(host: str, port: int) -> None:
+    base = f"http://{host}:{port}"
+    json = "-H 'content-type: application/json'"
+    typer.echo(
+        f"""
+llmrouter is at {base} (console: {base}/), answers come from a SIMULATED upstream. Try:
+
+  curl -s {base}/route {json} -d '{{"prompt": "Summarise: the cat sat on the mat."}}'
+  curl -s {base}/complete {json} -d '{{"prompt": "Prove that sqrt(2) is irrational."}}'
+  curl -sN {base}/v1/chat/completions {json} \\
+    -d '{{"model": "auto", "stream": true, "messages": [{{"role": "user", "content": "Hi"}}]}}'
+""",
+        color=False,
+    )
+    sys.stdout.flush()
+
+
+@app.command()
+def sim(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 9100,
+    latency_scale: Annotated[
+        float, typer.Option(help="Multiplies every simulated latency; 0 answers at once.")
+    ] = 1.0,
+    error_rate: Annotated[
+        float, typer.Option(help="Share of requests that fail, 0..1, on top of each model's own.")
+    ] = 0.0,
+) -> None:
+    """Start an OpenAI-compatible upstream that says it is simulated."""
+    import uvloop
+
+    from llmrouter.simulator.app import SimOptions, serve
+
+    try:
+        uvloop.run(serve(host, port, SimOptions(latency_scale=latency_scale, error_rate=error_rate)))
+    except OSError as error:
+        raise _fail(f"cannot listen on {host}:{port}: {error.strerror}") from None
+
+
+@app.command()
+def route(
+    prompt: Annotated[str, typer.Argument(help="The prompt; `-` reads standard input.")],
+    json: Annotated[bool, typer.Option("--json", help="Print the decision as JSON.")] = False,
+    prompts: PromptsDir = None,
+) -> None:
+    """Make one decision, without a server."""
+    import orjson
+
+    text = sys.stdin.read() if prompt == "-" else prompt
+    settings = _settings(None, None, None, prompts)
+    try:
+        decision = asyncio.run(_decide(settings, text))
+    except LLMRouterError as error:
+        raise _fail(error.message, 1) from None
+    if json:
+        typer.echo(orjson.dumps(decision, option=orjson.OPT_INDENT_2).decode())
+        return
+    estimate = decision["estimate"]
+    typer.echo(f"{decision['target']}  ({decision['source']}, task {decision['task']})")
+    typer.echo(f"  why: {decision['reason']}")
+    typer.echo(f"  about ${estimate['cost_usd']:.6f}, {estimate['latency_ms']:.0f} ms")
+    for excluded in decision["excluded"]:
+        typer.echo(f"  not {excluded['target']}: {excluded['reason']}")
+
+
+async def _decide(settings: Settings, text: str) -> dict[str, Any]:
+    import orjson
+
+    from llmrouter.api.wire import Endpoint, parse
+    from llmrouter.bootstrap import service
+    from llmrouter.domain.chat import ANONYMOUS
+
+    request = parse(orjson.dumps({"prompt": text}), Endpoint.ROUTE)
+    async with service(settings) as built:
+        return (await built.gateway.decide(request, ANONYMOUS)).public()
+
+
+@catalog_app.command("check")
+def catalog_check(
+    directory: Annotated[Path | None, typer.Argument(help="[default: prompts]")] = None,
+) -> None:
+    """Validate prompts/: exit 0, or 1 with `file:line: what is wrong`."""
+    from llmrouter.catalog.check import run_check
+
+    settings = _settings(None, None, None, directory)
+    raise typer.Exit(run_check(settings.prompts, sys.stdout))
+
+
+def add_eval(arguments: list[str]) -> None:
+    """Register `eval` where it may be asked for: it imports what the service never needs."""
+    if not arguments or arguments[0].startswith("-") or arguments[0] == "eval":
+        from llmrouter.evaluation.command import EvalCommand, eval_command
+
+        app.command("eval", cls=EvalCommand)(eval_command)

@@ -1,0 +1,299 @@
+"""The page to read first: how a request becomes a decision, and a decision a reply.
+
+    bytes -> ChatRequest -> Features -> Question -> Decision -> Plan -> ReplyEvents -> bytes
+
+`api` makes the ChatRequest and writes the bytes. Here the request is measured, the targets that
+cannot serve are taken out, the stages are asked, and the decision is written down. `execution`
+turns it into a reply. Telemetry and journal observe; nothing here reads them back.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from llmrouter.domain import semconv
+from llmrouter.domain.catalog import Catalog
+from llmrouter.domain.chat import Caller, ChatRequest
+from llmrouter.domain.deadline import Deadline
+from llmrouter.domain.decision import Decision, Estimate, Feedback, Question, Source, Verdict
+from llmrouter.domain.features import Features
+from llmrouter.domain.ports import CatalogSource, Health, Journal, Observer
+from llmrouter.domain.target import Target
+from llmrouter.errors import Forbidden, ModelNotFound, NoEligibleTarget, NotFound
+from llmrouter.execution.executor import Execution, Executor
+from llmrouter.execution.plan import Order
+from llmrouter.routing.default import price_distance
+from llmrouter.routing.eligibility import Demand, Eligibility, Screening, refusal
+from llmrouter.routing.router import Router, Ruling
+
+DECISION_VALID_S = 3600.0  # how long a decision may be executed by its id
+
+
+class Measure(Protocol):
+    """Reads a request once (`signals.extract.Extractor`)."""
+
+    def features(self, request: ChatRequest, caller: Caller) -> Features:
+        """The request's features."""
+        ...
+
+
+class Ledger(Protocol):
+    """Remembers decisions (`store.ledger.Ledger`)."""
+
+    def new_id(self) -> str:
+        """An id for a decision about to be made."""
+        ...
+
+    def remember(self, decision: Decision) -> None:
+        """Keep a decision."""
+        ...
+
+    async def find(self, decision_id: str, tenant: str) -> Decision | None:
+        """The tenant's decision, or None."""
+        ...
+
+    def recent(self, limit: int, tenant: str) -> list[Decision]:
+        """The tenant's newest decisions."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Rooms:
+    """What a gateway is made of; `bootstrap` fills it in, tests put fakes here."""
+
+    catalog: CatalogSource
+    measure: Measure
+    router: Router
+    executor: Executor
+    ledger: Ledger
+    health: Health
+    observer: Observer
+    journal: Journal
+    escalate: Callable[[ChatRequest, Features, Caller], int] = lambda *_: 0
+
+
+class Gateway:
+    """Decides and executes."""
+
+    def __init__(self, rooms: Rooms) -> None:
+        self._rooms = rooms
+        self._eligibility = Eligibility()
+
+    @property
+    def catalog(self) -> CatalogSource:
+        """Where the current catalog is."""
+        return self._rooms.catalog
+
+    async def decide(self, request: ChatRequest, caller: Caller) -> Decision:
+        """One decision; nothing is executed. Raises LLMRouterError subclasses."""
+        deadline = Deadline.after_ms(request.options.latency_budget_ms)
+        question = self.question(request, caller, deadline)
+        return await self._decide(question)
+
+    async def complete(self, request: ChatRequest, caller: Caller) -> Execution:
+        """Decide (or take the decision named by id) and execute up to the commit point."""
+        deadline = Deadline.after_ms(request.options.latency_budget_ms)
+        decision_id = request.options.decision_id
+        if decision_id is None:
+            question = self.question(request, caller, deadline)
+            decision, features = await self._decide(question), question.features
+        else:
+            decision = await self._known(decision_id, caller)
+            features = self._rooms.measure.features(request, caller)
+        order = Order(
+            request=request,
+            decision=decision,
+            catalog=self._rooms.catalog.current,
+            deadline=deadline,
+            caller=caller,
+            escalate=self._rooms.escalate(request, features, caller) if decision.cascade else 0,
+        )
+        return await self._rooms.executor.run(order).open()
+
+    async def rate(self, feedback: Feedback, caller: Caller) -> None:
+        """Keep feedback on one of the caller's decisions. Raises NotFound."""
+        decision = await self.find(feedback.decision_id, caller)
+        preferred = feedback.preferred
+        if preferred is not None and preferred not in self._rooms.catalog.current.targets:
+            raise NotFound(f"no target {preferred!r} in the catalog", param="preferred")
+        signed = replace(feedback, caller=caller.name, created_at=time.time())
+        self._rooms.observer.rated(decision, signed)
+        self._rooms.journal.rated(decision, signed)
+
+    async def find(self, decision_id: str, caller: Caller) -> Decision:
+        """One of the caller's decisions. Raises NotFound."""
+        decision = await self._rooms.ledger.find(decision_id, caller.tenant)
+        if decision is None:
+            raise NotFound(f"no decision {decision_id!r}", param="decision_id")
+        return decision
+
+    async def recent(self, limit: int, caller: Caller) -> list[dict[str, Any]]:
+        """The caller's newest decisions, newest first, with what each stage said."""
+        return [explained(d) for d in self._rooms.ledger.recent(limit, caller.tenant)]
+
+    def question(self, request: ChatRequest, caller: Caller, deadline: Deadline) -> Question:
+        """The request, measured and screened. Raises NoEligibleTarget, NotFound, Forbidden."""
+        catalog = self._rooms.catalog.current
+        options = request.options
+        if caller.tier and options.tier and options.tier != caller.tier:
+            raise Forbidden(
+                f"key {caller.name!r} is for tier {caller.tier!r}, not {options.tier!r}",
+                param="router.tier",
+                code="tier_not_allowed",
+            )
+        for name in (*(options.allow or ()), *options.deny):
+            if name not in catalog.targets:
+                raise NotFound(f"no target {name!r} in the catalog", param="router.allow")
+        features = self._rooms.measure.features(request, caller)
+        demand = Demand(options, features, caller)
+        pinned = pinned_target(request, catalog, demand)
+        unavailable = self._rooms.health.unavailable
+        screening = self._eligibility.screen(catalog, demand, unavailable)
+        if not screening.eligible and pinned is None:
+            raise NoEligibleTarget(_nobody(screening))
+        return Question(
+            request=request,
+            features=features,
+            catalog=catalog,
+            eligible=screening.eligible if pinned is None else _only(pinned, screening),
+            excluded=screening.excluded,
+            caller=caller,
+            deadline=deadline,
+            quality=catalog.quality if options.quality is None else options.quality,
+        )
+
+    async def _decide(self, question: Question) -> Decision:
+        started = time.perf_counter()
+        observer = self._rooms.observer
+        with observer.route() as span:
+            if is_pinned(question.request):
+                pinned = Verdict(question.eligible[0], Source.PINNED, "the request names it", 1.0)
+                ruling = Ruling(pinned, ())
+            else:
+                ruling = await self._rooms.router.decide(question)
+            decision = decision_of(ruling, question, self._rooms.ledger.new_id(), started)
+            span.set(semconv.SOURCE, decision.source.value)
+            span.set(semconv.TARGET, decision.target)
+            if decision.confidence is not None:
+                span.set(semconv.CONFIDENCE, decision.confidence)
+            span.set(semconv.CACHE_HIT, decision.source is Source.CACHE)
+        self._rooms.ledger.remember(decision)
+        observer.decided(decision)
+        self._rooms.journal.decided(decision, question)
+        return decision
+
+    async def _known(self, decision_id: str, caller: Caller) -> Decision:
+        decision = await self.find(decision_id, caller)
+        if time.time() - decision.created_at > DECISION_VALID_S:
+            raise NotFound(
+                f"decision {decision_id!r} is over {DECISION_VALID_S:.0f} s old, ask /route again",
+                param="router.decision_id",
+                code="decision_expired",
+            )
+        target = self._rooms.catalog.current.targets.get(decision.target)
+        if target is None or not target.enabled:
+            raise NotFound(
+                f"decision {decision_id!r} chose {decision.target!r}, which is not in the "
+                "catalog any more",
+                param="router.decision_id",
+                code="decision_expired",
+            )
+        return decision
+
+
+def is_pinned(request: ChatRequest) -> bool:
+    """Whether the request names its target."""
+    return request.model is not None and request.model != "auto"
+
+
+def pinned_target(request: ChatRequest, catalog: Catalog, demand: Demand) -> Target | None:
+    """The target a request pins, or None. Raises ModelNotFound, or Forbidden where policy says."""
+    if request.model is None or request.model == "auto":
+        return None
+    target = catalog.targets.get(request.model)
+    if target is None or not target.enabled:
+        known = ", ".join(["auto", *(t.id for t in catalog.enabled)])
+        raise ModelNotFound(
+            f"no model {request.model!r} in the catalog; there are: {known}", param="model"
+        )
+    if (refused := refusal(target, demand)) is not None:
+        raise Forbidden(f"{target.id}: {refused}", param="model", code="target_not_allowed")
+    return target
+
+
+def decision_of(ruling: Ruling, question: Question, decision_id: str, started: float) -> Decision:
+    """A ruling as a decision. `started` is in seconds of `time.perf_counter`."""
+    verdict = ruling.verdict
+    target = question.catalog.targets[verdict.target]
+    features = question.features
+    size = features.input_tokens, features.output_tokens
+    return Decision(
+        decision_id=decision_id,
+        target=target.id,
+        model=target.model,
+        provider=target.provider,
+        source=verdict.source,
+        confidence=verdict.confidence,
+        task=verdict.task or features.traits.task,
+        reason=ruling.reason,
+        alternatives=verdict.alternatives,
+        excluded=question.excluded,
+        fallbacks=fallback_order(verdict, question),
+        estimate=Estimate(*size, target.price.cost(*size), target.latency.total_ms(size[1])),
+        catalog_version=question.catalog.version,
+        fingerprint=features.fingerprint,
+        timing_ms=(time.perf_counter() - started) * 1000.0,
+        tenant=question.caller.tenant,
+        cascade=verdict.cascade,
+        router_cost_usd=verdict.cost_usd,
+        propensity=verdict.propensity,
+        stages=ruling.notes,
+        created_at=time.time(),
+    )
+
+
+def fallback_order(verdict: Verdict, question: Question) -> tuple[str, ...]:
+    """The other eligible targets: best judged first, then another provider's, nearest in price.
+
+    A provider that fails often fails for all its models, so its siblings come last among equals.
+    """
+    if verdict.source is Source.PINNED or len(question.eligible) == 1:
+        return ()
+    targets = question.catalog.targets
+    chosen = targets[verdict.target]
+    scores = {a.target: a.score for a in verdict.alternatives}
+
+    def rank(name: str) -> tuple[float, bool, float]:
+        other = targets[name]
+        same = other.provider == chosen.provider
+        return (-scores.get(name, 0.0), same, price_distance(chosen, other))
+
+    return tuple(sorted((n for n in question.eligible if n != verdict.target), key=rank))
+
+
+def explained(decision: Decision) -> dict[str, Any]:
+    """A decision's public shape with what each stage said, for `/decisions` and the console."""
+    shown = decision.public()
+    shown["created_at"] = decision.created_at
+    shown["cascade"] = decision.cascade
+    shown["router_cost_usd"] = decision.router_cost_usd
+    shown["stages"] = [
+        {"stage": n.stage, "outcome": n.outcome, "detail": n.detail, "ms": n.ms}
+        for n in decision.stages
+    ]
+    return shown
+
+
+def _only(pinned: Target, screening: Screening) -> tuple[str, ...]:
+    reasons = [e.reason for e in screening.excluded if e.target == pinned.id]
+    if reasons and not reasons[0].startswith("circuit"):
+        raise NoEligibleTarget(f"no eligible target: {pinned.id}: {reasons[0]}", param="model")
+    return (pinned.id,)
+
+
+def _nobody(screening: Screening) -> str:
+    listed = "; ".join(f"{e.target}: {e.reason}" for e in screening.excluded)
+    return f"no eligible target: {listed or 'the catalog has none'}"
