@@ -37,7 +37,7 @@ class Desk:
     clock: Callable[[], float] = time.perf_counter
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Sending:
     """What to send and how long it may take (seconds); `number` counts attempts from 0."""
 

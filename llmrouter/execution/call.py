@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,6 +23,12 @@ def prepare(
     not say. Raises ValueError when the body is not a JSON object.
     """
     document = request.document
+    if not (
+        request.bare_prompt or logprobs or "router" in document or "stream_options" in document
+    ):
+        quick = _quick(request, target, ask_usage=ask_usage)
+        if quick is not None:
+            return quick
     replace: dict[str, bytes | None] = {"model": orjson.dumps(target.model), "router": None}
     if request.bare_prompt:
         messages = [{"role": message.role, "content": message.text} for message in request.messages]
@@ -37,6 +44,34 @@ def prepare(
             replace["stream_options"] = orjson.dumps({**options, "include_usage": True})
             added = True
     return splice(request.body, replace), added
+
+
+_MODEL = re.compile(rb'"model"\s*+:\s*+"(?:[^"\\]++|\\.)*+"')
+
+
+def _quick(request: ChatRequest, target: Target, *, ask_usage: bool) -> tuple[bytes, bool] | None:
+    """The usual request, without walking its members; None where this cannot be sure.
+
+    A name can be spelled with escapes only by `\\u`. So where there is none, and the parse holds a
+    top-level `model`, the one place that reads `"model"` is that member.
+    """
+    body = request.body
+    if (
+        not isinstance(request.document.get("model"), str)
+        or body.count(b'"model"') != 1
+        or b"\\u" in body
+    ):
+        return None
+    member = _MODEL.search(body)
+    if member is None:
+        return None
+    head, tail = body[: member.start()], body[member.end() :]
+    model = b'"model":' + orjson.dumps(target.model)
+    if not (request.stream and ask_usage):
+        return b"%b%b%b" % (head, model, tail), False
+    end = tail.rindex(b"}")
+    usage = b',"stream_options":{"include_usage":true}'
+    return b"%b%b%b%b%b" % (head, model, tail[:end], usage, tail[end:]), True
 
 
 def sample(body: bytes) -> bytes:

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, Callable
+from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from llmrouter.domain.catalog import Catalog
@@ -76,7 +77,7 @@ class Execution:
     `target` and `content_type` are known after the first event (`open`), `completion` once the
     last one is out, the rest was given up with `aclose`, or no attempt succeeded. `error` tells
     of a reply that broke off after its commit point. Raises LLMRouterError before the first
-    event, nothing after it.
+    event, nothing after it. Whoever stops early calls `aclose`.
     """
 
     def __init__(self, executor: Executor, flow: Flow) -> None:
@@ -88,9 +89,9 @@ class Execution:
         self.content_type = "application/json"
         self.completion: Completion | None = None
         self.error: LLMRouterError | None = None
-        self._pending: ReplyEvent | None = None
-        walk = self._cascade if self.decision.cascade else self._direct
-        self._events: AsyncGenerator[ReplyEvent, None] = walk()
+        self._pending: deque[ReplyEvent] = deque()
+        self._run: Run | None = None
+        self._opened = False
 
     @property
     def target(self) -> str | None:
@@ -98,55 +99,70 @@ class Execution:
         return self._flow.account.target
 
     async def open(self) -> Execution:
-        """Execute up to the commit point. Raises LLMRouterError when no attempt gets there."""
-        if self._pending is None and self.target is None:
-            self._pending = await anext(self._events)
+        """Execute up to the commit point. Raises LLMRouterError when no attempt gets there.
+
+        A reply that is not a stream is then complete, and so is its account.
+        """
+        if self._opened:
+            return self
+        self._opened = True
+        try:
+            if self.decision.cascade:
+                await self._climb()
+            else:
+                await self._commit()
+        finally:
+            if self._run is None:
+                self._finish()
         return self
 
     def __aiter__(self) -> Execution:
         return self
 
     async def __anext__(self) -> ReplyEvent:
-        pending = self._pending
-        if pending is not None:
-            self._pending = None
-            return pending
-        return await self._events.__anext__()
+        if not self._opened:
+            await self.open()
+        if self._pending:
+            return self._pending.popleft()
+        run = self._run
+        if run is None:
+            raise StopAsyncIteration
+        try:
+            while (event := await run.more()) is not None:
+                if not event.usage_only:
+                    return event
+        except UpstreamFailure as failure:
+            last, self.error = error_event(failure, self.order.deadline)
+            self._flow.desk.health.record(run.target.id, ok=False)
+            await self._end("failed", str(failure), failure)
+            return last
+        except BaseException:
+            await self._end("cancelled", "the caller left")
+            raise
+        await self._end("ok")
+        raise StopAsyncIteration
 
     async def aclose(self) -> None:
         """Let go of the upstream at once; idempotent."""
-        self._pending = None
-        await self._events.aclose()
+        self._opened = True
+        self._pending.clear()
+        await self._end("cancelled", "the caller left")
 
-    async def _direct(self) -> AsyncGenerator[ReplyEvent, None]:
-        flow = self._flow
-        run: Run | None = None
+    async def _end(
+        self, outcome: str, reason: str = "", failure: UpstreamFailure | None = None
+    ) -> None:
+        """Close a stream's attempt and the account with it; only the first call counts."""
+        run, self._run = self._run, None
+        if run is None:
+            return
         try:
-            run, event = await self._commit()
-            if not event.content_type.startswith("text/event-stream"):
-                await self._answered(run)
-                yield event
-                return
-            following: ReplyEvent | None = event
-            try:
-                while following is not None:
-                    if not following.usage_only:
-                        yield following
-                    following = await run.more()
-            except UpstreamFailure as failure:
-                last, self.error = error_event(failure, self.order.deadline)
-                await flow.close(run, "failed", str(failure), failure)
-                flow.desk.health.record(run.target.id, ok=False)
-                yield last
-                return
-            await self._answered(run)
+            self._flow.account.finish_reason = run.finish_reason
+            await self._flow.close(run, outcome, reason, failure)
         finally:
-            if run is not None and run.attempt is None:
-                await flow.close(run, "cancelled", "the caller left")
             self._finish()
 
-    async def _commit(self) -> tuple[Run, ReplyEvent]:
-        """The first attempt that gets to its commit point. Raises LLMRouterError."""
+    async def _commit(self) -> None:
+        """Try until an attempt gets to its commit point. Raises LLMRouterError."""
         flow, order = self._flow, self.order
         remaining_s = order.deadline.remaining_s()
         if remaining_s <= 0:
@@ -173,25 +189,23 @@ class Execution:
                 continue
             flow.account.target = run.target.id
             self.content_type = event.content_type
-            return run, event
+            self._pending.append(event)
+            if event.content_type.startswith("text/event-stream"):
+                self._run = run
+            else:
+                flow.account.finish_reason = run.finish_reason
+                await flow.close(run, "ok")
+            return
         raise flow.gave_up(course)
 
-    async def _answered(self, run: Run) -> None:
-        self._flow.account.finish_reason = run.finish_reason
-        await self._flow.close(run, "ok")
-
-    async def _cascade(self) -> AsyncGenerator[ReplyEvent, None]:
-        try:
-            flow = self._flow
-            answer = await cascade(flow, self._executor.options.verifier)
-            flow.account.target = answer.target.id
-            flow.account.finish_reason = answer.finish_reason
-            self.content_type = answer.events[0].content_type
-            for event in answer.events:
-                if not event.usage_only:
-                    yield event
-        finally:
-            self._finish()
+    async def _climb(self) -> None:
+        """Hold replies back until one is accepted; its events are then there at once."""
+        flow = self._flow
+        answer = await cascade(flow, self._executor.options.verifier)
+        flow.account.target = answer.target.id
+        flow.account.finish_reason = answer.finish_reason
+        self.content_type = answer.events[0].content_type
+        self._pending.extend(event for event in answer.events if not event.usage_only)
 
     def _finish(self) -> None:
         flow = self._flow

@@ -10,13 +10,13 @@ always stays: the caller asked, and a refusal would be worse than a try.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from llmrouter.domain.catalog import Catalog
 from llmrouter.domain.chat import ANONYMOUS, Caller, ChatRequest
 from llmrouter.domain.deadline import NEVER, Deadline
-from llmrouter.domain.decision import Decision, Exclusion
+from llmrouter.domain.decision import Decision, Estimate, Exclusion
 from llmrouter.domain.target import Target
 from llmrouter.execution.cost import bound_usd
 
@@ -40,18 +40,30 @@ class Order:
 class Plan:
     """Targets in the order they are tried, `max_attempts` of them at most.
 
-    `worst_cost_usd` and `worst_latency_ms` bound the whole plan: the most it may cost, and the
-    expected time if every attempt runs to its end. `left_out` says which targets are not tried,
-    and why. `spares` serve a cascade whose own targets gave no answer at all.
+    `samples` is how often a cascade asks each one. `left_out` says which targets are not tried, and
+    why. `spares` serve a cascade whose own targets gave no answer at all.
     """
 
     targets: tuple[Target, ...]
     cascade: bool
     max_attempts: int
-    worst_cost_usd: float
-    worst_latency_ms: float
+    estimate: Estimate
+    samples: int = 1
     left_out: tuple[Exclusion, ...] = ()
     spares: tuple[Target, ...] = ()
+
+    @property
+    def worst_cost_usd(self) -> float:
+        """The most the plan may cost: every attempt made, and billed in full."""
+        sent, written = self.estimate.input_tokens, self.estimate.output_tokens
+        tried = self.targets[: self.max_attempts]
+        return self.samples * sum(bound_usd(target, sent, written) for target in tried)
+
+    @property
+    def worst_latency_ms(self) -> float:
+        """The expected time if every attempt runs to its end."""
+        written = self.estimate.output_tokens
+        return sum(t.latency.total_ms(written) for t in self.targets[: self.max_attempts])
 
 
 def plan(order: Order, remaining_s: float = math.inf) -> Plan:
@@ -77,7 +89,7 @@ def _direct(order: Order, targets: tuple[Target, ...], remaining_s: float) -> Pl
     """One attempt alone is billed as a rule, so each target is bounded by itself."""
     most = max(1, order.catalog.fallback.max_attempts)
     if order.request.options.max_cost_usd is None and math.isinf(remaining_s):
-        return Plan(targets, False, most, *_worst(order, targets[:most]))
+        return Plan(targets, False, most, order.decision.estimate)
     kept: list[Target] = []
     out: list[Exclusion] = []
     for target in targets:
@@ -86,7 +98,7 @@ def _direct(order: Order, targets: tuple[Target, ...], remaining_s: float) -> Pl
             kept.append(target)
         else:
             out.append(Exclusion(target.id, reason))
-    return Plan(tuple(kept), False, most, *_worst(order, kept[:most]), tuple(out))
+    return Plan(tuple(kept), False, most, order.decision.estimate, left_out=tuple(out))
 
 
 def _cascade(order: Order, targets: tuple[Target, ...], remaining_s: float) -> Plan:
@@ -107,8 +119,7 @@ def _cascade(order: Order, targets: tuple[Target, ...], remaining_s: float) -> P
     names = {target.id for target in targets}
     spares = _known(order.catalog, (n for n in order.decision.fallbacks if n not in names))
     most = max(1, order.catalog.fallback.max_attempts)
-    worst_ms = _worst(order, kept)[1]
-    return Plan(tuple(kept), True, most, spent, worst_ms, tuple(out), spares)
+    return Plan(tuple(kept), True, most, estimate, samples, tuple(out), spares)
 
 
 def _why_not(order: Order, target: Target, remaining_s: float, spent_usd: float) -> str | None:
@@ -146,15 +157,6 @@ def patience_s(order: Order, target: Target, following: Target | None, remaining
         reserve = max(reserve, order.catalog.cascade.reserve_ms / 1000.0)
     own = 2.0 * expected_latency_ms(target, order) / 1000.0
     return min(patience, remaining_s - reserve) if remaining_s - reserve >= own else patience
-
-
-def _worst(order: Order, targets: Sequence[Target]) -> tuple[float, float]:
-    estimate = order.decision.estimate
-    sent, written = estimate.input_tokens, estimate.output_tokens
-    return (
-        sum(bound_usd(target, sent, written) for target in targets),
-        sum(target.latency.total_ms(written) for target in targets),
-    )
 
 
 def _known(catalog: Catalog, names: Iterable[str]) -> tuple[Target, ...]:

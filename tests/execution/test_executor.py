@@ -317,8 +317,7 @@ async def test_a_caller_who_leaves_is_seen_upstream_at_once(bench: Bench, stream
     """Cancelling closes the upstream connection, is on the account, and leaks nothing."""
     execution = bench.run("hang", stream=stream)
     waiting = asyncio.ensure_future(execution.open())
-    while not bench.upstream.seen:
-        await asyncio.sleep(0.001)
+    await _until(lambda: bench.upstream.seen)
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
