@@ -206,13 +206,18 @@ class RouterLLMFailed(Exception):
     """The router LLM gave no usable answer; the next stage decides.
 
     `kind` is one of `timeout`, `connect`, `http`, `truncated`, `refusal`, `unknown_target`,
-    `malformed`, `circuit_open`, `misconfigured`; each is counted on its own.
+    `malformed`, `circuit_open`, `misconfigured`; each is counted on its own. The tokens are what
+    the useless answer cost, where there was one.
     """
 
-    def __init__(self, kind: str, detail: str = "") -> None:
+    def __init__(
+        self, kind: str, detail: str = "", *, input_tokens: int = 0, output_tokens: int = 0
+    ) -> None:
         super().__init__(f"{kind}: {detail}" if detail else kind)
         self.kind = kind
         self.detail = detail
+        self.input_tokens = input_tokens
+        self.output_tokens = output_tokens
 
 
 class UpstreamFailure(Exception):
