@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from llmrouter.domain.chat import Caller, ChatRequest, Message
-from llmrouter.domain.features import Features
+from llmrouter.domain.features import Features, Traits
 from llmrouter.signals.envelopes import strip_envelopes
 from llmrouter.signals.fingerprint import (
     SHAPING,
@@ -29,6 +29,8 @@ from llmrouter.signals.traits import measure
 
 DEFAULT_OUTPUT_TOKENS: Final = 512
 """What is assumed when the caller sets no limit: a long answer of a page."""
+
+TRAITS_KEPT: Final = 4096
 
 TURN_TOKENS: Final = 4
 PART_TOKENS: Final[Mapping[str, int]] = {
@@ -61,6 +63,17 @@ class Extractor:
 
     def __init__(self, fingerprinter: Fingerprinter) -> None:
         self._fingerprinter = fingerprinter
+        self._measured: dict[str, Traits] = {}
+
+    def _traits(self, fingerprint: str, text: str, system: str, task: str | None) -> Traits:
+        """The traits, measured once a fingerprint: rules ask for them on every request."""
+        traits = self._measured.get(fingerprint)
+        if traits is None:
+            traits = measure(text, system, task)
+            if len(self._measured) >= TRAITS_KEPT:
+                del self._measured[next(iter(self._measured))]
+            self._measured[fingerprint] = traits
+        return traits
 
     def features(self, request: ChatRequest, caller: Caller) -> Features:
         """The features of `request`. Pure but for the key; never raises on a parsed request."""
@@ -98,7 +111,7 @@ class Extractor:
             tools=bool(shape) and bool(document.get("tools") or document.get("functions")),
             continuation=_continues(messages[-1], text),
             asked_output=asked,
-            read_traits=lambda: measure(text, system, task),
+            read_traits=lambda: self._traits(prints.fingerprint, text, system, task),
         )
 
 
