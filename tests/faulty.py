@@ -47,6 +47,7 @@ class Seen:
     mode: str
     headers: dict[str, str]
     body: bytes
+    sent: int = 0
 
     @property
     def stream(self) -> bool:
@@ -278,7 +279,20 @@ async def drip(seen: Seen, writer: asyncio.StreamWriter) -> None:
         await asyncio.sleep(0.003)
 
 
-WAITING = frozenset({"hang", "hang_mid", "hang_role", "loris", "loris_mid", "drip"})
+async def flood(seen: Seen, writer: asyncio.StreamWriter) -> None:
+    """A stream as fast as it is taken; `seen.sent` counts its bytes."""
+    await events(writer, (ROLE, WORDS[0]), finish=False)
+    event = chunk({"content": "x" * FLOOD_EVENT})
+    while seen.sent < FLOOD_BYTES:
+        writer.write(f"{len(event):x}\r\n".encode() + event + b"\r\n")
+        await writer.drain()
+        seen.sent += len(event)
+    await asyncio.sleep(3600)
+
+
+FLOOD_EVENT = 64 * 1024
+FLOOD_BYTES = 64 * 1024 * 1024
+WAITING = frozenset({"flood", "hang", "hang_mid", "hang_role", "loris", "loris_mid", "drip"})
 ERROR = json.dumps({"error": {"message": "overloaded", "type": "server_error"}}).encode()
 MODES: dict[str, Answer] = {
     "ok": ok,
@@ -291,6 +305,7 @@ MODES: dict[str, Answer] = {
     "loris": loris,
     "loris_mid": loris_mid,
     "drip": drip,
+    "flood": flood,
     "html": _same(b"<html><body>Bad day</body></html>", kind="text/html"),
     "plain": _same(b"service unavailable", kind="text/plain"),
     "nothing": _both(b""),

@@ -59,7 +59,7 @@ def gave_up(
 def error_event(failure: UpstreamFailure, deadline: Deadline) -> tuple[ReplyEvent, LLMRouterError]:
     """A stream's last event after its commit point, and the error it tells of.
 
-    `done` is set: nothing follows, `[DONE]` included, because the reply is not whole.
+    Nothing follows it, `[DONE]` included, because the reply is not whole.
     """
     kind, message, code, param = said(failure.body)
     if failure.kind == "timeout" and deadline.remaining_s() <= 0.001:
@@ -78,4 +78,4 @@ def error_event(failure: UpstreamFailure, deadline: Deadline) -> tuple[ReplyEven
             }
         }
     )
-    return ReplyEvent(b"data: " + body + b"\n\n", "text/event-stream", done=True), error
+    return ReplyEvent(b"data: " + body + b"\n\n", "text/event-stream"), error

@@ -10,7 +10,9 @@ from typing import Any
 import aiohttp
 import pytest
 
+from llmrouter.domain.catalog import Fallback
 from llmrouter.domain.deadline import Deadline
+from llmrouter.domain.reply import ReplyEvent
 from llmrouter.execution.executor import Execution, Executor, ExecutorOptions
 from llmrouter.execution.plan import Order
 from llmrouter.upstream.health import TargetHealth
@@ -18,6 +20,8 @@ from llmrouter.upstream.relay import Relay, RelayLimits
 from tests.fakes import RecordingObserver, a_catalog, a_decision, a_request, a_target
 from tests.faulty import FaultyUpstream
 
+FORMS = pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+NO_REPEAT = Fallback(retries=0)
 LIMITS = RelayLimits(connect_s=1.0, first_byte_s=0.15, idle_s=0.15)
 
 
@@ -99,3 +103,17 @@ async def bench() -> AsyncIterator[Bench]:
         assert upstream.open == 0
     leaked = asyncio.all_tasks() - before - {asyncio.current_task()}
     assert not leaked
+
+
+async def collect(execution: Execution) -> list[ReplyEvent]:
+    """Everything an execution yields."""
+    return [event async for event in execution]
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait for something to become true."""
+    for _ in range(1000):
+        if condition():
+            return
+        await asyncio.sleep(0.005)
+    raise AssertionError("it did not happen")
