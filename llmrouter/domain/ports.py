@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from llmrouter.domain.catalog import Catalog, RouterLLM
-from llmrouter.domain.decision import Decision, Feedback, Question, Verdict
+from llmrouter.domain.decision import Alternative, Decision, Feedback, Question, Verdict
 from llmrouter.domain.reply import Attempt, Completion, ReplyEvent, UpstreamCall, Usage
 from llmrouter.domain.target import Target
 
@@ -204,4 +204,27 @@ class Journal(Protocol):
 
     def rated(self, decision: Decision, feedback: Feedback) -> None:
         """Note feedback."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """What learned preferences would choose; `trusted` where their record lets it count."""
+
+    target: str
+    confidence: float
+    task: str
+    alternatives: tuple[Alternative, ...]
+    trusted: bool
+
+
+class Preferences(Protocol):
+    """Learned preferences: they propose at once, and learn from what was decided instead."""
+
+    def propose(self, question: Question) -> Proposal | None:
+        """A proposal, or None while nothing is learned."""
+        ...
+
+    def taught(self, question: Question, proposal: Proposal | None, verdict: Verdict) -> None:
+        """The router LLM's verdict on a question, and what had been proposed for it."""
         ...

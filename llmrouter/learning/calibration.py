@@ -121,6 +121,10 @@ class Windows:
         """The window of `task`, oldest first."""
         return tuple(self._windows.get(task or ANY_TASK, ()))
 
+    def known(self) -> tuple[str, ...]:
+        """The tasks that have a window."""
+        return tuple(name for name in self._windows if name != ANY_TASK)
+
     def forget(self, task: str | None) -> None:
         """Drops a task's window: trust has to be earned again."""
         name = task or ANY_TASK
