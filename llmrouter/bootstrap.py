@@ -24,20 +24,23 @@ from llmrouter.api.limits import Limits, parse_policies, restricted
 from llmrouter.api.services import Services
 from llmrouter.catalog.loader import Overrides
 from llmrouter.catalog.watch import CatalogHolder
+from llmrouter.domain.background import Background
 from llmrouter.domain.chat import Caller
 from llmrouter.domain.codec import decode_decision, encode_decision
-from llmrouter.domain.decision import Question
+from llmrouter.domain.decision import Decision, Feedback, Question
 from llmrouter.domain.ports import Store
+from llmrouter.domain.reply import Completion
 from llmrouter.errors import LLMRouterError, NotFound, StoreFailed
 from llmrouter.execution.executor import Execution, Executor, ExecutorOptions
 from llmrouter.execution.limits import TargetLimits
 from llmrouter.execution.verify import Verifier
 from llmrouter.gateway import Gateway, Rooms, explained
 from llmrouter.learning.journal import Journal, JournalOptions
+from llmrouter.learning.learner import Learner
 from llmrouter.routing.cached import Cached, CacheOptions
 from llmrouter.routing.default import Default
-from llmrouter.routing.first_of import FirstOf
 from llmrouter.routing.llm import LLM
+from llmrouter.routing.preference import LearnedOnly, Preference
 from llmrouter.routing.router import Router
 from llmrouter.routing.rules import Rules, StartCascade
 from llmrouter.routing.session import Session
@@ -162,13 +165,20 @@ async def _gateway(
         )
 
     llm = Cached(
-        LLM(chat, telemetry, bounded_view), key, store, telemetry, CacheOptions(settings.cache_ttl_s)
+        LLM(chat, telemetry, bounded_view),
+        key,
+        store,
+        telemetry,
+        CacheOptions(settings.cache_ttl_s),
     )
     stack.push_async_callback(llm.close)
+    learner = Learner(store, telemetry, lambda: holder.current.learned.target_agreement)
+    background = Background()
+    stack.push_async_callback(background.close)
     pipelines = {
-        "auto": (Rules(), Session(FirstOf(llm), store)),
+        "auto": (Rules(), Session(Preference(learner, llm, background), store)),
         "rules": (Rules(),),
-        "learned": (),
+        "learned": (LearnedOnly(learner),),
         "llm": (llm,),
         "cascade": (StartCascade(),),
     }
@@ -180,9 +190,9 @@ async def _gateway(
         ledger=ledger,
         health=health,
         observer=telemetry,
-        journal=journal,
+        journal=Everyone(journal, learner),
     )
-    for work in (ledger.run(), journal.run(), holder.watch(), chat.warm()):
+    for work in (ledger.run(), journal.run(), holder.watch(), chat.warm(), learner.run()):
         task = asyncio.get_running_loop().create_task(work)
         stack.push_async_callback(_stop, task)
     return Gateway(rooms)
@@ -227,6 +237,28 @@ def _keys(settings: Settings, store: Store, telemetry: Telemetry) -> tuple[Keyri
     admin = settings.admin_key.get_secret_value() or None
     keyring = Keyring(keys, admin, isolate=settings.isolate_tenants)
     return keyring, Limits(policies, store, telemetry.count) if policies else None
+
+
+class Everyone:
+    """Tells the journal and the learner; both only note."""
+
+    def __init__(self, journal: Journal, learner: Learner) -> None:
+        self._journal = journal
+        self._learner = learner
+
+    def decided(self, decision: Decision, question: Question) -> None:
+        """A decision was made."""
+        self._journal.decided(decision, question)
+        self._learner.decided(decision, question)
+
+    def completed(self, decision: Decision, completion: Completion) -> None:
+        """An execution ended."""
+        self._journal.completed(decision, completion)
+
+    def rated(self, decision: Decision, feedback: Feedback) -> None:
+        """Feedback arrived."""
+        self._journal.rated(decision, feedback)
+        self._learner.rated(decision, feedback)
 
 
 async def _stop(task: asyncio.Task[None]) -> None:

@@ -102,7 +102,7 @@ class Session:
         if stay is not None and stay.target in question.eligible:
             if (reason := _stays_without_asking(stay, question)) is not None:
                 return _keep(stay, reason)
-            verdict = await self._reconsider(stay, question)
+            verdict: Verdict | None = await self._reconsider(stay, question)
         else:
             verdict = await self._inner.decide(question)
         if verdict is not None and verdict.target in question.eligible:
