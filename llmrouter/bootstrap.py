@@ -28,7 +28,7 @@ from llmrouter.domain.background import Background
 from llmrouter.domain.chat import Caller
 from llmrouter.domain.codec import decode_decision, encode_decision
 from llmrouter.domain.decision import Decision, Feedback, Question
-from llmrouter.domain.ports import Store
+from llmrouter.domain.ports import Stage, Store
 from llmrouter.domain.reply import Completion
 from llmrouter.errors import LLMRouterError, NotFound, StoreFailed
 from llmrouter.execution.executor import Execution, Executor, ExecutorOptions
@@ -164,22 +164,21 @@ async def _gateway(
             question.features.fingerprint, question.catalog.revision, question.eligible
         )
 
-    llm = Cached(
-        LLM(chat, telemetry, bounded_view),
-        key,
-        store,
-        telemetry,
-        CacheOptions(settings.cache_ttl_s),
-    )
-    stack.push_async_callback(llm.close)
     learner = Learner(store, telemetry, lambda: holder.current.learned.target_agreement)
     background = Background()
     stack.push_async_callback(background.close)
-    pipelines = {
-        "auto": (Rules(), Session(Preference(learner, llm, background), store)),
+    llm = LLM(chat, telemetry, bounded_view)
+
+    def cached(inner: Stage) -> Cached:
+        stage = Cached(inner, key, store, telemetry, CacheOptions(settings.cache_ttl_s))
+        stack.push_async_callback(stage.close)
+        return stage
+
+    pipelines: dict[str, tuple[Stage, ...]] = {
+        "auto": (Rules(), Session(cached(Preference(learner, llm, background)), store)),
         "rules": (Rules(),),
         "learned": (LearnedOnly(learner),),
-        "llm": (llm,),
+        "llm": (cached(llm),),
         "cascade": (StartCascade(),),
     }
     rooms = Rooms(
