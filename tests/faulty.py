@@ -293,10 +293,19 @@ async def flood(seen: Seen, writer: asyncio.StreamWriter) -> None:
 FLOOD_EVENT = 64 * 1024
 FLOOD_BYTES = 64 * 1024 * 1024
 WAITING = frozenset({"flood", "hang", "hang_mid", "hang_role", "loris", "loris_mid", "drip"})
+
+
+def saying(text: str) -> Answer:
+    """A right answer with this text, in either form."""
+    return _both(completion(text), ROLE, chunk({"content": text}), END, COUNTS, DONE)
+
+
 ERROR = json.dumps({"error": {"message": "overloaded", "type": "server_error"}}).encode()
 MODES: dict[str, Answer] = {
     "ok": ok,
     "ok2": ok,
+    "long_answer": saying("A long and thorough answer. " * 8),
+    "json_answer": saying('{"n": 4}'),
     "hang": hang,
     "hang_mid": hang_mid,
     "hang_role": hang_role,

@@ -10,7 +10,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from llmrouter.domain.catalog import Fallback
+from llmrouter.domain.catalog import Cascade, Fallback
 from llmrouter.domain.deadline import Deadline
 from llmrouter.domain.reply import ReplyEvent
 from llmrouter.execution.executor import Execution, Executor, ExecutorOptions
@@ -43,6 +43,7 @@ class Bench:
         targets: dict[str, dict[str, Any]] | None = None,
         request: Any = None,
         cascade: bool = False,
+        cascade_settings: Cascade | None = None,
         escalate: int = 0,
         **catalog: Any,
     ) -> Order:
@@ -50,16 +51,18 @@ class Bench:
         made = [
             a_target(
                 mode,
-                base_url=self.upstream.url(mode),
-                timeout_s=0.3,
-                **(targets or {}).get(mode, {}),
+                **{
+                    "base_url": self.upstream.url(mode),
+                    "timeout_s": 0.3,
+                    **(targets or {}).get(mode, {}),
+                },
             )
             for mode in modes
         ]
         return Order(
             request or a_request(**({"stream": True} if stream else {})),
             a_decision(modes[0], *modes[1:], cascade=cascade),
-            a_catalog(*made, **catalog),
+            a_catalog(*made, cascade=cascade_settings or Cascade(), **catalog),
             Deadline.after_ms(deadline_ms),
             escalate=escalate,
         )
