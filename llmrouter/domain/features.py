@@ -12,6 +12,21 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 
+TASKS: tuple[str, ...] = (
+    "code",
+    "math",
+    "translation",
+    "summarization",
+    "extraction",
+    "classification",
+    "writing",
+    "question_answering",
+    "chat",
+    "general",
+)
+"""The tasks that rules and the router LLM tell apart; a caller may declare another."""
+
+
 @dataclass(frozen=True, slots=True)
 class Traits:
     """Readable properties of the last user turn, for rules, explanations and learning."""
