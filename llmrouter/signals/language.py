@@ -2,7 +2,8 @@
 
 Scripts that belong to one language decide by themselves. Among languages that share a script, the
 commonest words vote; fewer than two votes (one in at most SHORT_WORDS words), or a tie, is `und`.
-Short prompts are often `und`, which is the honest answer: a wrong one would make a rule in routing.yaml misfire.
+Short prompts are often `und`, which is the honest answer: a wrong one would make a rule in
+routing.yaml misfire.
 """
 
 from __future__ import annotations

@@ -98,7 +98,8 @@ _MATH_WORDS: Final = re.compile(
     r"\b(?:solve (?:for|the equation|the system)|equations?|integrals?|integrate|derivatives?|"
     r"differentiate|polynomials?|factori[sz]e|eigenvalues?|matri(?:x|ces)|theorem|probability|"
     r"arithmetic|algebra|calculus|geometry|trigonometr\w+|hypotenuse|perimeter|prime number|"
-    r"square root|prove that|logarithm|gleichung|équation|ecuación|equazione|equação|vergelijking)\b"
+    r"square root|prove that|logarithm|gleichung|"
+    r"équation|ecuación|equazione|equação|vergelijking)\b"
 )
 _HOW_MANY: Final = re.compile(
     r"\bhow (?:many|much|far|long|old|tall|fast)\b|\bwhat (?:is|was|are|percent|fraction)\b"
