@@ -1,0 +1,283 @@
+"""Asks a small LLM one bounded question and gets one structured answer, through `openai`.
+
+One client a server, made on first use; the library itself is imported in a thread (`warm`), because
+its import costs more than everything else at start-up. What a server understands is negotiated per
+server and model and remembered (see `modes`). Everything that can go wrong becomes one
+RouterLLMFailed with a kind of its own.
+
+It refuses: to retry more than once, and anything but a broken connection, a 429 or a 5xx; to take
+longer than it was given, negotiation and retry included; to ask a server whose circuit is open; to
+follow redirects or proxies from the environment; and to put a key into an error or a log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import logging
+import math
+import os
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from llmrouter.domain.breaker import Breaker, State
+from llmrouter.domain.catalog import RouterLLM
+from llmrouter.domain.ports import ChatAnswer
+from llmrouter.errors import RouterLLMFailed
+from llmrouter.upstream.answer import answer_of
+from llmrouter.upstream.failures import retry_after_s
+from llmrouter.upstream.modes import Dialect, Refusal, first_dialect, request_body, retreat
+from llmrouter.upstream.reading import error_of, parsed
+
+if TYPE_CHECKING:
+    import openai
+
+log = logging.getLogger(__name__)
+
+_MAX_RETRIES = 1
+_BACKOFF_S = (0.05, 0.2)  # the one retry waits between these, at random
+_RELEARN_S = 3600.0  # a server that was updated gets a chance to show it
+_MAX_WAIT_S = 60.0  # the longest Retry-After that keeps a circuit open
+_MAX_DETAIL = 300
+_RETRIED = frozenset({429, 500, 502, 503, 504})
+_OPENAI_HOST = "api.openai.com"
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    llm: RouterLLM
+    messages: Sequence[Mapping[str, str]]
+    schema: Mapping[str, Any]
+    headers: Mapping[str, Any]
+    key: str | None
+    ends_at: float  # in seconds of the event loop's clock
+
+    @property
+    def prompt_chars(self) -> int:
+        return sum(len(message["content"]) for message in self.messages)
+
+
+class OpenAIChat:
+    """Implements `ChatModel`. `env` is read per call, so a rotated key is seen.
+
+    `trace_headers` gives the W3C trace context of the current step; `breaker` makes one circuit.
+    """
+
+    def __init__(
+        self,
+        env: Mapping[str, str] = os.environ,
+        trace_headers: Callable[[], Mapping[str, str]] = dict,
+        *,
+        breaker: Callable[[], Breaker] = Breaker,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._env = env
+        self._trace_headers = trace_headers
+        self._new_breaker = breaker
+        self._clock = clock
+        self._clients: dict[tuple[str, str | None], openai.AsyncOpenAI] = {}
+        self._breakers: dict[str, Breaker] = {}
+        self._dialects: dict[tuple[str, str], tuple[Dialect, float]] = {}
+
+    async def warm(self) -> None:
+        """Import the library off the event loop; worth calling once the service is ready."""
+        await asyncio.to_thread(importlib.import_module, "openai")
+        await asyncio.to_thread(importlib.import_module, "openai.resources.chat.completions")
+
+    def circuits(self) -> dict[str, State]:
+        """Each server asked so far and the state of its circuit."""
+        return {base_url: breaker.state for base_url, breaker in self._breakers.items()}
+
+    def dialect(self, llm: RouterLLM) -> Dialect:
+        """What is known of a model on its server; a first guess where nobody asked it lately."""
+        known = self._dialects.get((llm.base_url, llm.model))
+        if known is None or self._clock() - known[1] > _RELEARN_S:
+            return first_dialect(llm.model)
+        return known[0]
+
+    async def ask(
+        self,
+        llm: RouterLLM,
+        messages: Sequence[Mapping[str, str]],
+        schema: Mapping[str, Any],
+        timeout_s: float,
+    ) -> ChatAnswer:
+        """One structured answer within `timeout_s` seconds. Raises RouterLLMFailed."""
+        key = self._key(llm)
+        breaker = self._breakers.setdefault(llm.base_url, self._new_breaker())
+        if not breaker.allow():
+            wait = math.ceil(breaker.remaining_s())
+            raise RouterLLMFailed("circuit_open", f"{llm.base_url} rests for {wait} s more")
+        client = await self._client(llm)
+        headers = {**self._trace_headers(), "Authorization": _authorization(key)}
+        ends_at = asyncio.get_running_loop().time() + timeout_s
+        question = _Question(llm, messages, schema, headers, key, ends_at)
+        try:
+            async with asyncio.timeout_at(ends_at):
+                answer = await self._negotiate(client, question, breaker)
+        except TimeoutError:
+            if timeout_s * 1000.0 >= llm.timeout_ms / 2:  # else it was our haste, not its fault
+                breaker.failure()
+            detail = f"no answer within {timeout_s * 1000:.0f} ms"
+            raise RouterLLMFailed("timeout", detail) from None
+        breaker.success()
+        return answer
+
+    async def close(self) -> None:
+        """Close every connection; the object is not used after."""
+        clients, self._clients = list(self._clients.values()), {}
+        for client in clients:
+            await client.close()
+
+    async def _negotiate(
+        self, client: openai.AsyncOpenAI, question: _Question, breaker: Breaker
+    ) -> ChatAnswer:
+        """Ask, in a plainer dialect after each refusal of how we asked, and once more if it broke.
+
+        Each retreat gives up one form of one feature, so this ends. What a refusal named is
+        remembered at once; what was only suspected, when the suspicion helped.
+        """
+        import openai
+
+        llm = question.llm
+        dialect = self.dialect(llm)
+        retries = min(llm.retries, _MAX_RETRIES)
+        while True:
+            retry_after = None
+            try:
+                body = await _post(client, question, dialect)
+            except openai.APIStatusError as error:
+                refusal = _refusal(error)
+                step = retreat(dialect, refusal)
+                if step is not None:
+                    dialect = step.dialect
+                    if step.named:
+                        self._learn(llm, dialect)
+                    log.info("%s at %s: speaking %s now", llm.model, llm.base_url, dialect)
+                    continue
+                retry_after = retry_after_s(error.response.headers, time.time())
+                failure = _http_failure(refusal, question.key)
+                again = refusal.status in _RETRIED
+            except openai.APIConnectionError as error:
+                failure = _connection_failure(error)
+                again = failure.kind == "connect"
+            else:
+                if dialect != self.dialect(llm):
+                    self._learn(llm, dialect)
+                breaker.success()  # it answers; whether the answer is any good is another matter
+                return answer_of(body, llm.model, question.prompt_chars, question.schema)
+            wait_s = max(random.uniform(*_BACKOFF_S), retry_after or 0.0)  # noqa: S311 - jitter
+            left_s = question.ends_at - asyncio.get_running_loop().time()
+            if not again or retries <= 0 or wait_s >= left_s:
+                _record(breaker, again, retry_after)
+                raise failure
+            retries -= 1
+            await asyncio.sleep(wait_s)
+
+    def _learn(self, llm: RouterLLM, dialect: Dialect) -> None:
+        self._dialects[llm.base_url, llm.model] = (dialect, self._clock())
+
+    def _key(self, llm: RouterLLM) -> str | None:
+        if llm.api_key_env is None:
+            return None
+        key = self._env.get(llm.api_key_env, "").strip()
+        if not key:
+            detail = f"environment variable {llm.api_key_env} is not set"
+            raise RouterLLMFailed("misconfigured", detail)
+        if not key.isascii() or not key.isprintable():
+            detail = f"environment variable {llm.api_key_env} holds no usable key"
+            raise RouterLLMFailed("misconfigured", detail)
+        return key
+
+    async def _client(self, llm: RouterLLM) -> openai.AsyncOpenAI:
+        place = (llm.base_url, llm.api_key_env)
+        if place not in self._clients:
+            await self.warm()
+        if place not in self._clients:  # another call may have made it meanwhile
+            self._clients[place] = _new_client(llm.base_url)
+        return self._clients[place]
+
+
+def _new_client(base_url: str) -> openai.AsyncOpenAI:
+    import openai
+
+    http_client = openai.DefaultAioHttpClient(trust_env=False, follow_redirects=False, timeout=None)
+    client = openai.AsyncOpenAI(
+        api_key="none",  # each call carries its own Authorization, or none
+        base_url=base_url,
+        http_client=http_client,
+        max_retries=0,
+        timeout=None,  # `ask` bounds the whole call
+    )
+    if _OPENAI_HOST not in base_url:  # the environment's organization is no other server's business
+        client.organization = client.project = None
+    return client
+
+
+def _authorization(key: str | None) -> Any:
+    import openai
+
+    return openai.Omit() if key is None else f"Bearer {key}"
+
+
+async def _post(client: openai.AsyncOpenAI, question: _Question, dialect: Dialect) -> bytes:
+    """The body of a 200. Raises openai.APIStatusError or openai.APIConnectionError."""
+    llm = question.llm
+    body = request_body(dialect, llm.model, question.messages, question.schema)
+    reply = await client.chat.completions.with_raw_response.create(
+        model=body.pop("model"),
+        messages=body.pop("messages"),
+        extra_body=body,
+        extra_headers=question.headers,
+    )
+    return reply.content
+
+
+def _refusal(error: openai.APIStatusError) -> Refusal:
+    """What the server said, wherever in the body it said it."""
+    text = error.response.text[:4000]
+    document = parsed(error.response.content) or {}
+    inner = document.get("error")
+    param = inner.get("param") if isinstance(inner, dict) else document.get("param")
+    return Refusal(error.status_code, text, param if isinstance(param, str) else "")
+
+
+def _http_failure(refusal: Refusal, key: str | None) -> RouterLLMFailed:
+    status = refusal.status
+    if status in (401, 403):
+        detail = f"the server refused this service's credentials ({status})"
+        return RouterLLMFailed("misconfigured", detail)
+    if 300 <= status < 400:
+        detail = f"the server redirects ({status}); base_url must name the final address"
+        return RouterLLMFailed("misconfigured", detail)
+    said = error_of(parsed(refusal.message.encode()) or {})
+    detail = f"{status} {said[0] if said else ''}".strip()
+    if key:
+        detail = detail.replace(key, "***")
+    kind = "misconfigured" if status == 404 else "http"
+    return RouterLLMFailed(kind, " ".join(detail.split())[:_MAX_DETAIL])
+
+
+def _connection_failure(error: openai.APIConnectionError) -> RouterLLMFailed:
+    """The client wraps whatever its transport raised; the cause tells what it was."""
+    cause = error.__cause__ or error
+    name = type(cause).__name__
+    detail = f"{name}: {cause}"[:_MAX_DETAIL]
+    if name in ("UnsupportedProtocol", "InvalidURL"):
+        return RouterLLMFailed("misconfigured", f"base_url is no address: {detail}")
+    if name == "DecodingError":
+        return RouterLLMFailed("malformed", detail)
+    return RouterLLMFailed("connect", detail)
+
+
+def _record(breaker: Breaker, broken: bool, retry_after: float | None) -> None:
+    """Feed the circuit: a server that answers "no" works; one that breaks or is full does not."""
+    if not broken:
+        breaker.success()
+        return
+    breaker.failure()
+    if retry_after:
+        breaker.open_for(min(retry_after, _MAX_WAIT_S))
