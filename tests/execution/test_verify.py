@@ -1,0 +1,121 @@
+"""What verification finds wrong with an answer, signal by signal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from llmrouter.domain.catalog import Acceptance
+from llmrouter.execution.verify import (
+    Answer,
+    Verifier,
+    confidence,
+    inspect,
+    violates_format,
+)
+from tests.fakes import a_target
+
+VERIFIER = Verifier()
+
+
+def saying(text: str, **over: Any) -> Answer:
+    """An answer with this text."""
+    return Answer(a_target(), (), text, over.pop("finish_reason", "stop"), **over)
+
+
+def accepts_long(text: str, document: Mapping[str, Any]) -> bool | str:
+    """An operator's check, loaded by name."""
+    return True if len(text) > 3 else f"too short for {document['who']}"
+
+
+def raises(text: str, document: Mapping[str, Any]) -> bool:
+    """An operator's check that is broken."""
+    raise RuntimeError(text)
+
+
+def found(answer: Answer, accept: Acceptance, **document: Any) -> list[str]:
+    """The signals that found something."""
+    return [finding.signal for finding in inspect(answer, accept, document, VERIFIER)]
+
+
+def schema(**body: Any) -> dict[str, Any]:
+    """A `response_format` with this schema."""
+    return {"type": "json_schema", "json_schema": {"name": "n", "schema": body}}
+
+
+def test_nothing_configured_accepts() -> None:
+    """Every signal is off unless set."""
+    assert found(saying("anything"), Acceptance()) == []
+
+
+def test_confidence_needs_log_probabilities() -> None:
+    """Without them the signal is silent; with them the mean counts."""
+    accept = Acceptance(min_confidence=0.5)
+    assert found(saying("x"), accept) == []
+    assert found(saying("x", logprobs=(-2.0, -2.0)), accept) == ["confidence"]
+    assert found(saying("x", logprobs=(-0.1, -0.3)), accept) == []
+    sure = confidence(saying("x", logprobs=(-1.0,)), VERIFIER)
+    assert sure is not None
+    assert math.isclose(sure, math.exp(-1.0))
+
+
+@pytest.mark.parametrize(
+    ("text", "response_format", "words"),
+    [
+        ('{"n": 1}', {"type": "json_object"}, None),
+        ("[1]", {"type": "json_object"}, "not a JSON object"),
+        ("no", {"type": "json_object"}, "not valid JSON"),
+        ("no", {"type": "text"}, None),
+        ("no", "nonsense", None),
+        ('{"n": 1}', schema(type="object", required=["n"]), None),
+        ('{"m": 1}', schema(type="object", required=["n"]), "violates the schema"),
+        ('{"n": "1"}', schema(properties={"n": {"type": "integer"}}), "at n"),
+        ('{"n": 1}', schema(type="nonsense"), None),
+        ('{"n": 1}', schema(**{"$ref": "http://127.0.0.1:9/schema"}), None),
+        ('{"n": 1}', {"type": "json_schema"}, None),
+    ],
+)
+def test_formats_are_held_to_what_the_caller_asked(
+    text: str, response_format: object, words: str | None
+) -> None:
+    """A schema that cannot be used, or would have to be fetched, is not held against the answer."""
+    wrong = violates_format(text, response_format)
+    assert wrong is None if words is None else words in (wrong or "")
+
+
+def test_the_schema_signal_can_be_off() -> None:
+    """Each signal can be switched off alone."""
+    accept = Acceptance(schema=False)
+    assert found(saying("no"), accept, response_format={"type": "json_object"}) == []
+
+
+def test_an_operators_function_decides() -> None:
+    """Its reason is the finding; a broken one is seen; an unknown check too."""
+    module = __name__
+    good = Acceptance(checks=({"python": f"{module}:accepts_long"},))
+    assert found(saying("long enough"), good, who="me") == []
+    finding = inspect(saying("no"), good, {"who": "me"}, VERIFIER)[0]
+    assert finding.detail == "too short for me"
+    for broken in (f"{module}:raises", f"{module}:absent", "no_such_module:f"):
+        accept = Acceptance(checks=({"python": broken},))
+        assert "failed" in inspect(saying("x"), accept, {}, VERIFIER)[0].detail
+    assert found(saying("x"), Acceptance(checks=({"magic": 1},))) == ["check"]
+
+
+def test_language_is_checked_where_it_can_be_told() -> None:
+    """A text whose language is unclear is not held against the target."""
+    accept = Acceptance(checks=({"language": "de"},))
+    assert found(saying("This is the answer to the question and it is not for you."), accept) == [
+        "check"
+    ]
+    assert found(saying("42"), accept) == []
+
+
+def test_refusals_count_and_tool_calls_skip_text_checks() -> None:
+    """A refusal is a finding; a tool call has no text."""
+    accept = Acceptance(checks=({"min_chars": 100},))
+    assert found(saying("", refusal=True), Acceptance()) == ["refusal"]
+    assert found(saying("", finish_reason="tool_calls"), accept) == []
