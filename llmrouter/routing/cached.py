@@ -84,7 +84,7 @@ class Cached:
         store: Store,
         key: NameKey,
         background: Background,
-        policy: CachePolicy = CachePolicy(),  # noqa: B008 - frozen
+        policy: CachePolicy = CachePolicy(),
     ) -> None:
         self.name = f"cache+{inner.name}"
         self._inner = inner

@@ -1,6 +1,6 @@
 """Reads what kind of request a text is: task, language, code, maths, question.
 
-Readable rules over words and characters. Tasks are checked in the order of TASKS and the first hit
+Readable rules over words and characters. Tasks are checked in the order of INSTRUCTIONS and the first hit
 wins; an instruction counts when it stands near the beginning or the end of the text, where people
 put it, so that a document which happens to say "summarize" is not a request to do so. When the
 user's turn gives no instruction, the system prompt's opening may ("You are a translator").
@@ -32,7 +32,7 @@ _ARTEFACT = (
     r"api|endpoint|query|bug|compiler|stack ?trace|exception|funktion|programm|fonction|función|"
     r"funzione|função|functie)"
 )
-TASKS: Final[tuple[tuple[str, re.Pattern[str]], ...]] = (
+INSTRUCTIONS: Final[tuple[tuple[str, re.Pattern[str]], ...]] = (
     (
         "code",
         re.compile(
@@ -208,4 +208,4 @@ def _task(sample: str, system: str, shape: tuple[bool, bool, bool]) -> str:
 
 
 def _instructed(ends: str) -> str | None:
-    return next((task for task, pattern in TASKS if pattern.search(ends)), None)
+    return next((task for task, pattern in INSTRUCTIONS if pattern.search(ends)), None)
