@@ -30,7 +30,10 @@ class Splitter:
     def feed(self, chunk: bytes) -> list[bytes]:
         """The events that are complete now. Raises UpstreamFailure `too_large`."""
         buffer = self._buffer
-        if not buffer and chunk.find(b"\n\n") == len(chunk) - 2 >= 0 and b"\r" not in chunk:
+        size = len(chunk)
+        if not buffer and chunk.find(b"\n\n") == size - 2 >= 0 and b"\r" not in chunk:
+            if size > self._limit:
+                raise self._too_large()
             return [chunk]
         buffer += chunk
         events = []
@@ -40,14 +43,19 @@ class Splitter:
             at = blank.end()
             if at == len(buffer) and buffer.endswith(b"\r"):
                 break  # a line feed may follow, and would belong to this event
+            if at - start > self._limit:
+                raise self._too_large()
             events.append(buffer[start:at])
             start = at
         rest = buffer[start:]
         if len(rest) > self._limit:
-            raise UpstreamFailure("too_large", f"an event is over {self._limit} bytes")
+            raise self._too_large()
         self._buffer = rest
         self._scanned = max(0, len(rest) - 4)
         return events
+
+    def _too_large(self) -> UpstreamFailure:
+        return UpstreamFailure("too_large", f"an event is over {self._limit} bytes")
 
     def rest(self) -> bytes:
         """What has arrived of an event that is not complete; empties the splitter."""

@@ -1,0 +1,229 @@
+"""The relay on a real socket: bytes as they came, connections kept or closed, nothing leaked."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from llmrouter.domain.reply import ReplyEvent, UpstreamCall
+from llmrouter.errors import UpstreamFailure
+from llmrouter.upstream.relay import Relay, RelayLimits
+from tests.fakes import a_target
+from tests.faulty import DONE, ROLE, STREAM, WORDS, FaultyUpstream, completion
+
+LIMITS = RelayLimits(first_byte_s=0.2, idle_s=0.1, max_body_bytes=4096, max_event_bytes=4096)
+
+
+@pytest.fixture
+async def upstream() -> AsyncIterator[FaultyUpstream]:
+    """The upstream that fails in every way."""
+    async with FaultyUpstream() as server:
+        yield server
+
+
+@pytest.fixture
+async def relay() -> AsyncIterator[Relay]:
+    """A relay with short patience."""
+    made = Relay(limits=LIMITS, env={"KEY": "sk-1", "BAD": "sk\n1"}.get)
+    yield made
+    await made.close()
+
+
+def a_call(upstream: FaultyUpstream, mode: str, **over: Any) -> UpstreamCall:
+    """A call to this mode."""
+    stream = over.pop("stream", False)
+    target = a_target(base_url=upstream.url(mode), api_key_env=over.pop("key", None))
+    body = b'{"stream":true}' if stream else b"{}"
+    return UpstreamCall(target, body, stream, over.pop("timeout_s", 5.0), {}, **over)
+
+
+async def received(relay: Relay, call: UpstreamCall) -> list[ReplyEvent]:
+    """Everything a call yields."""
+    async with relay.send(call) as events:
+        return [event async for event in events]
+
+
+async def test_a_whole_reply_is_one_event(relay: Relay, upstream: FaultyUpstream) -> None:
+    """The body byte for byte, and done."""
+    (event,) = await received(relay, a_call(upstream, "ok"))
+    assert event.data == completion()
+    assert event.done
+
+
+async def test_a_stream_is_relayed_as_received(relay: Relay, upstream: FaultyUpstream) -> None:
+    """Every event, in order, byte for byte."""
+    events = await received(relay, a_call(upstream, "ok", stream=True))
+    assert tuple(event.data for event in events) == STREAM
+
+
+async def test_odd_framing_survives(relay: Relay) -> None:
+    """CRLF, comments, `event:` lines and several data lines come out as they went in."""
+    odd = (
+        b": hello\r\n\r\n",
+        b'event: message\r\ndata: {"choices": [{"delta":\r\ndata: {"content": "x"}}]}\r\n\r\n',
+        b'id: 7\ndata: {"choices": [], "x": 1.0}\n\n',
+        b"data:[DONE]\r\n\r\n",
+    )
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        for byte in b"".join(odd):
+            await response.write(bytes([byte]))
+        return response
+
+    async with _server(answer) as target_url:
+        call = UpstreamCall(a_target(base_url=target_url), b"{}", True, 5.0, {})
+        assert tuple(event.data for event in await received(relay, call)) == odd
+
+
+async def test_credentials_are_read_and_never_told(relay: Relay, upstream: FaultyUpstream) -> None:
+    """A missing or impossible key names its variable, never a value."""
+    await received(relay, a_call(upstream, "ok", key="KEY"))
+    assert upstream.seen[0].headers["authorization"] == "Bearer sk-1"
+    for variable in ("ABSENT", "BAD"):
+        with pytest.raises(UpstreamFailure, match=variable) as caught:
+            await received(relay, a_call(upstream, "ok", key=variable))
+        assert caught.value.kind == "misconfigured"
+        assert "sk" not in str(caught.value)
+
+
+async def test_connections_are_kept_after_whole_and_streamed_replies(
+    relay: Relay, upstream: FaultyUpstream
+) -> None:
+    """Six replies, one connection."""
+    for _ in range(3):
+        await received(relay, a_call(upstream, "ok"))
+        await received(relay, a_call(upstream, "ok", stream=True))
+    assert upstream.open == 1
+
+
+async def test_a_kept_connection_that_was_closed_is_replaced_at_once(
+    relay: Relay, upstream: FaultyUpstream
+) -> None:
+    """A server that hangs up on an idle connection costs the caller nothing."""
+    upstream.script["ok"] = ["ok", "reset", "ok"]
+    for _ in range(2):
+        (event,) = await received(relay, a_call(upstream, "ok"))
+        assert event.data == completion()
+    assert upstream.hits("ok") == 3
+
+
+async def test_leaving_closes_the_connection_at_once(
+    relay: Relay, upstream: FaultyUpstream
+) -> None:
+    """Also in the middle of a stream."""
+    async with relay.send(a_call(upstream, "drip", stream=True)) as events:
+        assert (await anext(events)).data == ROLE
+    for _ in range(200):
+        if upstream.left:
+            break
+        await asyncio.sleep(0.005)
+    assert upstream.left == 1
+
+
+@pytest.mark.parametrize("mode", ["hang_mid", "loris_mid"])
+async def test_silence_ends_a_stream(relay: Relay, upstream: FaultyUpstream, mode: str) -> None:
+    """Silence is the time without a complete event: single bytes do not break it."""
+    got: list[bytes] = []
+    async with relay.send(a_call(upstream, mode, stream=True)) as events:
+        got.append((await anext(events)).data)
+        got.append((await anext(events)).data)
+        with pytest.raises(UpstreamFailure, match="silent"):
+            await anext(events)
+    assert got == [ROLE, WORDS[0]]
+
+
+async def test_a_slow_reader_is_no_silent_upstream(relay: Relay, upstream: FaultyUpstream) -> None:
+    """Time in which nobody asks for an event does not count."""
+    async with relay.send(a_call(upstream, "ok", stream=True)) as events:
+        await anext(events)
+        await asyncio.sleep(3 * LIMITS.idle_s)
+        assert [event.data async for event in events][-1] == DONE
+
+
+async def test_the_whole_reply_has_a_bound_in_time(relay: Relay, upstream: FaultyUpstream) -> None:
+    """A stream that never ends does end."""
+    with pytest.raises(UpstreamFailure) as caught:
+        await received(relay, a_call(upstream, "drip", stream=True, timeout_s=0.3))
+    assert caught.value.kind == "timeout"
+
+
+async def test_bodies_and_events_have_a_bound_in_size(relay: Relay) -> None:
+    """Declared or not, compressed or not."""
+    huge = completion("x" * 100_000)
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        if request.path.startswith("/zip"):
+            packed = gzip.compress(huge)
+            return web.Response(body=packed, headers={"Content-Encoding": "gzip"})
+        if request.path.startswith("/stream"):
+            body = b"data: " + huge + b"\n\n"
+            return web.Response(body=body, content_type="text/event-stream")
+        return web.Response(body=huge, content_type="application/json")
+
+    async with _server(answer) as base:
+        for path, stream in (("/zip", False), ("/plain", False), ("/stream", True)):
+            target = a_target(base_url=base + path)
+            with pytest.raises(UpstreamFailure) as caught:
+                await received(relay, UpstreamCall(target, b"{}", stream, 5.0, {}))
+            assert caught.value.kind == "too_large"
+
+
+async def test_a_compressed_reply_is_relayed_plain(relay: Relay) -> None:
+    """Servers are asked not to compress; one that does all the same is understood."""
+    asked: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        asked.append(request.headers["Accept-Encoding"])
+        return web.Response(body=gzip.compress(completion()), headers={"Content-Encoding": "gzip"})
+
+    async with _server(answer) as base:
+        call = UpstreamCall(a_target(base_url=base), b"{}", False, 5.0, {})
+        (event,) = await received(relay, call)
+    assert event.data == completion()
+    assert asked == ["identity"]
+
+
+async def test_a_redirect_is_not_followed(relay: Relay, upstream: FaultyUpstream) -> None:
+    """A credential never wanders to another host."""
+    with pytest.raises(UpstreamFailure, match="redirects"):
+        await received(relay, a_call(upstream, "redirect", key="KEY"))
+    assert upstream.hits("ok") == 0
+
+
+async def test_a_base_url_that_is_none_is_our_misconfiguration(relay: Relay) -> None:
+    """It says so instead of crashing."""
+    call = UpstreamCall(a_target(base_url="http://[oops"), b"{}", False, 5.0, {})
+    with pytest.raises(UpstreamFailure) as caught:
+        await received(relay, call)
+    assert caught.value.kind == "misconfigured"
+
+
+async def test_a_given_session_stays_its_owners(upstream: FaultyUpstream) -> None:
+    """Closing the relay does not close what it was lent."""
+    async with aiohttp.ClientSession() as session:
+        relay = Relay(session)
+        await received(relay, a_call(upstream, "ok"))
+        await relay.close()
+        assert not session.closed
+
+
+@asynccontextmanager
+async def _server(answer: Callable[[web.Request], Awaitable[Any]]) -> AsyncIterator[str]:
+    app = web.Application()
+    app.router.add_post("/{path:.*}", answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
