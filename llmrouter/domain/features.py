@@ -11,7 +11,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 
-
 TASKS: tuple[str, ...] = (
     "code",
     "math",

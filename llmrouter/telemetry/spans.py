@@ -1,0 +1,226 @@
+"""Spans that cost little: built once, when they end.
+
+The SDK's own span locks, copies and validates at every call, which is most of the cost of a cached
+decision. Here a span is a few slots and a dict; when it ends it becomes the SDK's ReadableSpan and
+goes to the SDK's batch processor, so sampling, batching and OTLP are the SDK's.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Mapping
+from contextvars import ContextVar, Token
+from types import TracebackType
+
+from opentelemetry.context import Context
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import Event, ReadableSpan
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.sampling import Decision, Sampler
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import (
+    NonRecordingSpan,
+    SpanContext,
+    SpanKind,
+    Status,
+    StatusCode,
+    TraceFlags,
+    TraceState,
+    set_span_in_context,
+)
+
+from llmrouter.domain import semconv
+from llmrouter.domain.ports import Attribute
+
+SCOPE = InstrumentationScope("llmrouter")
+SAMPLED, UNSAMPLED = TraceFlags(TraceFlags.SAMPLED), TraceFlags(TraceFlags.DEFAULT)
+_getrandbits = random.SystemRandom().getrandbits
+_random = random.Random(_getrandbits(128))  # noqa: S311 - trace ids need spread, not secrecy
+
+
+class Tracer:
+    """Where spans end up. `processor` None records nothing, and trace context still passes on."""
+
+    def __init__(
+        self,
+        processor: BatchSpanProcessor | None = None,
+        sampler: Sampler | None = None,
+        resource: Resource | None = None,
+    ) -> None:
+        self.processor = processor
+        self.sampler = sampler
+        self.resource = resource
+
+    def sampled(self, parent: SpanContext | None, trace_id: int, name: str) -> bool:
+        """Whether the sampler wants a trace that starts here."""
+        if self.processor is None:
+            return False
+        if self.sampler is None:
+            return True
+        context = Context() if parent is None else set_span_in_context(NonRecordingSpan(parent))
+        return (
+            self.sampler.should_sample(context, trace_id, name).decision
+            is Decision.RECORD_AND_SAMPLE
+        )
+
+
+class Span:
+    """One step. A context manager: entering starts it and makes it current, leaving ends it."""
+
+    __slots__ = (
+        "_ended", "_events", "_started", "_status", "_token", "attributes", "baggage", "context",
+        "kind", "name", "parent", "tracer",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        tracer: Tracer,
+        name: str,
+        kind: SpanKind,
+        attributes: dict[str, Attribute],
+    ) -> None:
+        self.tracer = tracer
+        self.name = name
+        self.kind = kind
+        self.attributes = attributes
+        self.baggage = ""
+        self.context: SpanContext | None = None
+        self.parent: SpanContext | None = None
+        self._events: list[Event] | None = None
+        self._status: Status | None = None
+        self._started = 0
+        self._ended = 0
+        self._token: Token[Span | None] | None = None
+
+    def set(self, name: str, value: Attribute) -> None:
+        """Set an attribute."""
+        self.attributes[name] = value
+
+    def event(self, name: str, attributes: Mapping[str, Attribute]) -> None:
+        """Something that happened within the step."""
+        if self._events is None:
+            self._events = []
+        self._events.append(Event(name, dict(attributes), time.time_ns()))
+
+    def fail(self, error_type: str, message: str = "") -> None:
+        """Mark the step as failed."""
+        self.attributes[semconv.ERROR_TYPE] = error_type
+        self._status = Status(StatusCode.ERROR, message or None)
+
+    def headers(self) -> dict[str, str]:
+        """W3C trace context for a request made inside this step; empty outside any trace."""
+        context = self.context
+        if context is None:
+            return {}
+        flags = int(context.trace_flags)
+        found = {"traceparent": f"00-{context.trace_id:032x}-{context.span_id:016x}-{flags:02x}"}
+        if context.trace_state:
+            found["tracestate"] = context.trace_state.to_header()
+        if self.baggage:
+            found["baggage"] = self.baggage
+        return found
+
+    def under(self, parent: Span | None) -> Span:
+        """Place the span below `parent`, or at the root of a new trace."""
+        if parent is not None and parent.context is not None:
+            above = parent.context
+            self.parent, self.baggage = above, parent.baggage
+            self.context = SpanContext(
+                above.trace_id,
+                _random.getrandbits(64) or 1,
+                False,
+                above.trace_flags,
+                above.trace_state,
+            )
+        elif self.tracer.processor is not None:
+            trace_id = _random.getrandbits(128) or 1
+            kept = self.tracer.sampled(None, trace_id, self.name)
+            self.context = SpanContext(
+                trace_id, _random.getrandbits(64) or 1, False, SAMPLED if kept else UNSAMPLED
+            )
+        return self
+
+    def below_remote(self, remote: SpanContext, baggage: str) -> Span:
+        """Place the span below a caller's span. Without export, the caller's context passes on."""
+        self.baggage = baggage
+        if self.tracer.processor is None:
+            self.context = remote
+            return self
+        kept = self.tracer.sampled(remote, remote.trace_id, self.name)
+        self.parent = remote
+        self.context = SpanContext(
+            remote.trace_id,
+            _random.getrandbits(64) or 1,
+            False,
+            SAMPLED if kept else UNSAMPLED,
+            remote.trace_state,
+        )
+        return self
+
+    def __enter__(self) -> Span:
+        self._started = time.time_ns()
+        self._token = CURRENT.set(self)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._token is not None:
+            try:
+                CURRENT.reset(self._token)
+            except ValueError:
+                CURRENT.set(None)  # ended in another task than it started in
+        self._ended = time.time_ns()
+        processor, context = self.tracer.processor, self.context
+        if processor is None or context is None or not context.trace_flags.sampled:
+            return
+        if kind is not None and self._status is None:
+            self.fail(kind.__name__)
+        processor.on_end(
+            ReadableSpan(
+                self.name,
+                context,
+                self.parent,
+                self.tracer.resource,
+                self.attributes,
+                self._events or (),
+                (),
+                self.kind,
+                None,
+                self._status or _UNSET,
+                self._started,
+                self._ended,
+                SCOPE,
+            )
+        )
+
+
+_UNSET = Status(StatusCode.UNSET)
+CURRENT: ContextVar[Span | None] = ContextVar("llmrouter_span", default=None)
+
+
+def remote_context(headers: Mapping[str, str]) -> SpanContext | None:
+    """The caller's span from its `traceparent` and `tracestate`, or None where there is none."""
+    parts = headers.get("traceparent", "").strip().split("-")
+    if len(parts) < 4 or [len(part) for part in parts[:4]] != [2, 32, 16, 2] or parts[0] == "ff":
+        return None
+    if parts[0] == "00" and len(parts) != 4:
+        return None
+    try:
+        trace_id, span_id, flags = int(parts[1], 16), int(parts[2], 16), int(parts[3], 16)
+    except ValueError:
+        return None
+    if not trace_id or not span_id:
+        return None
+    state = headers.get("tracestate")
+    return SpanContext(
+        trace_id,
+        span_id,
+        True,
+        SAMPLED if flags & 1 else UNSAMPLED,
+        TraceState.from_header([state]) if state else TraceState(),
+    )

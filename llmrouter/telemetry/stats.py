@@ -1,0 +1,114 @@
+"""What `/stats` shows: counts, rates, spend, savings, and quality to cost per task and target."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from typing import Any
+
+from llmrouter.domain.decision import Decision, Feedback
+from llmrouter.domain.reply import Completion
+
+REMEMBERED = 2_000  # decision times kept for percentiles
+
+
+@dataclass(slots=True)
+class Tally:
+    """One task at one target."""
+
+    completions: int = 0
+    failed: int = 0
+    cost_usd: float = 0.0
+    best_usd: float = 0.0
+    ratings: int = 0
+    score: float = 0.0
+
+    def public(self) -> dict[str, Any]:
+        """As shown; `quality` maps the mean feedback to 0..1, None while nobody rated."""
+        quality = (self.score / self.ratings + 1) / 2 if self.ratings else None
+        mean = self.cost_usd / self.completions if self.completions else None
+        return {
+            "completions": self.completions,
+            "failed": self.failed,
+            "cost_usd": self.cost_usd,
+            "cost_per_task_usd": mean,
+            "ratings": self.ratings,
+            "quality": quality,
+            "quality_per_usd": quality / mean if quality is not None and mean else None,
+        }
+
+
+@dataclass(slots=True)
+class Stats:
+    """This process's figures since it started."""
+
+    started_at: float = field(default_factory=time.time)
+    by_source: Counter[str] = field(default_factory=Counter)
+    by_target: Counter[str] = field(default_factory=Counter)
+    cache: Counter[str] = field(default_factory=Counter)
+    router: Counter[str] = field(default_factory=Counter)
+    router_usd: float = 0.0
+    tallies: dict[tuple[str, str], Tally] = field(default_factory=dict)
+    decision_ms: deque[float] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
+
+    def decided(self, decision: Decision) -> None:
+        """One decision."""
+        self.by_source[decision.source.value] += 1
+        self.by_target[decision.target] += 1
+        self.decision_ms.append(decision.timing_ms)
+
+    def completed(self, task: str, completion: Completion, best_usd: float) -> None:
+        """One execution; its cost includes what was rejected."""
+        tally = self._tally(task, completion.target)
+        tally.completions += 1
+        tally.failed += not any(a.outcome == "ok" for a in completion.attempts)
+        tally.cost_usd += completion.cost_usd
+        tally.best_usd += best_usd
+
+    def rated(self, task: str, decision: Decision, feedback: Feedback) -> None:
+        """One rating."""
+        tally = self._tally(task, decision.target)
+        tally.ratings += 1
+        tally.score += feedback.score
+
+    def snapshot(self) -> dict[str, Any]:
+        """Everything, as JSON-ready values. `savings` is against always using the best target."""
+        decisions = sum(self.by_source.values())
+        looked = sum(n for k, n in self.cache.items() if k != "off")
+        spent = sum(t.cost_usd for t in self.tallies.values())
+        best = sum(t.best_usd for t in self.tallies.values())
+        total = spent + self.router_usd
+        ranked = sorted(self.decision_ms)
+        tasks: dict[str, dict[str, Any]] = {}
+        for (task, target), tally in sorted(self.tallies.items()):
+            tasks.setdefault(task, {})[target] = tally.public()
+        return {
+            "uptime_s": time.time() - self.started_at,
+            "decisions": decisions,
+            "cache_hit_rate": (self.cache["hit"] + self.cache["stale"]) / looked if looked else 0.0,
+            "router_calls": sum(self.router.values()),
+            "router_spend_usd": self.router_usd,
+            "downstream_spend_usd": spent,
+            "spend_usd": total,
+            "best_target_spend_usd": best,
+            "savings_usd": best - total,
+            "savings_rate": (best - total) / best if best > 0 else 0.0,
+            "decision_p50_ms": _quantile(ranked, 0.5),
+            "decision_p99_ms": _quantile(ranked, 0.99),
+            "by_source": dict(self.by_source),
+            "by_target": dict(self.by_target),
+            "cache": dict(self.cache),
+            "router_outcomes": dict(self.router),
+            "tasks": tasks,
+        }
+
+    def _tally(self, task: str, target: str) -> Tally:
+        tally = self.tallies.get((task, target))
+        if tally is None:
+            tally = self.tallies[task, target] = Tally()
+        return tally
+
+
+def _quantile(ranked: list[float], share: float) -> float | None:
+    return ranked[min(len(ranked) - 1, int(share * len(ranked)))] if ranked else None
