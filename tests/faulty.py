@@ -109,12 +109,13 @@ class FaultyUpstream:
                 if gone is None:
                     await answer
                     continue
-                await asyncio.wait({answer, gone}, return_when=asyncio.FIRST_COMPLETED)
-                if not answer.done():
-                    self.left += 1
-                answer.cancel()
-                gone.cancel()
-                await asyncio.gather(answer, gone, return_exceptions=True)
+                try:
+                    await asyncio.wait({answer, gone}, return_when=asyncio.FIRST_COMPLETED)
+                    self.left += 1  # these modes never end by themselves
+                finally:
+                    answer.cancel()
+                    gone.cancel()
+                    await asyncio.gather(answer, gone, return_exceptions=True)
                 return
         except (ConnectionError, asyncio.IncompleteReadError):
             self.left += 1

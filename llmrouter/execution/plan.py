@@ -69,7 +69,8 @@ class Plan:
 def plan(order: Order, remaining_s: float = math.inf) -> Plan:
     """The attempts for an order; `remaining_s` is what its deadline leaves now."""
     decision, catalog = order.decision, order.catalog
-    eligible = (decision.target, *decision.fallbacks)
+    named = (decision.target, *decision.fallbacks)
+    eligible = tuple(name for name in named if name in catalog.targets)
     if not decision.cascade:
         return _direct(order, _known(catalog, eligible), remaining_s)
     return _cascade(order, _known(catalog, _ladder(order, eligible)), remaining_s)
@@ -81,8 +82,11 @@ def _ladder(order: Order, eligible: tuple[str, ...]) -> list[str]:
     steps = [name for name in catalog.cascade.order if name in eligible]
     if not steps:
         steps = sorted(dict.fromkeys(eligible), key=lambda name: _price(catalog, name))
-    steps = steps[steps.index(first) :] if first in steps else [first, *steps]
-    return steps[min(order.escalate, len(steps) - 1) :]
+    if first in steps:
+        steps = steps[steps.index(first) :]
+    elif first in eligible:
+        steps = [first, *steps]
+    return steps[min(order.escalate, max(0, len(steps) - 1)) :]
 
 
 def _direct(order: Order, targets: tuple[Target, ...], remaining_s: float) -> Plan:
@@ -166,5 +170,5 @@ def _known(catalog: Catalog, names: Iterable[str]) -> tuple[Target, ...]:
 
 
 def _price(catalog: Catalog, name: str) -> float:
-    target = catalog.targets.get(name)
-    return 0.0 if target is None else 3 * target.price.input + target.price.output
+    price = catalog.targets[name].price
+    return 3 * price.input + price.output
