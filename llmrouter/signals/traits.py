@@ -1,9 +1,9 @@
 """Reads what kind of request a text is: task, language, code, maths, question.
 
-Readable rules over words and characters. Tasks are checked in the order of INSTRUCTIONS and the first hit
-wins; an instruction counts when it stands near the beginning or the end of the text, where people
-put it, so that a document which happens to say "summarize" is not a request to do so. When the
-user's turn gives no instruction, the system prompt's opening may ("You are a translator").
+Readable rules over words and characters. Tasks are checked in the order of INSTRUCTIONS and the
+first hit wins; an instruction counts when it stands near the beginning or the end of the text,
+where people put it, so that a document which happens to say "summarize" is not a request to do so.
+When the user's turn gives no instruction, the system prompt's opening may ("You are a translator").
 Nothing is learned here and nothing is asked: a guess that a rule in routing.yaml builds on must be
 one that its author can follow. A task that the caller declares wins over all of it.
 """
