@@ -17,7 +17,7 @@ from llmrouter.domain.reply import Usage
 _NOTHING: Mapping[str, Any] = {}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Reading:
     """One body or chunk, read.
 
@@ -61,7 +61,7 @@ def read(document: Mapping[str, Any]) -> Reading:
         if isinstance(body, dict):
             text = text or _text(body.get("content"))
             refusal = refusal or bool(body.get("refusal"))
-            substance = substance or any(v for k, v in body.items() if k != "role")
+            substance = substance or bool(text) or any(v for k, v in body.items() if k != "role")
         elif isinstance(choice.get("text"), str):
             text = text or choice["text"]
             substance = substance or bool(text)
