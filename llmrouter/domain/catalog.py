@@ -8,6 +8,20 @@ from dataclasses import dataclass, field
 
 from llmrouter.domain.target import Target
 
+CHECK_NAMES: frozenset[str] = frozenset(
+    {
+        "regex",
+        "exact",
+        "min_chars",
+        "max_chars",
+        "required_sections",
+        "json",
+        "code_fence",
+        "language",
+        "python",
+    }
+)
+
 
 @dataclass(frozen=True, slots=True)
 class RouterLLM:
@@ -51,7 +65,11 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Acceptance:
-    """When a cascade accepts an answer. Each signal is off unless set."""
+    """When a cascade accepts an answer. Each signal is off unless set.
+
+    Each of `checks` maps names of CHECK_NAMES to their value, all of which must hold:
+    `{max_chars: 800, required_sections: [Summary]}`; `python` is "module:function".
+    """
 
     min_confidence: float | None = None
     schema: bool = True
