@@ -131,6 +131,8 @@ async def _opinion(
             found = await asyncio.to_thread(inspect, answer, accept, document, verifier)
         else:
             found = inspect(answer, accept, document, verifier)
+        if answer.refusal and flow.order.catalog.fallback.on_refusal:
+            found.append(Finding("refusal", "the target refused"))
         remarks: list[str] = []
         if thorough and not found and not answer.calls_tools:
             found, remarks = await _asked(flow, verifier, answer, accept)

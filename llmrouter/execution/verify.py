@@ -89,8 +89,6 @@ def inspect(
         sure = confidence(answer, verifier)
         if sure is not None and sure < accept.min_confidence:
             found.append(Finding("confidence", f"{sure:.2f} is under {accept.min_confidence:.2f}"))
-    if answer.refusal:
-        found.append(Finding("refusal", "the target refused"))
     if answer.calls_tools:
         return found
     if accept.schema:

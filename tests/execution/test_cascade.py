@@ -282,3 +282,19 @@ async def test_chunks_of_a_held_stream_make_one_text(bench: Bench) -> None:
     )
     await collect(execution)
     assert execution.target == "ok"
+
+
+@pytest.mark.parametrize(("elsewhere", "target"), [(False, "refusing"), (True, "ok")])
+async def test_a_refusal_escalates_where_configured(
+    bench: Bench, elsewhere: bool, target: str
+) -> None:
+    """The model's own refusal is an answer, unless `on_refusal` says otherwise."""
+    choice = {"message": {"role": "assistant", "refusal": "I won't."}, "finish_reason": "stop"}
+    bench.upstream.bodies["refusing"] = completion(choices=[choice])
+    policy = Fallback(on_refusal=elsewhere)
+    for how in (
+        climb(bench, "refusing", "ok", accept=Acceptance(), fallback=policy),
+        bench.run("refusing", "ok", fallback=policy),
+    ):
+        await collect(how)
+        assert how.target == target

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from llmrouter.domain.catalog import Acceptance
+from llmrouter.domain.catalog import CHECK_NAMES, Acceptance
+from llmrouter.execution.checks import CHECKS
 from llmrouter.execution.verify import (
     Answer,
     Verifier,
@@ -114,8 +115,12 @@ def test_language_is_checked_where_it_can_be_told() -> None:
     assert found(saying("42"), accept) == []
 
 
-def test_refusals_count_and_tool_calls_skip_text_checks() -> None:
-    """A refusal is a finding; a tool call has no text."""
+def test_every_check_a_catalog_may_name_exists() -> None:
+    """The names users may write are the names that are known here."""
+    assert {*CHECKS, "python", "language"} == CHECK_NAMES
+
+
+def test_tool_calls_skip_text_checks() -> None:
+    """A tool call has no text."""
     accept = Acceptance(checks=({"min_chars": 100},))
-    assert found(saying("", refusal=True), Acceptance()) == ["refusal"]
     assert found(saying("", finish_reason="tool_calls"), accept) == []
