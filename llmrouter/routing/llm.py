@@ -18,6 +18,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -35,6 +36,7 @@ PROMPT_NAME = "router"
 _WEIGHT = 0.2  # of the newest call in the running mean of call times
 _HOPELESS = 0.5  # less than this share of the usual time left: the call is not started
 _FORGET = 0.9  # each call not started makes the next one likelier
+_SHARE = 0.9  # of what a deadline leaves: whoever decides after a time-out needs some, too
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,8 @@ class LLM:
             return None
         limit_s = self._limit_s(question, llm)
         view = self._view(question.request)
+        if self._agreement == 1:
+            return verdict_of([await self._vote(question, llm, view, 0, limit_s)])
         async with asyncio.TaskGroup() as group:
             asked = [
                 group.create_task(self._vote(question, llm, view, order, limit_s))
@@ -115,10 +119,11 @@ class LLM:
 
     def _limit_s(self, question: Question, llm: RouterLLM) -> float:
         """Seconds for the call. Raises RouterLLMFailed (`timeout`) where that is hopeless."""
-        limit_s = question.deadline.within_s(llm.timeout_ms / 1000.0)
+        whole_s = llm.timeout_ms / 1000.0
+        limit_s = min(whole_s, question.deadline.remaining_s() * _SHARE)
         place = (llm.base_url, llm.model)
         usual_s = self._usual_s.get(place, 0.0)
-        if limit_s <= 0 or (limit_s < usual_s * _HOPELESS and limit_s < llm.timeout_ms / 1000.0):
+        if limit_s <= 0 or limit_s < min(whole_s, usual_s * _HOPELESS):
             self._usual_s[place] = usual_s * _FORGET
             detail = f"not asked: {limit_s * 1000:.0f} ms left, it takes {usual_s * 1000:.0f} ms"
             raise RouterLLMFailed("timeout", detail)
@@ -146,18 +151,15 @@ def verdict_of(votes: Sequence[Vote]) -> Verdict:
     given = [vote for vote in votes if vote.choice is not None]
     if not given:
         raise votes[0].failure or RouterLLMFailed("malformed", "no answer")
-    shares: dict[str, float] = {}
-    for vote in given:
-        assert vote.choice is not None  # noqa: S101 - `given` holds no other
-        shares[vote.choice.target] = shares.get(vote.choice.target, 0.0) + 1.0 / len(votes)
+    chosen = Counter(vote.choice.target for vote in given if vote.choice is not None)
+    shares = {name: count / len(votes) for name, count in chosen.items()}
     sure = {name: sum(v.confidence for v in given if _chose(v, name)) for name in shares}
     target = max(shares, key=lambda name: (shares[name], sure[name]))
     best = max((v for v in given if _chose(v, target)), key=lambda vote: vote.confidence)
     assert best.choice is not None  # noqa: S101 - it chose the target
     reason = best.choice.reason or "the router LLM gave no reason"
     if len(votes) > 1:
-        agreed = sum(_chose(vote, target) for vote in votes)
-        reason = f"{reason} ({agreed} of {len(votes)} orders agree)"
+        reason = f"{reason} ({chosen[target]} of {len(votes)} orders agree)"
     others = sorted(((s, n) for n, s in shares.items() if n != target), reverse=True)
     return Verdict(
         target=target,

@@ -38,7 +38,7 @@ _MAX_NAME_CHARS = 64
 _MAX_READ_CHARS = 8000  # an answer has a few dozen tokens; beyond this it is none
 _MAX_OBJECTS = 40  # places where an answer may begin
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
-_TAG = re.compile(r"</?\s*([A-Za-z][\w.-]*)")
+_TAG = re.compile(r"<\s*/?\s*([A-Za-z][\w.-]*)")
 _CHAT_TOKENS = re.compile(
     r"<(?=[|｜])|<(?=/?(?:s|bos|eos|start_of_turn|end_of_turn|system|user|assistant)>)"
     r"|<(?=<\/?SYS>>)|\[(?=/?INST\])",
@@ -71,7 +71,8 @@ def messages_for(question: Question, view: View, order: int = 0) -> list[dict[st
     fingerprint = question.features.fingerprint
     nonce = nonce_of(fingerprint)
     source = question.catalog.prompts.router
-    query = query_of(question, view, nonce, tags_of(source))
+    marks = (f"{kind}-{nonce}" for kind in ("request", "system", "turn"))
+    query = query_of(question, view, nonce, tags_of(source).union(marks))
     names = permuted(question.eligible, fingerprint, order)
     targets = [target_fields(question.catalog.targets[name]) for name in names]
     try:
@@ -222,10 +223,9 @@ def _variables(source: str) -> frozenset[str]:
 def _as_data(query: Mapping[str, Any], nonce: str) -> str:
     """The user message for a template that does not show the request itself."""
     mark = f"request-{nonce}"
-    inner = frozenset({mark, f"turn-{nonce}", f"system-{nonce}"})
 
     def block(name: str, text: str, label: str = "") -> str:
-        return f"<{name}-{nonce}{label}>\n{defused(text, inner)}\n</{name}-{nonce}>"
+        return f"<{name}-{nonce}{label}>\n{text}\n</{name}-{nonce}>"
 
     parts = [block("system", query["system"])] if query["system"] else []
     if query["first_user"]:
@@ -293,7 +293,8 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_unique)
+# Not strict: some grammars let a line feed or worse into a string as it is; `one_line` removes it.
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique, strict=False)
 
 
 def _named(target: object, eligible: Sequence[str]) -> str:

@@ -77,7 +77,7 @@ def _tokens(document: Mapping[str, Any]) -> list[tuple[bytes, float]]:
     try:
         content = document["choices"][0]["logprobs"]["content"]
         return [_token(entry) for entry in content]
-    except (KeyError, IndexError, TypeError, ValueError, OverflowError):
+    except (KeyError, IndexError, TypeError, ValueError, OverflowError, AttributeError):
         return []
 
 
