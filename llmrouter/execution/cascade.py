@@ -45,7 +45,7 @@ async def cascade(flow: Flow, verifier: Verifier) -> Answer:
     if remaining_s <= 0:
         raise DeadlineExceeded("the request's time budget ran out before an attempt could start")
     planned = plan(order, remaining_s)
-    course = Course(planned, order.catalog.fallback)
+    course = Course(lambda: planned, order.catalog.fallback)
     best: tuple[int, Answer] | None = None
     while (step := course.next(order.deadline.remaining_s())) is not None:
         if best is not None and (step.wait_s or not _affordable(flow, step.target)):
@@ -72,7 +72,8 @@ async def cascade(flow: Flow, verifier: Verifier) -> Answer:
     if best is not None:
         return best[1]
     if planned.spares and course.final is None and order.deadline.remaining_s() > 0:
-        spare = Course(replace(planned, targets=planned.spares), order.catalog.fallback)
+        spares = replace(planned, targets=planned.spares)
+        spare = Course(lambda: spares, order.catalog.fallback)
         while (step := spare.next(order.deadline.remaining_s())) is not None:
             held = await _hold(flow, verifier, spare, step.target, step.following)
             if held is not None:

@@ -30,13 +30,23 @@ class Step:
 
 
 class Course:
-    """Walks a plan. `final` is the failure the caller must mend, once there is one."""
+    """Walks a plan. `final` is the failure the caller must mend, once there is one.
+
+    `first` is tried before the plan is even made: most requests never need more than that.
+    """
 
     def __init__(
-        self, plan: Plan, fallback: Fallback, jitter: Callable[[], float] = random.random
+        self,
+        plan: Callable[[], Plan],
+        fallback: Fallback,
+        jitter: Callable[[], float] = random.random,
+        first: Target | None = None,
     ) -> None:
-        self._fresh = list(plan.targets)
-        self._left = plan.max_attempts
+        self._plan = plan
+        self._first = first
+        self._begun: Target | None = None
+        self._planned: list[Target] | None = None
+        self._left = max(1, fallback.max_attempts)
         self._fallback = fallback
         self._jitter = jitter
         self._repeatable: dict[str, tuple[Target, int, float | None]] = {}
@@ -45,19 +55,29 @@ class Course:
         self.failures: list[UpstreamFailure] = []
 
     @property
+    def _fresh(self) -> list[Target]:
+        """The targets that have not been tried, in order."""
+        if self._planned is None:
+            self._planned = [t for t in self._plan().targets if t is not self._begun]
+        return self._planned
+
+    @property
     def following(self) -> Target | None:
         """The next target that has not been tried."""
-        return self._fresh[0] if self._fresh and self._left > 1 else None
+        return self._fresh[0] if self._left > 0 and self._fresh else None
 
     def next(self, remaining_s: float) -> Step | None:
         """The next attempt, or None when nothing is left that may help."""
         if self.final is not None or self._left <= 0:
             return None
+        if self._first is not None:
+            self._begun, self._first = self._first, None
+            self._left -= 1
+            return Step(self._begun)
         if self._fresh:
             target = self._fresh.pop(0)
-            step = Step(target, 0.0, self.following)
             self._left -= 1
-            return step
+            return Step(target, 0.0, self.following)
         for name, (target, repeat, retry_after_s) in list(self._repeatable.items()):
             del self._repeatable[name]
             wait = delay_s(
@@ -86,8 +106,8 @@ class Course:
             self._left += 1
         if result.then is Next.LARGER:
             window = target.context_window
-            self._fresh = [other for other in self._fresh if other.context_window > window]
-            if not self._fresh:
+            self._planned = [other for other in self._fresh if other.context_window > window]
+            if not self._planned:
                 self.final = failure
         elif result.then is Next.NOTHING:
             self.final = failure

@@ -9,6 +9,7 @@ connection at once and puts what it may have cost on the account.
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from collections import deque
 from collections.abc import Callable
@@ -170,7 +171,15 @@ class Execution:
                 "the request's time budget ran out before an attempt could start"
             )
         fallback = order.catalog.fallback
-        course = Course(plan(order, remaining_s), fallback, self._executor.options.jitter)
+        course = Course(
+            lambda: plan(order, order.deadline.remaining_s()),
+            fallback,
+            self._executor.options.jitter,
+            # Without a deadline or a hedge, what would come next changes nothing now.
+            None
+            if fallback.hedge or remaining_s != math.inf
+            else order.catalog.targets.get(order.decision.target),
+        )
         while (step := course.next(order.deadline.remaining_s())) is not None:
             if step.wait_s:
                 flow.account.waited_ms += step.wait_s * 1000.0

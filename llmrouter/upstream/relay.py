@@ -29,6 +29,13 @@ from llmrouter.upstream.failures import failure_of, refused
 from llmrouter.upstream.sse import MAX_EVENT_BYTES
 from llmrouter.upstream.stream import EVENT_STREAM, Stream, whole
 
+_FOR_WHOLE = {
+    "Content-Type": "application/json",
+    "Accept": "application/json",
+    "Accept-Encoding": "identity",
+    "User-Agent": "llmrouter",
+}
+_FOR_STREAM = {**_FOR_WHOLE, "Accept": EVENT_STREAM}
 _MAX_ERROR_BYTES = 64 * 1024
 _DRAIN_S = 0.02
 
@@ -63,6 +70,7 @@ class Relay:
         self._limits = limits or RelayLimits()
         self._env = env
         self._urls: dict[str, URL] = {}
+        self._timeout = (-1.0, aiohttp.ClientTimeout())  # most calls have the last one's
 
     def send(self, call: UpstreamCall) -> Reply:
         """Open the reply; iterate it inside `async with`. Raises UpstreamFailure."""
@@ -78,10 +86,13 @@ class Relay:
         """Send the call and return once the reply's headers are there."""
         session = self._session or self._open()
         limits = self._limits
-        timeout = aiohttp.ClientTimeout(
-            total=None if math.isinf(call.timeout_s) else max(call.timeout_s, 0.001),
-            sock_connect=limits.connect_s,
-        )
+        timeout_s, timeout = self._timeout
+        if timeout_s != call.timeout_s:
+            timeout = aiohttp.ClientTimeout(
+                total=None if math.isinf(call.timeout_s) else max(call.timeout_s, 0.001),
+                sock_connect=limits.connect_s,
+            )
+            self._timeout = call.timeout_s, timeout
         url = self._urls.get(call.target.base_url) or self._url(call.target)
         headers = self._headers(call)
         try:
@@ -102,12 +113,7 @@ class Relay:
         return self._limits
 
     def _headers(self, call: UpstreamCall) -> dict[str, str]:
-        headers = {
-            "Content-Type": "application/json",
-            "Accept": EVENT_STREAM if call.stream else "application/json",
-            "Accept-Encoding": "identity",
-            "User-Agent": "llmrouter",
-        }
+        headers = {**(_FOR_STREAM if call.stream else _FOR_WHOLE), **call.headers}
         variable = call.target.api_key_env
         if variable is not None:
             key = self._env(variable)
@@ -120,7 +126,6 @@ class Relay:
                     "misconfigured", f"{call.target.id}: the variable {variable} holds no valid key"
                 )
             headers["Authorization"] = "Bearer " + key
-        headers.update(call.headers)
         return headers
 
     def _url(self, target: Target) -> URL:

@@ -28,7 +28,9 @@ FAILURES = st.one_of(
 def course(*names: str, most: int = 10, **fallback: int) -> Course:
     """A course over targets with windows 1000, 2000, …"""
     targets = tuple(a_target(n, context_window=1000 * (i + 1)) for i, n in enumerate(names))
-    return Course(Plan(targets, False, most, ESTIMATE), Fallback(**fallback), lambda: 0.5)
+    plan = Plan(targets, False, most, ESTIMATE)
+    policy = Fallback(max_attempts=most, **fallback)
+    return Course(lambda: plan, policy, lambda: 0.5)
 
 
 @given(st.lists(FAILURES, min_size=40, max_size=40), st.integers(1, 5), st.integers(0, 3))
@@ -102,3 +104,25 @@ def test_a_hedge_is_an_attempt() -> None:
     walk.take(step.following)
     assert walk.following is None
     assert walk.next(math.inf) is None
+
+
+def test_the_first_attempt_needs_no_plan() -> None:
+    """The plan is made at the first failure, and does not repeat what was begun."""
+    a, b = a_target("a"), a_target("b")
+    made: list[int] = []
+
+    def plan() -> Plan:
+        made.append(1)
+        return Plan((a, b), False, 4, ESTIMATE)
+
+    walk = Course(plan, Fallback(retries=0), lambda: 0.5, a)
+    step = walk.next(math.inf)
+    assert step is not None
+    assert step.target is a
+    assert made == []
+    walk.failed(a, UpstreamFailure("connect", "x"))
+    step = walk.next(math.inf)
+    assert step is not None
+    assert step.target is b
+    assert walk.next(math.inf) is None
+    assert made == [1]
