@@ -159,17 +159,21 @@ class Reply:
         "_stream",
         "_timed_out",
         "_waiting_since",
+        "_whole",
     )
 
     def __init__(self, relay: Relay, call: UpstreamCall) -> None:
         self._relay = relay
         self._call = call
         self._response: aiohttp.ClientResponse | None = None
-        self._stream = Stream(
-            detail=call.detail,
-            strip_usage=call.include_usage_added,
-            limit=relay.limits.max_event_bytes,
-        )
+        self._whole: ReplyEvent | None = None
+        self._stream: Stream | None = None
+        if call.stream:
+            self._stream = Stream(
+                detail=call.detail,
+                strip_usage=call.include_usage_added,
+                limit=relay.limits.max_event_bytes,
+            )
         self._timed_out = False
         self._first_at = math.inf
         self._waiting_since: float | None = None
@@ -209,6 +213,11 @@ class Reply:
 
     async def __anext__(self) -> ReplyEvent:
         stream = self._stream
+        if stream is None:
+            event, self._whole = self._whole, None
+            if event is None:
+                raise StopAsyncIteration
+            return event
         if not stream.ready and not stream.ended:
             await self._fill(stream)
         if stream.ready:
@@ -233,8 +242,7 @@ class Reply:
         event = whole(await self._body(response, self._relay.limits.max_body_bytes), kind)
         if self._call.stream:
             raise UpstreamFailure("malformed", "the upstream answered a stream with plain JSON")
-        self._stream.ready.append(event)
-        self._stream.ended = True
+        self._whole = event
 
     async def _body(
         self, response: aiohttp.ClientResponse, limit: int, *, cut: bool = False
