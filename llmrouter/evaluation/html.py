@@ -44,7 +44,7 @@ td { font-variant-numeric: tabular-nums; }
 .grid { stroke:var(--faint); } .tick, .axis { fill:var(--soft); font-size:12px; }
 .rule { stroke:var(--soft); stroke-dasharray:4 4; } .rule-label { fill:var(--soft); }
 .line { fill:none; stroke-width:2; stroke-linejoin:round; } .band { opacity:.14; stroke:none; }
-.label, .rule-label { font-size:12px; paint-order:stroke; stroke:var(--card); stroke-width:3px; } 
+.label, .rule-label { font-size:12px; paint-order:stroke; stroke:var(--card); stroke-width:3px; }
 .mark { stroke:var(--card); stroke-width:1.5; }
 .line.a { stroke:var(--a); stroke-width:2.6; } .line.b { stroke:var(--b); }
 .line.c { stroke:var(--c); stroke-dasharray:5 4; } .line.d { stroke:var(--d); }
@@ -121,7 +121,8 @@ def _figure(one: SetResult) -> str:
         top = max(top, best.score.value)
         rules.append((best.score.value, f"oracle: {best.score.value:.3f}"))
     margin = max((top - bottom) * 0.08, 0.005)
-    right = max([s.cost for s in one.singles] + [0.0]) * scale * 1.06 or 1.0
+    dearest = max([0.0, *(s.cost * scale for s in one.singles), *(max(ln.x) for ln in lines)])
+    right = dearest * 1.06 or 1.0
     title = "USD per 1,000 requests" if one.unit == "USD" else f"cost: {one.unit}"
     kind = "dollars" if one.unit == "USD" else "number"
     plot = Plot(

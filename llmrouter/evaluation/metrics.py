@@ -154,3 +154,14 @@ def cpt(recovered: Values, wanted: float) -> float:
     before, after = recovered[at - 1], recovered[at]
     part = (wanted - before) / (after - before) if after > before else 1.0
     return float((at - 1 + part) / (len(recovered) - 1))
+
+
+def wilson(right: int, seen: int) -> Interval:
+    """A share with its 95% Wilson interval; NaN where nothing was seen."""
+    if not seen:
+        return Interval(float("nan"), float("nan"), float("nan"))
+    share, z = right / seen, 1.959964
+    scale = 1 + z * z / seen
+    middle = (share + z * z / (2 * seen)) / scale
+    half = z * np.sqrt(share * (1 - share) / seen + z * z / (4 * seen * seen)) / scale
+    return Interval(share, float(middle - half), float(middle + half))

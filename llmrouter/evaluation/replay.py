@@ -1,0 +1,344 @@
+"""Replays the learning loop on recorded outcomes: does the router LLM become unnecessary?
+
+Why it exists: the loop's promise is a claim about traffic over time: the decision cache answers
+repeats, the learned model takes over what it is sure of, the router LLM decides the rest, random
+audits check the model. Here all of it runs, from a cold start, with the learning code that ships.
+
+What it refuses: the model never sees an outcome that the service would not have: only answers that
+were executed are graded. "Agreed" means that the model's choice was worth no less than the router
+LLM's choice by graded outcome; naming the same target is reported beside it. To know it, both
+choices must run, which happens on audits and on a random `trials` share of router calls, and is
+paid for in the spend.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llmrouter.evaluation.dataset import Row
+from llmrouter.evaluation.workload import Request, RouterModel, normalised
+from llmrouter.learning.calibration import Windows
+from llmrouter.learning.choice import burden, choose
+from llmrouter.learning.encoders import Encoded
+from llmrouter.learning.fit import FitSettings, fit
+from llmrouter.learning.model import Estimates, Example, PreferenceModel
+
+Progress = Callable[[float], None]
+
+SEEN, UNSEEN = "seen", "unseen"
+
+GOOD = 0.5
+VOTE = 0.5
+"""Weight of what the router LLM's pick, where its answer was good (`GOOD` or more), says about the
+other targets: that they were not needed. A graded outcome weighs 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """Settings of the loop. `refits`: after how many requests the model is fitted again.
+
+    `trials`: share of router calls on which the model's own choice runs too, to be compared.
+    `explore`: share on which a random target runs too. `seen_from`: cosine of the nearest
+    remembered request from which a request counts as seen before; trust is earned separately for
+    those and for the others, each on `least` comparisons or more.
+    `learn` False leaves the decision cache alone with the router LLM.
+    """
+
+    target_agreement: float = 0.95
+    least: int = 100
+    seen_from: float = 0.975
+    audit_rate: float = 0.02
+    trials: float = 0.5
+    explore: float = 0.0
+    quality: float = 0.8
+    refits: tuple[int, ...] = (300, 600, 1000, 1500, 2000, 3000, 4000, 5000, 6000, 7000, 8000, 9000)
+    seed: int = 0
+    learn: bool = True
+    settings: FitSettings = field(default_factory=lambda: FitSettings(shrink=0.3))
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What happened to one request.
+
+    `source` is `cache`, `learned` or `llm`. `score` of the answer served and `asked_score` of what
+    the router LLM would have picked; `usd` all that was spent on it, the router LLM and comparisons
+    included; `router_usd` the router's part. `agreed`, `same` compare the model's choice with the
+    router LLM's, None where the model did not answer; `audited` tells that the loop itself knows.
+    """
+
+    kind: str
+    source: str
+    score: float
+    asked_score: float
+    usd: float
+    router_usd: float
+    asked_usd: float
+    agreed: bool | None = None
+    same: bool | None = None
+    audited: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Opinion:
+    choice: int
+    facts: tuple[float, ...]
+    confidence: float
+    encoded: Encoded
+    stratum: str
+
+
+@dataclass
+class _State:
+    cache: dict[str, int] = field(default_factory=dict)
+    examples: list[Example] = field(default_factory=list)
+    facts: list[tuple[float, ...]] = field(default_factory=list)
+    agreed: list[bool] = field(default_factory=list)
+    strata: list[str] = field(default_factory=list)
+    trust: tuple[float, ...] = ()
+    model: PreferenceModel | None = None
+
+
+class Replay:
+    """One run over a stream. `prices` [T] are USD of one request, in the order of `targets`."""
+
+    def __init__(
+        self, rows: Sequence[Row], prices: dict[str, float], router: RouterModel, loop: Loop
+    ) -> None:
+        self.targets = tuple(sorted(prices))
+        self.prices = np.array([prices[target] for target in self.targets])
+        self.outcomes = np.array(
+            [[row.outcomes[target] for target in self.targets] for row in rows]
+        )
+        self.router, self.loop = router, loop
+        self.windows = Windows(loop.target_agreement, least=loop.least)
+        self._burdens = burden(self.prices)
+        self._dice = random.Random(loop.seed)  # noqa: S311 - a simulation, not a secret
+        self._state = _State()
+
+    def run(self, requests: Sequence[Request], progress: Progress = lambda _: None) -> list[Served]:
+        """Serves every request, refitting on schedule."""
+        out: list[Served] = []
+        for number, request in enumerate(requests, start=1):
+            out.append(self._serve(request))
+            if self.loop.learn and number in self.loop.refits:
+                self._refit()
+            if number % 100 == 0:
+                progress(number / len(requests))
+        return out
+
+    def _serve(self, request: Request) -> Served:
+        outcomes = self.outcomes[request.row]
+        named = self.router.pick(request, outcomes.tolist(), self.prices.tolist())
+        asked = float(outcomes[named])
+        asked_usd = float(self.prices[named]) + self.router.usd
+        key = normalised(request.text)
+        held = self._state.cache.get(key)
+        if held is not None:
+            score, usd = float(outcomes[held]), float(self.prices[held])
+            return Served(request.kind, "cache", score, asked, usd, 0.0, asked_usd)
+        opinion = self._opinion(request.text)
+        if opinion is not None and self.windows.trusts(opinion.stratum, opinion.confidence):
+            return self._learned(request, opinion, named, asked_usd)
+        return self._asked(request, opinion, named, key, asked_usd)
+
+    def _learned(self, request: Request, opinion: _Opinion, named: int, asked_usd: float) -> Served:
+        """The model answers; a random share is audited behind the request."""
+        outcomes, choice = self.outcomes[request.row], opinion.choice
+        usd, router_usd = float(self.prices[choice]), 0.0
+        agreed = bool(outcomes[choice] >= outcomes[named] - 1e-9)
+        audited = self._dice.random() < self.loop.audit_rate
+        if audited:
+            router_usd = self.router.usd
+            usd += router_usd + (float(self.prices[named]) if named != choice else 0.0)
+            self._observe(opinion, agreed)
+            self._learn(request.text, opinion.encoded, named, {named, choice}, outcomes)
+        else:
+            self._graded(request.text, opinion.encoded, choice, float(outcomes[choice]))
+        return Served(
+            kind=request.kind,
+            source="learned",
+            score=float(outcomes[choice]),
+            asked_score=float(outcomes[named]),
+            usd=usd,
+            router_usd=router_usd,
+            asked_usd=asked_usd,
+            agreed=agreed,
+            same=choice == named,
+            audited=audited,
+        )
+
+    def _asked(
+        self, request: Request, opinion: _Opinion | None, named: int, key: str, asked_usd: float
+    ) -> Served:
+        """The router LLM decides; on a random share the model's choice runs too."""
+        outcomes = self.outcomes[request.row]
+        ran = {named}
+        if self.loop.learn and self._dice.random() < self.loop.explore:
+            ran.add(self._dice.randrange(len(self.targets)))
+        if opinion is not None and self._dice.random() < self.loop.trials:
+            ran.add(opinion.choice)
+            self._observe(opinion, bool(outcomes[opinion.choice] >= outcomes[named] - 1e-9))
+        self._state.cache[key] = named
+        if self.loop.learn:
+            encoded = opinion.encoded if opinion is not None else None
+            self._learn(request.text, encoded, named, ran, outcomes)
+        usd = asked_usd + sum(float(self.prices[index]) for index in ran - {named})
+        score = float(outcomes[named])
+        return Served(request.kind, "llm", score, score, usd, self.router.usd, asked_usd)
+
+    def _opinion(self, text: str) -> _Opinion | None:
+        model = self._state.model
+        if model is None:
+            return None
+        encoded = model.encode(text)
+        found = model.estimate(encoded, self.targets)
+        picked = choose(found.quality, self._burdens, self.loop.quality)
+        facts = self._facts(found, picked.index, picked.margin)
+        stratum = SEEN if found.nearest >= self.loop.seen_from else UNSEEN
+        return _Opinion(picked.index, facts, self._confidence(facts), encoded, stratum)
+
+    def _facts(self, found: Estimates, choice: int, margin: float) -> tuple[float, ...]:
+        """What the confidence is made of: the estimate, its lead, doubt, and how near it was."""
+        near = min(max(found.nearest, 0.0), 1.0)
+        return (
+            float(found.quality[choice]),
+            min(margin, 1.0),
+            float(found.doubt[choice]),
+            float(np.exp((near - 1.0) * 50.0)),
+            float(min(found.support[choice], 3.0)),
+            float(found.quality.mean()),
+        )
+
+    def _confidence(self, facts: tuple[float, ...]) -> float:
+        """The probability that the choice is as good, by logistic regression on past facts."""
+        if not self._state.trust:
+            return facts[0]
+        bias, *slopes = self._state.trust
+        total = bias + sum(slope * fact for slope, fact in zip(slopes, facts, strict=True))
+        return float(1 / (1 + np.exp(-max(min(total, 30.0), -30.0))))
+
+    def _observe(self, opinion: _Opinion, agreed: bool) -> None:
+        self.windows.observe(opinion.stratum, opinion.confidence, agreed)
+        self._state.facts.append(opinion.facts)
+        self._state.agreed.append(agreed)
+        self._state.strata.append(opinion.stratum)
+
+    def _learn(
+        self,
+        text: str,
+        encoded: Encoded | None,
+        named: int,
+        ran: set[int],
+        outcomes: NDArray[np.float64],
+    ) -> None:
+        """Graded outcomes of what ran, and what the router LLM's pick says of the others."""
+        grades = {self.targets[index]: float(outcomes[index]) for index in ran}
+        weights = dict.fromkeys(grades, 1.0)
+        votes = {
+            target: 0.0
+            for index, target in enumerate(self.targets)
+            if index not in ran and outcomes[named] >= GOOD
+        }
+        self._state.examples.append(
+            Example(text, grades | votes, weights | dict.fromkeys(votes, VOTE))
+        )
+        if self._state.model is not None and encoded is not None:
+            self._state.model.remember(encoded, grades)
+            if votes:
+                self._state.model.remember(encoded, votes, VOTE)
+
+    def _graded(self, text: str, encoded: Encoded, choice: int, outcome: float) -> None:
+        """The graded outcome of the model's own choice."""
+        grades = {self.targets[choice]: outcome}
+        self._state.examples.append(Example(text, grades))
+        if self._state.model is not None:
+            self._state.model.remember(encoded, grades)
+
+    def _refit(self) -> None:
+        self._state.model = fit(self._state.examples, self.loop.settings, seed=self.loop.seed).model
+        facts, agreed = np.array(self._state.facts), np.array(self._state.agreed)
+        if len(agreed) >= 50 and 0 < agreed.sum() < len(agreed):
+            from sklearn.linear_model import LogisticRegression
+
+            fitted = LogisticRegression(C=10.0, max_iter=2000).fit(facts, agreed)
+            self._state.trust = (float(fitted.intercept_[0]), *fitted.coef_[0].tolist())
+        self.windows = Windows(self.loop.target_agreement, least=self.loop.least)
+        past = zip(self._state.facts, self._state.agreed, self._state.strata, strict=True)
+        for seen, was, stratum in past:
+            self.windows.observe(stratum, self._confidence(seen), was)
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Figures of consecutive requests up to request `end`; shares and means are of this window.
+
+    `by_kind` is the share of each kind that needed the router LLM. `agreement` and `same` are over
+    all answers of the model, `audited_agreement` over the audited ones (None without any).
+    """
+
+    end: int
+    needed: float
+    audits: float
+    learned: float
+    cached: float
+    by_kind: dict[str, float]
+    kinds: dict[str, float]
+    agreement: float | None
+    same: float | None
+    audited_agreement: float | None
+    audited: int
+    score: float
+    asked_score: float
+    usd: float
+    router_usd: float
+    asked_usd: float
+
+
+def windows(served: Sequence[Served], size: int) -> list[Window]:
+    """Cuts a run into windows of `size` requests."""
+    return [
+        summary(served[start : start + size], min(start + size, len(served)))
+        for start in range(0, len(served), size)
+    ]
+
+
+def summary(part: Sequence[Served], end: int) -> Window:
+    """The figures of one part of a run that ends at request `end`."""
+    answered = [one for one in part if one.source == "learned"]
+    audited = [one for one in answered if one.audited]
+    count = max(len(part), 1)
+    kinds = {kind: [one for one in part if one.kind == kind] for kind in ("new", "near", "repeat")}
+
+    def share(some: Sequence[Served], of: Callable[[Served], object]) -> float | None:
+        return sum(bool(of(one)) for one in some) / len(some) if some else None
+
+    def mean(of: Callable[[Served], float]) -> float:
+        return sum(of(one) for one in part) / count
+
+    return Window(
+        end=end,
+        needed=share(part, lambda one: one.source == "llm") or 0.0,
+        audits=len(audited) / count,
+        learned=len(answered) / count,
+        cached=share(part, lambda one: one.source == "cache") or 0.0,
+        by_kind={
+            kind: share(some, lambda one: one.source == "llm") or 0.0
+            for kind, some in kinds.items()
+        },
+        kinds={kind: len(some) / count for kind, some in kinds.items()},
+        agreement=share(answered, lambda one: one.agreed),
+        same=share(answered, lambda one: one.same),
+        audited_agreement=share(audited, lambda one: one.agreed),
+        audited=len(audited),
+        score=mean(lambda one: one.score),
+        asked_score=mean(lambda one: one.asked_score),
+        usd=mean(lambda one: one.usd),
+        router_usd=mean(lambda one: one.router_usd),
+        asked_usd=mean(lambda one: one.asked_usd),
+    )
