@@ -1,0 +1,35 @@
+"""The account of an execution adds up."""
+
+from __future__ import annotations
+
+import pytest
+
+from llmrouter.domain.catalog import Fallback
+from tests.execution.conftest import FORMS, Bench, collect
+
+
+@FORMS
+async def test_costs_times_and_attempts_add_up(bench: Bench, stream: bool) -> None:
+    """What failed, what answered and what was waited for are each there once."""
+    bench.upstream.script["ok"] = ["s500", "ok"]
+    execution = bench.run("ok", stream=stream, fallback=Fallback(retries=1))
+    await collect(execution)
+    completed = execution.completion
+    assert completed is not None
+    assert completed.cost_usd == sum(a.cost_usd for a in completed.attempts)
+    assert completed.phases_ms is not None
+    assert set(completed.phases_ms) == {"route", "attempts", "waits"}
+    spent = sum(a.latency_ms for a in completed.attempts)
+    assert completed.phases_ms["attempts"] == pytest.approx(spent)
+    assert completed.latency_ms >= spent
+    assert [a.status for a in completed.attempts] == [500, None]
+    assert bench.observer.attempts == list(completed.attempts)
+    assert [one for one, _ in bench.observer.completions] == [completed]
+
+
+async def test_attempts_are_numbered_in_their_spans(bench: Bench) -> None:
+    """The first has no number, because most requests have one attempt."""
+    await collect(bench.run("s500", "s503", "ok"))
+    numbers = [span.attributes.get("llmrouter.attempt") for span in bench.observer.spans]
+    assert numbers == [None, 1, 2]
+    assert [span.error for span in bench.observer.spans] == ["500", "503", None]
