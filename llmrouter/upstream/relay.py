@@ -130,7 +130,8 @@ class Relay:
 
     def _url(self, target: Target) -> URL:
         try:
-            url = URL(target.base_url.rstrip("/") + "/chat/completions")
+            base, mark, query = target.base_url.partition("?")
+            url = URL(base.rstrip("/") + "/chat/completions" + mark + query)
         except ValueError as error:
             raise UpstreamFailure("misconfigured", f"{target.id}: base_url: {error}") from None
         if len(self._urls) > 1000:

@@ -207,6 +207,20 @@ async def test_a_base_url_that_is_none_is_our_misconfiguration(relay: Relay) -> 
     assert caught.value.kind == "misconfigured"
 
 
+async def test_a_base_url_may_carry_a_query(relay: Relay) -> None:
+    """Some providers version their API there."""
+    asked: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        asked.append(request.path_qs)
+        return web.Response(body=completion())
+
+    async with _server(answer) as base:
+        target = a_target(base_url=base + "/v1/?api-version=2")
+        await received(relay, UpstreamCall(target, b"{}", False, 5.0, {}))
+    assert asked == ["/v1/chat/completions?api-version=2"]
+
+
 async def test_a_given_session_stays_its_owners(upstream: FaultyUpstream) -> None:
     """Closing the relay does not close what it was lent."""
     async with aiohttp.ClientSession() as session:
