@@ -79,6 +79,7 @@ class OpenAIChat:
         self._new_breaker = breaker
         self._clock = clock
         self._clients: dict[tuple[str, str | None], openai.AsyncOpenAI] = {}
+        self._making = asyncio.Lock()
         self._breakers: dict[str, Breaker] = {}
         self._dialects: dict[tuple[str, str], tuple[Dialect, float]] = {}
 
@@ -195,9 +196,11 @@ class OpenAIChat:
     async def _client(self, llm: RouterLLM) -> openai.AsyncOpenAI:
         place = (llm.base_url, llm.api_key_env)
         if place not in self._clients:
-            await self.warm()
-        if place not in self._clients:  # another call may have made it meanwhile
-            self._clients[place] = _new_client(llm.base_url)
+            async with self._making:  # in a thread: reading the system's certificates takes a while
+                if place not in self._clients:
+                    await self.warm()
+                    made = await asyncio.to_thread(_new_client, llm.base_url)
+                    self._clients[place] = made
         return self._clients[place]
 
 
