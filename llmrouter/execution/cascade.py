@@ -106,8 +106,8 @@ async def _hold(
     except UpstreamFailure as failure:
         await flow.failed(run, failure, course)
         return None
-    except BaseException:
-        await flow.close(run, "cancelled", "the caller left")
+    except BaseException as error:
+        await flow.abandon(run, error)
         raise
     return run, Answer(
         target=target,
@@ -138,8 +138,8 @@ async def _opinion(
         if thorough and not found and not answer.calls_tools:
             found, remarks = await _asked(flow, verifier, answer, accept)
         return Opinion(tuple(found), tuple(remarks), confidence(answer, verifier))
-    except BaseException:
-        await flow.close(run, "cancelled", "the caller left")
+    except BaseException as error:
+        await flow.abandon(run, error)
         raise
     finally:
         flow.account.verified_ms += (flow.desk.clock() - started) * 1000.0
@@ -188,8 +188,8 @@ async def _sampled(flow: Flow, answer: Answer, further: int) -> list[str]:
         except UpstreamFailure as failure:
             await flow.close(run, "failed", f"sample {number}: {failure}", failure)
             return None
-        except BaseException:
-            await flow.close(run, "cancelled", "the caller left")
+        except BaseException as error:
+            await flow.abandon(run, error)
             raise
         await flow.close(run, "ok", f"sample {number} of the same question")
         return event.text

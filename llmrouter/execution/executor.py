@@ -137,8 +137,9 @@ class Execution:
             self._flow.desk.health.record(run.target.id, ok=False)
             await self._end("failed", str(failure), failure)
             return last
-        except BaseException:
-            await self._end("cancelled", "the caller left")
+        except BaseException as error:
+            await self._flow.abandon(run, error)
+            await self._end("cancelled")
             raise
         await self._end("ok")
         raise StopAsyncIteration

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from dataclasses import dataclass
 
@@ -85,8 +86,8 @@ class Flow:
                 return None
             self._no_usage.add(target.id)
             await self.close(run, "failed", str(failure), failure)
-        except BaseException:
-            await self.close(run, "cancelled", "the caller left")
+        except BaseException as error:
+            await self.abandon(run, error)
             raise
         else:
             self.desk.health.record(target.id, ok=True)
@@ -119,6 +120,13 @@ class Flow:
         if not known:
             self.account.attempts.append(attempt)
         return attempt
+
+    async def abandon(self, run: Run, error: BaseException) -> None:
+        """Close an attempt that something else than the upstream ended: the caller, or a defect."""
+        if isinstance(error, asyncio.CancelledError | GeneratorExit):
+            await self.close(run, "cancelled", "the caller left")
+        else:
+            await self.close(run, "failed", f"defect: {type(error).__name__}")
 
     def gave_up(self, course: Course) -> LLMRouterError:
         """The error once the course is at its end."""

@@ -5,7 +5,11 @@ from __future__ import annotations
 import pytest
 
 from llmrouter.domain.catalog import Fallback
+from llmrouter.execution.executor import Executor
+from llmrouter.execution.plan import Order
+from llmrouter.upstream.health import TargetHealth
 from tests.execution.conftest import FORMS, Bench, collect
+from tests.fakes import RecordingObserver, a_catalog, a_decision, a_request
 
 
 @FORMS
@@ -33,3 +37,27 @@ async def test_attempts_are_numbered_in_their_spans(bench: Bench) -> None:
     numbers = [span.attributes.get("llmrouter.attempt") for span in bench.observer.spans]
     assert numbers == [None, 1, 2]
     assert [span.error for span in bench.observer.spans] == ["500", "503", None]
+
+
+@FORMS
+@pytest.mark.parametrize("cascade", [False, True])
+async def test_a_defect_is_raised_and_leaves_nothing_open(stream: bool, cascade: bool) -> None:
+    """An exception nobody expected is no cancellation, and holds no slot or span."""
+
+    class Broken:
+        """An upstream with a defect."""
+
+        def send(self, call: object) -> object:
+            """Fails as no upstream may."""
+            raise RuntimeError("a defect")
+
+    observer = RecordingObserver()
+    executor = Executor(Broken(), observer, TargetHealth())  # type: ignore[arg-type] # on purpose
+    request = a_request(**({"stream": True} if stream else {}))
+    execution = executor.run(Order(request, a_decision(cascade=cascade), a_catalog()))
+    with pytest.raises(RuntimeError, match="a defect"):
+        await execution.open()
+    assert execution.completion is not None
+    assert [a.reason for a in execution.completion.attempts] == ["defect: RuntimeError"]
+    assert executor.options.limits.running("small") == 0
+    assert all(span.ended for span in observer.spans)
