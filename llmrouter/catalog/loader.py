@@ -1,0 +1,243 @@
+"""Loads a prompts directory into one Catalog, or refuses it with every problem at once.
+
+Nothing is served from half a directory: files are read, checked one by one, then held against each
+other, and only a whole catalog comes out. Reading takes milliseconds of CPU; a service calls `load`
+in a thread.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from llmrouter.catalog.fields import MAX_CHARS, Sheet
+from llmrouter.catalog.frontmatter import Parts, split, unified
+from llmrouter.catalog.lint import Located, Routing, lint
+from llmrouter.catalog.policy import Policy, read_policy
+from llmrouter.catalog.schema import read_target
+from llmrouter.catalog.templates import check_router, check_verifier
+from llmrouter.catalog.versions import policy_version, prompt_version, target_version
+from llmrouter.domain.catalog import Catalog, Prompts, RouterLLM
+from llmrouter.domain.target import Target
+from llmrouter.errors import CatalogInvalid, Problem
+
+ROUTING = "routing.yaml"
+ROUTER = "router.md"
+VERIFIER = "verifier.md"
+TARGETS = "catalog"
+_MAX_TARGETS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """Where every target, router LLM and judge is reached instead, for the demo and for tests.
+
+    A `base_url` takes the keys with it: no provider's key goes to another address, `api_key_env`
+    (None: no key) is used instead.
+    """
+
+    base_url: str | None = None
+    api_key_env: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A catalog with what its author should look at; `warnings` do not keep it from serving."""
+
+    catalog: Catalog
+    warnings: tuple[Problem, ...]
+
+
+def load(
+    directory: Path,
+    overrides: Overrides | None = None,
+    edits: Mapping[str, str] | None = None,
+) -> Catalog:
+    """The catalog in `directory`. Raises CatalogInvalid with all problems, in file order.
+
+    `edits` maps paths inside the directory (`catalog/small.md`) to text that stands in for, or is
+    added to, what is on disk.
+    """
+    return load_all(directory, overrides, edits).catalog
+
+
+def load_all(
+    directory: Path,
+    overrides: Overrides | None = None,
+    edits: Mapping[str, str] | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> Loaded:
+    """As `load`, with the warnings; `environ` says which variables of keys are set."""
+    texts, problems = read_directory(directory, edits or {})
+    if not texts and problems:
+        raise CatalogInvalid(tuple(problems))
+    located: dict[str, Located] = {}
+    targets: dict[str, Target] = {}
+    known: dict[str, bool] = {}
+    for path, text in texts.items():
+        if not path.startswith(f"{TARGETS}/"):
+            continue
+        name = path.removeprefix(f"{TARGETS}/").removesuffix(".md")
+        sheet = Sheet(str(directory / path))
+        known[name] = True
+        target, parts = _target(sheet, name, text)
+        problems += sheet.problems
+        if target is not None and parts is not None:
+            targets[name] = target
+            known[name] = target.enabled
+            located[name] = Located(sheet.file, parts.body_line)
+    problems += _no_targets(directory, known, targets)
+    policy = _policy(directory, texts, known, problems)
+    prompts = _prompts(directory, texts, policy, problems)
+    if problems or policy is None:
+        raise CatalogInvalid(tuple(sorted(problems, key=lambda p: (p.file, p.line))))
+    catalog = _assembled(targets, policy, prompts)
+    if overrides is not None:
+        catalog = _overridden(catalog, overrides)
+    routing = Routing(str(directory / ROUTING), policy.lines)
+    warnings = lint(catalog, located, routing, environ)
+    return Loaded(replace(catalog, warnings=tuple(map(str, warnings))), warnings)
+
+
+def read_directory(
+    directory: Path, edits: Mapping[str, str]
+) -> tuple[dict[str, str], list[Problem]]:
+    """Every file that makes up a catalog, by its path inside the directory, with `edits` applied.
+
+    Files that editors leave behind (`.x.md.swp`, `#x.md#`, `x.md~`) are passed over.
+    """
+    where = str(directory)
+    if not directory.is_dir():
+        found = "is not a directory" if directory.exists() else "does not exist"
+        example = "create it, or name another with --prompts or LLMROUTER_PROMPTS"
+        return {}, [Problem(where, 1, f"the prompts directory {found}: {example}")]
+    paths = [name for name in (ROUTER, ROUTING, VERIFIER) if (directory / name).is_file()]
+    folder = directory / TARGETS
+    entries = sorted(folder.iterdir()) if folder.is_dir() else []
+    paths += [f"{TARGETS}/{entry.name}" for entry in entries if _is_entry(entry)]
+    texts: dict[str, str] = {}
+    problems: list[Problem] = []
+    for path in sorted({*paths, *edits}):
+        try:
+            texts[path] = unified(edits[path]) if path in edits else _read(directory / path)
+        except UnicodeDecodeError as error:
+            line = error.object.count(b"\n", 0, error.start) + 1
+            problems.append(Problem(str(directory / path), line, "not UTF-8: save it as UTF-8"))
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            problems.append(Problem(str(directory / path), 1, f"cannot be read: {reason}"))
+    if not texts and not problems:
+        problems.append(
+            Problem(where, 1, f"the prompts directory is empty: it needs {ROUTING} and {TARGETS}/")
+        )
+    return texts, problems
+
+
+def _is_entry(path: Path) -> bool:
+    return path.suffix == ".md" and not path.name.startswith((".", "#")) and path.is_file()
+
+
+def _read(path: Path) -> str:
+    with path.open("rb") as file:
+        data = file.read(4 * MAX_CHARS + 1)
+    if len(data) > 4 * MAX_CHARS:
+        raise ValueError(f"it is over {4 * MAX_CHARS // 1024} KB")
+    return unified(data.decode())
+
+
+def _target(sheet: Sheet, name: str, text: str) -> tuple[Target | None, Parts | None]:
+    try:
+        parts = split(sheet.file, text)
+    except CatalogInvalid as invalid:
+        sheet.problems += invalid.problems
+        return None, None
+    sheet.first_line = parts.front_line
+    return read_target(sheet, name, parts), parts
+
+
+def _no_targets(
+    directory: Path, known: Mapping[str, bool], targets: Mapping[str, Target]
+) -> list[Problem]:
+    folder = str(directory / TARGETS)
+    if not known:
+        return [Problem(folder, 1, f"there is no target: add {TARGETS}/<id>.md, one file a model")]
+    if len(known) > _MAX_TARGETS:
+        return [Problem(folder, 1, f"{len(known)} targets are more than {_MAX_TARGETS}")]
+    if len(targets) == len(known) and not any(target.enabled for target in targets.values()):
+        return [Problem(folder, 1, "every target is disabled: set `enabled: true` in one of them")]
+    return []
+
+
+def _policy(
+    directory: Path, texts: Mapping[str, str], known: Mapping[str, bool], problems: list[Problem]
+) -> Policy | None:
+    sheet = Sheet(str(directory / ROUTING))
+    if ROUTING not in texts:
+        if not any(problem.file == sheet.file for problem in problems):
+            example = f"default: {next(iter(known), 'my-model')}"
+            sheet.report(1, f"the file is missing: create it with at least `{example}`")
+        policy = None
+    else:
+        policy = read_policy(sheet, texts[ROUTING], known)
+    problems += sheet.problems
+    return policy
+
+
+def _prompts(
+    directory: Path, texts: Mapping[str, str], policy: Policy | None, problems: list[Problem]
+) -> Prompts:
+    router, verifier = texts.get(ROUTER), texts.get(VERIFIER)
+    if router is not None:
+        problems += check_router(str(directory / ROUTER), router)
+    elif policy is not None and policy.router is not None:
+        file = str(directory / ROUTER)
+        if not any(problem.file == file for problem in problems):
+            message = (
+                f"the file is missing, and {ROUTING} configures a router LLM: it is its prompt"
+            )
+            problems.append(Problem(file, 1, message))
+    if verifier is not None:
+        problems += check_verifier(str(directory / VERIFIER), verifier)
+    return Prompts(router or "", verifier or "")
+
+
+def _assembled(targets: Mapping[str, Target], policy: Policy, prompts: Prompts) -> Catalog:
+    ordered = {name: targets[name] for name in sorted(targets)}
+    return Catalog(
+        targets=ordered,
+        default=policy.default,
+        prompts=prompts,
+        router=policy.router,
+        quality=policy.quality,
+        rules=policy.rules,
+        cascade=policy.cascade,
+        learned=policy.learned,
+        sessions=policy.sessions,
+        fallback=policy.fallback,
+        version=target_version(ordered.values()),
+        policy_version=policy_version(policy),
+        prompt_version=prompt_version(prompts.router),
+    )
+
+
+def _overridden(catalog: Catalog, overrides: Overrides) -> Catalog:
+    """The catalog reached elsewhere. What is decided, and so every version, stays the same."""
+
+    def moved(llm: RouterLLM | None) -> RouterLLM | None:
+        if llm is None:
+            return None
+        url = overrides.base_url or llm.base_url
+        return replace(llm, base_url=url.rstrip("/"), api_key_env=overrides.api_key_env)
+
+    targets = {
+        name: replace(
+            target,
+            base_url=(overrides.base_url or target.base_url).rstrip("/"),
+            api_key_env=overrides.api_key_env,
+        )
+        for name, target in catalog.targets.items()
+    }
+    cascade = replace(catalog.cascade, judge=moved(catalog.cascade.judge))
+    return replace(catalog, targets=targets, router=moved(catalog.router), cascade=cascade)
