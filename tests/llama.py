@@ -67,7 +67,8 @@ def llama_server(*, logits_all: bool = False, ready_s: float = 60.0) -> Iterator
     command = [sys.executable, "-m", "llama_cpp.server"]
     command += ["--model", str(tiny_model()), "--model_alias", MODEL_NAME]
     command += ["--host", "127.0.0.1", "--port", str(port)]
-    command += ["--n_ctx", str(CONTEXT_TOKENS), "--n_threads", "2", "--verbose", "False"]
+    command += ["--n_ctx", str(CONTEXT_TOKENS), "--flash_attn", "True", "--verbose", "False"]
+    command += ["--n_threads", "1", "--n_threads_batch", "1"]  # more would only wait for each other
     command += ["--logits_all", str(logits_all)]
     with tempfile.TemporaryDirectory(prefix="llama-") as folder, contextlib.ExitStack() as stack:
         log = Path(folder) / "server.log"
