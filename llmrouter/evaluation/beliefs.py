@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
@@ -161,7 +162,7 @@ def _cross_validated(
     test: Sequence[Row], targets: tuple[str, ...], fitting: Fitting, progress: Progress
 ) -> Beliefs:
     shape = (len(test), len(targets))
-    fold = folds_of([row.prompt for row in test], fitting.folds)
+    fold = _folds([row.prompt for row in test], fitting.folds)
     means, costs = np.full(shape, 0.5), np.full(shape, np.nan)
     quality = {one.name: np.full(shape, 0.5) for one in fitting.learners}
     expected = {one.name: np.full(shape, np.nan) for one in fitting.learners}
@@ -195,6 +196,16 @@ def _cross_validated(
             if one.held_out is not None:
                 held_out.setdefault(learner.name, []).append((at, one.held_out))
     return _finished(targets, means, costs, quality, expected, held_out)
+
+
+def _folds(prompts: Sequence[str], folds: int) -> NDArray[np.int64]:
+    """Folds that keep prompts of one opening together; where a template makes most of them open
+    alike, folds by the whole prompt.
+    """
+    fold = folds_of(prompts, folds)
+    if np.bincount(fold, minlength=folds).max() * 2 <= len(prompts):
+        return fold
+    return np.array([crc32(p.strip().lower().encode("utf-8", "replace")) % folds for p in prompts])
 
 
 def _finished(

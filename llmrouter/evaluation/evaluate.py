@@ -62,7 +62,7 @@ def evaluate(
     """Predicts for every row of `test`, and evaluates the rows that have outcomes."""
     prompts = {row.prompt for row in test.rows}
     targets = test.targets or tuple(sorted({t for family in found for t in family.graded}))
-    useful = used(found, targets)
+    useful = used(found, targets, alone=bool(test.targets))
     trained = [family.without(prompts) for family in useful]
     shared = sum(len(a.rows) - len(b.rows) for a, b in zip(useful, trained, strict=True))
     trained = [family for family in trained if family.rows]
@@ -111,7 +111,7 @@ def _notes(
     if not trained:
         notes.append(
             "no training rows: every figure comes from cross-validation on the test file, each "
-            "row estimated by a fit that has not seen it or prompts that open like it"
+            "row estimated by a fit that has not seen it"
         )
     if shared:
         notes.append(f"{shared} training rows share a prompt with the test set and were left out")

@@ -90,10 +90,14 @@ def answering(found: Sequence[Family], targets: Sequence[str]) -> dict[str, tupl
     }
 
 
-def used(found: Sequence[Family], targets: Sequence[str]) -> list[Family]:
-    """The families that answer for any of `targets`; one that grades them all answers alone."""
+def used(found: Sequence[Family], targets: Sequence[str], *, alone: bool) -> list[Family]:
+    """The families that answer for any of `targets`.
+
+    With `alone`, one that grades them all answers alone: the test set says which targets it is
+    about. Without, every family may know some of the rows.
+    """
     order = answering(found, targets)
     best = next((families[0] for families in order.values() if families), None)
-    if best is not None and all(best.graded[target] for target in targets):
+    if alone and best is not None and all(best.graded[target] for target in targets):
         return [best]
     return list({id(f): f for families in order.values() for f in families}.values())
