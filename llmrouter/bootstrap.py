@@ -37,7 +37,7 @@ from llmrouter.execution.verify import Verifier
 from llmrouter.gateway import Gateway, Rooms, explained
 from llmrouter.learning.journal import Journal, JournalOptions
 from llmrouter.learning.learner import Learner
-from llmrouter.routing.cached import Cached, CacheOptions
+from llmrouter.routing.cached import Cached, CachePolicy
 from llmrouter.routing.default import Default
 from llmrouter.routing.llm import LLM
 from llmrouter.routing.preference import LearnedOnly, Preference
@@ -46,7 +46,7 @@ from llmrouter.routing.rules import Rules, StartCascade
 from llmrouter.routing.session import Session
 from llmrouter.settings import Settings, is_loopback
 from llmrouter.signals.extract import Extractor
-from llmrouter.signals.fingerprint import Fingerprinter, cache_key
+from llmrouter.signals.fingerprint import Fingerprinter
 from llmrouter.signals.view import bounded_view
 from llmrouter.store.ledger import Ledger
 from llmrouter.store.open import open_store
@@ -88,6 +88,13 @@ def check_exposure(settings: Settings) -> None:
         )
 
 
+def _store(settings: Settings) -> Store:
+    try:
+        return open_store(settings.store, shared=settings.workers > 1)
+    except StoreFailed as failure:
+        raise Misconfigured(f"LLMROUTER_STORE: {failure}") from None
+
+
 async def shared_secret(store: Store) -> bytes:
     """The key of all fingerprints, one per store: every replica must compute the same ones."""
     try:
@@ -107,7 +114,7 @@ async def service(settings: Settings) -> AsyncIterator[Service]:
     check_exposure(settings)
     async with AsyncExitStack() as stack:
         holder = CatalogHolder(settings.prompts, overrides())
-        store = open_store(settings.store)
+        store = _store(settings)
         stack.push_async_callback(store.close)
         telemetry = Telemetry()
         telemetry.start()
@@ -159,20 +166,14 @@ async def _gateway(
     stack.push_async_callback(chat.close)
     executor = _executor(settings, relay, chat, telemetry, health, journal)
 
-    def key(question: Question) -> str:
-        return cache_key(
-            question.features.fingerprint, question.catalog.revision, question.eligible
-        )
-
+    llm = LLM(chat, telemetry, bounded_view)
     learner = Learner(store, telemetry, lambda: holder.current.learned.target_agreement)
     background = Background()
     stack.push_async_callback(background.close)
-    llm = LLM(chat, telemetry, bounded_view)
+    policy = CachePolicy(settings.cache_ttl_s, observe=telemetry.cache)
 
     def cached(inner: Stage) -> Cached:
-        stage = Cached(inner, key, store, telemetry, CacheOptions(settings.cache_ttl_s))
-        stack.push_async_callback(stage.close)
-        return stage
+        return Cached(inner, store, fingerprinter.cache_key, background, policy)
 
     pipelines: dict[str, tuple[Stage, ...]] = {
         "auto": (Rules(), Session(cached(Preference(learner, llm, background)), store)),
@@ -206,25 +207,15 @@ def _executor(
     journal: Journal,
 ) -> Executor:
     def finished(execution: Execution) -> None:
-        completion = execution.completion
-        if completion is None:
-            return
-        usage = completion.attempts[-1].usage if completion.attempts else None
-        best = executor.best_cost_usd(execution.order.catalog, usage) if usage else 0.0
-        telemetry.completed(execution.decision, completion, best)
-        journal.completed(execution.decision, completion)
+        if execution.completion is not None:
+            journal.completed(execution.decision, execution.completion)
 
-    executor = Executor(
-        relay,
-        telemetry,
-        health,
-        ExecutorOptions(
-            limits=TargetLimits(settings.target_concurrency),
-            verifier=Verifier(judge=chat),
-            finished=finished,
-        ),
+    options = ExecutorOptions(
+        limits=TargetLimits(settings.target_concurrency),
+        verifier=Verifier(judge=chat),
+        finished=finished,
     )
-    return executor
+    return Executor(relay, telemetry, health, options)
 
 
 def _keys(settings: Settings, store: Store, telemetry: Telemetry) -> tuple[Keyring, Limits | None]:

@@ -158,7 +158,9 @@ def sim(
     from llmrouter.simulator.app import SimOptions, serve
 
     try:
-        uvloop.run(serve(host, port, SimOptions(latency_scale=latency_scale, error_rate=error_rate)))
+        uvloop.run(
+            serve(host, port, SimOptions(latency_scale=latency_scale, error_rate=error_rate))
+        )
     except OSError as error:
         raise _fail(f"cannot listen on {host}:{port}: {error.strerror}") from None
 

@@ -10,7 +10,7 @@ turns it into a reply. Telemetry and journal observe; nothing here reads them ba
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -262,16 +262,36 @@ def fallback_order(verdict: Verdict, question: Question) -> tuple[str, ...]:
     """
     if verdict.source is Source.PINNED or len(question.eligible) == 1:
         return ()
-    targets = question.catalog.targets
-    chosen = targets[verdict.target]
-    scores = {a.target: a.score for a in verdict.alternatives}
+    if verdict.alternatives:
+        scores = {a.target: a.score for a in verdict.alternatives}
+        return _ranked(verdict.target, question.eligible, question.catalog.targets, scores)
+    key = (question.catalog.version, verdict.target, question.eligible)
+    order = _unscored.get(key)
+    if order is None:
+        if len(_unscored) > 4096:
+            _unscored.clear()
+        order = _ranked(verdict.target, question.eligible, question.catalog.targets, {})
+        _unscored[key] = order
+    return order
+
+
+_unscored: dict[tuple[str, str, tuple[str, ...]], tuple[str, ...]] = {}
+
+
+def _ranked(
+    chosen: str,
+    eligible: tuple[str, ...],
+    targets: Mapping[str, Target],
+    scores: Mapping[str, float],
+) -> tuple[str, ...]:
+    first = targets[chosen]
 
     def rank(name: str) -> tuple[float, bool, float]:
         other = targets[name]
-        same = other.provider == chosen.provider
-        return (-scores.get(name, 0.0), same, price_distance(chosen, other))
+        same = other.provider == first.provider
+        return (-scores.get(name, 0.0), same, price_distance(first, other))
 
-    return tuple(sorted((n for n in question.eligible if n != verdict.target), key=rank))
+    return tuple(sorted((name for name in eligible if name != chosen), key=rank))
 
 
 def explained(decision: Decision) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """What was decided and what came of it, appended behind the requests.
 
-Entries are JSON lines in one bounded log of the store. Prompt text is left out unless the operator
-asked for it. Never waits, never fails a request: when the store is down or the buffer is full,
-entries are dropped and counted.
+Entries are JSON lines, written a batch at a time to one bounded log of the store. Prompt text is
+left out unless the operator asked for it. Never waits, never fails a request: when the store is
+down or the buffer is full, entries are dropped and counted.
 """
 
 from __future__ import annotations
@@ -28,10 +28,12 @@ LOG_NAME = "journal"
 
 @dataclass(frozen=True, slots=True)
 class JournalOptions:
-    """`keep` entries stay in the log, `buffered` at most wait, `flush_s` seconds between writes."""
+    """`keep` batches of up to `batch` entries stay in the log, `buffered` entries at most wait,
+    `flush_s` seconds between writes."""
 
     record_prompts: bool = False
-    keep: int = 200_000
+    keep: int = 4_000
+    batch: int = 500
     buffered: int = 20_000
     flush_s: float = 0.5
 
@@ -42,36 +44,20 @@ class Journal:
     def __init__(self, store: Store, options: JournalOptions | None = None) -> None:
         self._store = store
         self._options = options or JournalOptions()
-        self._buffer: list[Callable[[], dict[str, Any]]] = []
+        self._buffer: list[tuple[Callable[..., dict[str, Any]], Decision, Any]] = []
         self.dropped = 0
 
     def decided(self, decision: Decision, question: Question) -> None:
         """Note a decision with the request's features."""
-        self._note(lambda: self._decision_entry(decision, question))
+        self._note(self._decision_entry, decision, question)
 
     def completed(self, decision: Decision, completion: Completion) -> None:
         """Note what an execution came to."""
-        at = time.time()
-        self._note(lambda: _completion_entry(decision, completion, at))
+        self._note(_completion_entry, decision, (completion, time.time()))
 
     def rated(self, decision: Decision, feedback: Feedback) -> None:
         """Note feedback; the comment only where prompts may be recorded."""
-        comment = feedback.comment if self._options.record_prompts else None
-        self._note(
-            lambda: {
-                "kind": "feedback",
-                "at": feedback.created_at,
-                "decision_id": decision.decision_id,
-                "tenant": decision.tenant,
-                "target": decision.target,
-                "task": decision.task,
-                "fingerprint": decision.fingerprint,
-                "score": feedback.score,
-                "preferred": feedback.preferred,
-                "comment": comment,
-                "key": feedback.caller,
-            }
-        )
+        self._note(self._feedback_entry, decision, feedback)
 
     async def run(self) -> None:
         """Write until cancelled, then once more."""
@@ -88,24 +74,41 @@ class Journal:
             return
         waiting, self._buffer = self._buffer, []
         try:
-            for start in range(0, len(waiting), 500):
-                part = waiting[start : start + 500]
-                entries = await asyncio.to_thread(_encoded, part)
-                await self._store.append(LOG_NAME, entries, self._options.keep)
+            batch = self._options.batch
+            for start in range(0, len(waiting), batch):
+                lines = await asyncio.to_thread(_encoded, waiting[start : start + batch])
+                await self._store.append(LOG_NAME, [lines], self._options.keep)
         except StoreFailed as failure:
             self.dropped += len(waiting)
             log.warning("%d journal entries not kept: %s", len(waiting), failure)
 
     async def tail(self, last: int) -> list[dict[str, Any]]:
-        """The newest `last` entries, oldest first."""
+        """The newest `last` entries, oldest first. Raises StoreFailed."""
         await self.flush()
-        return [orjson.loads(entry) for entry in await self._store.tail(LOG_NAME, last)]
+        batches = await self._store.tail(LOG_NAME, last)
+        return await asyncio.to_thread(_decoded, batches, last)
 
-    def _note(self, entry: Callable[[], dict[str, Any]]) -> None:
+    def _note(self, entry: Callable[..., dict[str, Any]], decision: Decision, more: Any) -> None:
         if len(self._buffer) < self._options.buffered:
-            self._buffer.append(entry)
+            self._buffer.append((entry, decision, more))
         else:
             self.dropped += 1
+
+    def _feedback_entry(self, decision: Decision, feedback: Feedback) -> dict[str, Any]:
+        comment = feedback.comment if self._options.record_prompts else None
+        return {
+            "kind": "feedback",
+            "at": feedback.created_at,
+            "decision_id": decision.decision_id,
+            "tenant": decision.tenant,
+            "target": decision.target,
+            "task": decision.task,
+            "fingerprint": decision.fingerprint,
+            "score": feedback.score,
+            "preferred": feedback.preferred,
+            "comment": comment,
+            "key": feedback.caller,
+        }
 
     def _decision_entry(self, decision: Decision, question: Question) -> dict[str, Any]:
         features = question.features
@@ -142,11 +145,21 @@ class Journal:
         return entry
 
 
-def _encoded(entries: list[Callable[[], dict[str, Any]]]) -> list[bytes]:
-    return [orjson.dumps(entry(), option=orjson.OPT_NON_STR_KEYS) for entry in entries]
+def _encoded(entries: list[tuple[Callable[..., dict[str, Any]], Decision, Any]]) -> bytes:
+    return b"\n".join([orjson.dumps(entry(*about)) for entry, *about in entries])
 
 
-def _completion_entry(decision: Decision, completion: Completion, at: float) -> dict[str, Any]:
+def _decoded(batches: list[bytes], last: int) -> list[dict[str, Any]]:
+    lines: list[bytes] = []
+    for batch in reversed(batches):
+        lines[:0] = batch.split(b"\n")
+        if len(lines) >= last:
+            break
+    return [orjson.loads(line) for line in lines[-last:]]
+
+
+def _completion_entry(decision: Decision, more: tuple[Completion, float]) -> dict[str, Any]:
+    completion, at = more
     return {
         "kind": "outcome",
         "at": at,

@@ -82,7 +82,7 @@ class Learner:
         self._model: PreferenceModel | None = None
         self._windows = Windows(agreement())
         self._lessons: deque[_Lesson] = deque(maxlen=self._options.remembered)
-        self._by_decision: dict[str, _Lesson] = {}
+        self._by_decision: dict[str, tuple[str, str]] = {}
         self._influence: dict[str, Counter[str]] = {}
         self._trusted: set[str] = set()
         self._learned = 0
@@ -139,17 +139,17 @@ class Learner:
     def decided(self, decision: Decision, question: Question) -> None:
         """Keep a decided request's text for the feedback that may come."""
         text = question.features.text[:TEXT_LIMIT]
-        self._by_decision[decision.decision_id] = _Lesson(text, decision.task)
+        self._by_decision[decision.decision_id] = (text, decision.task)
         if len(self._by_decision) > self._options.remembered // 4:
             self._by_decision.pop(next(iter(self._by_decision)))
 
     def rated(self, decision: Decision, feedback: Feedback) -> None:
         """Feedback grades the target that answered, and the one the caller would have preferred."""
-        lesson = self._by_decision.get(decision.decision_id)
-        if lesson is None or not self._may_influence(decision.task, feedback.caller):
+        known = self._by_decision.get(decision.decision_id)
+        if known is None or not self._may_influence(decision.task, feedback.caller):
             return
         grade = (feedback.score + 1.0) / 2.0
-        fresh = _Lesson(lesson.text, lesson.task)
+        fresh = _Lesson(*known)
         fresh.grades[decision.target], fresh.weights[decision.target] = grade, FEEDBACK_WEIGHT
         if feedback.preferred is not None:
             fresh.grades[feedback.preferred] = 1.0

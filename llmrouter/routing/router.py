@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from llmrouter.domain.decision import Question, StageNote, Verdict
 from llmrouter.domain.ports import Observer, Stage
@@ -41,6 +42,46 @@ class Ruling:
         if not failures:
             return self.verdict.reason
         return f"{self.verdict.reason} (after {'; '.join(failures)})"
+
+
+class _Rest:
+    """What is left of a coroutine that has been started, as something to await."""
+
+    __slots__ = ("_coroutine", "_first")
+
+    def __init__(self, coroutine: Coroutine[Any, Any, Verdict | None], first: Any) -> None:
+        self._coroutine = coroutine
+        self._first = first
+
+    def __await__(self) -> Generator[Any, Any, Verdict | None]:
+        pending = self._first
+        step: Callable[[Any], Any]
+        while True:
+            try:
+                value = yield pending
+            except BaseException as error:
+                step, value = self._coroutine.throw, error
+            else:
+                step = self._coroutine.send
+            try:
+                pending = step(value)
+            except StopIteration as done:
+                verdict: Verdict | None = done.value
+                return verdict
+
+
+async def within(limit_s: float, coroutine: Coroutine[Any, Any, Verdict | None]) -> Verdict | None:
+    """The coroutine's result. Raises TimeoutError after `limit_s` seconds.
+
+    Most stages answer without waiting for anything; those never pay for a timer.
+    """
+    try:
+        first = coroutine.send(None)
+    except StopIteration as done:
+        verdict: Verdict | None = done.value
+        return verdict
+    async with asyncio.timeout(limit_s):
+        return await _Rest(coroutine, first)
 
 
 class Router:
@@ -74,8 +115,7 @@ class Router:
             return None
         verdict, outcome, detail = None, "abstained", ""
         try:
-            async with asyncio.timeout(limit_s):
-                verdict = await stage.decide(question)
+            verdict = await within(limit_s, stage.decide(question))
         except TimeoutError:
             outcome, detail = "timeout", f"no answer within {limit_s * 1000:.0f} ms"
         except RouterLLMFailed as failure:

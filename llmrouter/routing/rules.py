@@ -14,7 +14,11 @@ MATCHED_CHARACTERS = 20_000  # how much of the last turn a rule's regex may read
 
 def matches(when: Conditions, question: Question) -> bool:
     """Whether every condition that is set holds for the request."""
-    return _matches_facts(when, question) and _matches_traits(when, question)
+    return (
+        _matches_facts(when, question)
+        and _matches_text(when, question)
+        and _matches_traits(when, question)
+    )
 
 
 def _matches_facts(when: Conditions, question: Question) -> bool:
@@ -31,6 +35,11 @@ def _matches_facts(when: Conditions, question: Question) -> bool:
     return True
 
 
+def _matches_text(when: Conditions, question: Question) -> bool:
+    text = question.features.text[:MATCHED_CHARACTERS]
+    return when.matches is None or when.matches.search(text) is not None
+
+
 def _matches_traits(when: Conditions, question: Question) -> bool:
     if when.task or when.language or when.code is not None or when.min_words or when.max_words:
         traits = question.features.traits
@@ -44,8 +53,7 @@ def _matches_traits(when: Conditions, question: Question) -> bool:
             return False
         if when.max_words is not None and traits.words > when.max_words:
             return False
-    text = question.features.text[:MATCHED_CHARACTERS]
-    return when.matches is None or when.matches.search(text) is not None
+    return True
 
 
 def first_match(rules: tuple[Rule, ...], question: Question) -> Rule | None:

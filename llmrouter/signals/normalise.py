@@ -34,7 +34,6 @@ _VOLATILE: Final = re.compile(
     r"|(?P<number>(?<=[0-9])[0-9]{8,}(?:\.[0-9]+)?)"
     r")(?![0-9a-z])"
 )
-_DIGIT: Final = re.compile("[0-9]")
 
 _SPACES: Final = b"\t\n\x0b\x0c\r\x1c\x1d\x1e\x1f"
 _FOLD: Final = bytes.maketrans(
@@ -56,30 +55,38 @@ def normalise(text: str) -> str:
         return _normalise_unicode(text)
     folded = text.encode("ascii").translate(_FOLD)
     folded = b" ".join(folded.split()) if b"  " in folded else folded.strip()
-    classes = folded.translate(_CLASSES)
-    if (
+    text = folded.decode("ascii")
+    return _VOLATILE.sub(_placeholder, text) if _may_match(folded) else text
+
+
+def _may_match(text: bytes) -> bool:
+    """Whether the classes show a part that could match; never false where one does."""
+    classes = text.translate(_CLASSES)
+    return (
         _RUN in classes
         or _DATE in classes
         or _CLOCK in classes
         or _UUID in classes
         or _STAMP in classes
-    ):
-        return _VOLATILE.sub(_placeholder, folded.decode("ascii"))
-    return folded.decode("ascii")
+    )
 
 
 def _normalise_unicode(text: str) -> str:
     """The same rules, repeated until nothing changes.
 
     Case folding can undo NFKC, and a mark that followed a replaced part may combine with the
-    placeholder; each repetition has fewer such places.
+    placeholder; each repetition has fewer such places. Where nothing was replaced, the end is seen
+    without a second repetition: the spaces are single already, and no part can match.
     """
     while True:
         folded = " ".join(normalize("NFKC", text).casefold().split())
-        if _DIGIT.search(folded) is not None:
-            folded = _VOLATILE.sub(_placeholder, folded)
-        if folded == text:
-            return text
+        if _may_match(folded.encode("ascii", "replace")):
+            replaced = _VOLATILE.sub(_placeholder, folded)
+            if replaced != folded:
+                text = replaced
+                continue
+        if folded == text or normalize("NFKC", folded).casefold() == folded:
+            return folded
         text = folded
 
 

@@ -23,6 +23,10 @@ class Profile:
 
 
 KNOWN: tuple[tuple[str, Profile], ...] = (
+    ("gpt-6.2-sol", Profile(0.97, 110, 900)),
+    ("gpt-6-luna", Profile(0.66, 40, 2000)),
+    ("gemini-3.8-flash", Profile(0.8, 45, 1800)),
+    ("gemini-3.5-flash-lite", Profile(0.55, 25, 2400)),
     ("gpt-5-nano", Profile(0.45, 25, 2400)),
     ("gpt-5-mini", Profile(0.68, 40, 1800)),
     ("gpt-5", Profile(0.95, 90, 900)),

@@ -48,12 +48,11 @@ def route(targets: list[str], messages: Sequence[Mapping[str, Any]]) -> dict[str
 
 def price(target: str, system: str) -> float:
     """The first dollar amount after a target's name in the prompt; else its ability."""
-    at = system.find(target)
-    while at >= 0:
-        found = re.search(r"\$\s*(\d+(?:\.\d+)?)", system[at : at + 400])
+    named = re.compile(rf"(?<![\w.-]){re.escape(target)}(?![\w.-])")
+    for place in named.finditer(system):
+        found = re.search(r"\$\s*(\d+(?:\.\d+)?)", system[place.end() : place.end() + 400])
         if found:
             return float(found.group(1))
-        at = system.find(target, at + 1)
     return profile(target).ability
 
 

@@ -152,6 +152,8 @@ class DiskStore:
         if self._failure is not None:
             failure, self._failure = self._failure, None
             raise StoreFailed(f"an earlier write was lost: {failure}") from failure
+        with _mapped("not a key"):
+            key.encode()  # one that SQLite cannot hold would take the whole batch with it
         with self._guard:
             self._pending[key] = framed
         if self._shared or len(self._pending) > self._limits.pending:
@@ -233,7 +235,7 @@ class DiskStore:
                 except Timeout:
                     if attempt == WRITE_ATTEMPTS - 1:
                         raise
-        except (sqlite3.Error, OSError, Timeout, StoreFailed) as error:
+        except (sqlite3.Error, OSError, Timeout, StoreFailed, TypeError, ValueError) as error:
             self._failure = error
             log.warning("%d writes were lost: %s", len(self._writing), error)
         finally:

@@ -16,8 +16,6 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import orjson
-
 from llmrouter.domain.decision import Decision
 from llmrouter.domain.ports import Store
 from llmrouter.errors import StoreFailed
@@ -116,7 +114,7 @@ class Ledger:
                 log.warning("%d decisions not kept: %s", len(part), failure)
 
     def _pack(self, decisions: list[Decision]) -> bytes:
-        return orjson.dumps({d.decision_id: self._encode(d).decode() for d in decisions})
+        return b"\n".join([self._encode(decision) for decision in decisions])
 
     async def _read(self, decision_id: str) -> Decision | None:
         _, chunk, number = decision_id.split("_")
@@ -125,8 +123,11 @@ class Ledger:
             packed = await self._store.get(f"decisions:{chunk}:{part}")
             if packed is None:
                 return None
-            found = orjson.loads(packed).get(decision_id)
-            return None if found is None else self._decode(found.encode())
+            named = f'"{decision_id}"'.encode()
+            for line in packed.split(b"\n"):
+                if named in line and (found := self._decode(line)).decision_id == decision_id:
+                    return found
+            return None
         except StoreFailed as failure:
             log.warning("decision not read: %s", failure)
         except ValueError as error:

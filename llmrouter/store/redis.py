@@ -2,7 +2,8 @@
 
 One round trip a call: counters and logs change in one script or one transaction, so concurrent
 writers never see each other half done. Every error of the client or the network is StoreFailed,
-within the time-out; nothing is retried here, because a caller degrades faster than Redis returns.
+within the time-outs (one for a free connection, one for the answer); nothing is retried here,
+because a caller degrades faster than Redis returns.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
-from redis.asyncio import Redis
+from redis.asyncio import BlockingConnectionPool, Redis
 from redis.exceptions import RedisError
 
 from llmrouter.errors import StoreFailed
@@ -31,13 +32,15 @@ class RedisStore:
 
     def __init__(self, url: str, prefix: str = "llmrouter:") -> None:
         try:
-            self._redis: Any = Redis.from_url(
+            pool = BlockingConnectionPool.from_url(
                 url,
+                timeout=TIMEOUT_S,  # a burst waits for a connection instead of failing
                 socket_timeout=TIMEOUT_S,
                 socket_connect_timeout=TIMEOUT_S,
                 max_connections=CONNECTIONS,
                 health_check_interval=30,
             )
+            self._redis: Any = Redis.from_pool(pool)
         except ValueError as error:
             raise StoreFailed(f"not a Redis address: {error}") from error
         self._prefix = prefix
@@ -104,5 +107,5 @@ def _milliseconds(ttl_s: float | None) -> int | None:
 def _mapped() -> Iterator[None]:
     try:
         yield
-    except (RedisError, OSError, TimeoutError) as error:
+    except (RedisError, OSError, TimeoutError, UnicodeEncodeError) as error:
         raise StoreFailed(f"Redis: {type(error).__name__}: {error}") from error
