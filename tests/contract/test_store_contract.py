@@ -18,6 +18,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from llmrouter.domain.ports import Store
+from llmrouter.errors import StoreFailed
 from llmrouter.store.disk import DiskStore
 from llmrouter.store.layered import LayeredStore
 from llmrouter.store.memory import MemoryStore
@@ -211,6 +212,24 @@ async def test_concurrent_increments_add_up(bench: Bench) -> None:
     """A counter is exact under concurrency, and tells each caller another sum."""
     sums = await asyncio.gather(*(bench.store.increment("n", 0.5, 100.0) for _ in range(40)))
     assert sorted(sums) == [0.5 * n for n in range(1, 41)]
+
+
+async def test_a_burst_waits_instead_of_failing(bench: Bench) -> None:
+    """Far more calls at once than a backend has connections all get their answer."""
+    await bench.store.put("hot", b"value", 60.0)
+    answers = await asyncio.gather(*(bench.store.get("hot") for _ in range(400)))
+    assert answers == [b"value"] * 400
+
+
+async def test_a_key_that_is_not_unicode_harms_no_other(bench: Bench) -> None:
+    """A lone surrogate in a key is held or refused as StoreFailed; other writes go through."""
+    await bench.store.put("before", b"1", 60.0)
+    for call in (bench.store.put("\ud800", b"2", 60.0), bench.store.increment("\ud800", 1, 60.0)):
+        with contextlib.suppress(StoreFailed):
+            await call
+    await bench.store.put("after", b"3", 60.0)
+    await bench.store.increment("counter", 1.0, 60.0)
+    assert [await bench.store.get(key) for key in ("before", "after")] == [b"1", b"3"]
 
 
 async def test_a_counter_starts_anew_after_its_time(bench: Bench) -> None:
