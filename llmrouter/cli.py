@@ -37,6 +37,7 @@ def main() -> None:
         level=os.environ.get("LLMROUTER_LOG_LEVEL", "INFO").upper(),
         format="%(asctime)s %(levelname)-7s %(name)s %(message)s",
     )
+    logging.getLogger("watchfiles").setLevel(logging.WARNING)
     add_eval(sys.argv[1:])
     app()
 
