@@ -42,18 +42,38 @@ def lint(
     catalog: Catalog,
     located: Mapping[str, Located],
     routing: Routing,
-    environ: Mapping[str, str],
 ) -> tuple[Problem, ...]:
-    """Every warning, targets first. `environ` says which variables are set."""
-    found = [*_targets(catalog, located, environ)]
-    for at, message in _policy(catalog, environ):
+    """Every warning that the files alone give rise to, targets first."""
+    found = [*_targets(catalog, located)]
+    for at, message in _policy(catalog):
         found.append(Problem(routing.file, routing.lines.get(at, 1), message))
     return tuple(found)
 
 
-def _targets(
-    catalog: Catalog, located: Mapping[str, Located], environ: Mapping[str, str]
-) -> Iterator[Problem]:
+def unset(
+    catalog: Catalog,
+    located: Mapping[str, Located],
+    routing: Routing,
+    environ: Mapping[str, str],
+) -> tuple[Problem, ...]:
+    """Where a key is named whose variable is not set in `environ`.
+
+    These stay apart: they name variables, which is the operator's business alone.
+    """
+    found = []
+    for target in catalog.enabled:
+        if _lacks_key(target, environ):
+            said = f"the variable {target.api_key_env} is not set: calls go out without a key"
+            found.append(Problem(located[target.id].file, 1, said))
+    for at, llm in (("router", catalog.router), ("cascade", catalog.cascade.judge)):
+        if llm is not None and _lacks_key(llm, environ):
+            what = "router" if at == "router" else "cascade.judge"
+            said = f"{what}: the variable {llm.api_key_env} is not set"
+            found.append(Problem(routing.file, routing.lines.get(at, 1), said))
+    return tuple(found)
+
+
+def _targets(catalog: Catalog, located: Mapping[str, Located]) -> Iterator[Problem]:
     twins: dict[tuple[str, str], str] = {}
     for target in catalog.enabled:
         place = located[target.id]
@@ -72,7 +92,7 @@ def _targets(
                 f"the description has {length} characters; every router call carries them, keep "
                 f"it under {LONG_DESCRIPTION}",
             )
-        for message in _target(target, environ):
+        for message in _target(target):
             yield Problem(place.file, 1, message)
         twin = twins.setdefault((target.model, target.base_url), target.id)
         if twin != target.id and target.base_url:
@@ -80,22 +100,16 @@ def _targets(
             yield Problem(place.file, 1, message)
 
 
-def _target(target: Target, environ: Mapping[str, str]) -> Iterator[str]:
+def _target(target: Target) -> Iterator[str]:
     local = _is_local(target.base_url)
     if not local and target.price.input == 0 and target.price.output == 0:
         yield "the price is 0, though the model is not local: routing would always prefer it"
     cached = target.price.cached_input
     if cached is not None and cached > target.price.input:
         yield "cached_input costs more than input: are they swapped?"
-    if target.api_key_env is not None and not environ.get(target.api_key_env):
-        yield f"the variable {target.api_key_env} is not set: calls go out without a key"
 
 
-def _policy(catalog: Catalog, environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    for at, llm in (("router", catalog.router), ("cascade", catalog.cascade.judge)):
-        if llm is not None and _lacks_key(llm, environ):
-            what = "router" if at == "router" else "cascade.judge"
-            yield at, f"{what}: the variable {llm.api_key_env} is not set"
+def _policy(catalog: Catalog) -> Iterator[tuple[str, str]]:
     off = {name for name, target in catalog.targets.items() if not target.enabled}
     for name in catalog.cascade.order:
         if name in off:
@@ -115,8 +129,8 @@ def _policy(catalog: Catalog, environ: Mapping[str, str]) -> Iterator[tuple[str,
             yield at, f"rule {rule.name!r} {said}"
 
 
-def _lacks_key(llm: RouterLLM, environ: Mapping[str, str]) -> bool:
-    return llm.api_key_env is not None and not environ.get(llm.api_key_env)
+def _lacks_key(model: Target | RouterLLM, environ: Mapping[str, str]) -> bool:
+    return model.api_key_env is not None and not environ.get(model.api_key_env)
 
 
 def _shadows(earlier: Rule, later: Rule) -> bool:

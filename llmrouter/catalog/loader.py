@@ -14,7 +14,7 @@ from pathlib import Path
 
 from llmrouter.catalog.fields import MAX_CHARS, Sheet
 from llmrouter.catalog.frontmatter import Parts, split, unified
-from llmrouter.catalog.lint import Located, Routing, lint
+from llmrouter.catalog.lint import Located, Routing, lint, unset
 from llmrouter.catalog.policy import Policy, read_policy
 from llmrouter.catalog.schema import read_target
 from llmrouter.catalog.templates import check_router, check_verifier
@@ -69,7 +69,10 @@ def load_all(
     edits: Mapping[str, str] | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> Loaded:
-    """As `load`, with the warnings; `environ` says which variables of keys are set."""
+    """As `load`, with all warnings; `environ` says which variables of keys are set.
+
+    The catalog itself carries those that name no variable, as callers may read them.
+    """
     texts, problems = read_directory(directory, edits or {})
     if not texts and problems:
         raise CatalogInvalid(tuple(problems))
@@ -97,8 +100,9 @@ def load_all(
     if overrides is not None:
         catalog = _overridden(catalog, overrides)
     routing = Routing(str(directory / ROUTING), policy.lines)
-    warnings = lint(catalog, located, routing, environ)
-    return Loaded(replace(catalog, warnings=tuple(map(str, warnings))), warnings)
+    odd = lint(catalog, located, routing)
+    catalog = replace(catalog, warnings=tuple(map(str, odd)))
+    return Loaded(catalog, (*odd, *unset(catalog, located, routing, environ)))
 
 
 def read_directory(

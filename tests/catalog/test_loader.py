@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmrouter.catalog.loader import Overrides, load
+from llmrouter.catalog.loader import Overrides, load, load_all
 from llmrouter.domain.catalog import Catalog
 from llmrouter.errors import CatalogInvalid, Problem
 from tests.catalog.prompts_dir import LARGE, ROUTER, ROUTING, SMALL, written
@@ -298,3 +298,11 @@ def test_hostile_yaml_is_refused() -> None:
     bomb = SMALL.replace("[tools]", "&a [tools]").replace("latency: {", "tiers: *a\nlatency: {")
     assert "alias" in problems(small=bomb)
     assert "small.md:" in problems(small=SMALL.replace("[tools]", "[" * 3000))
+
+
+def test_a_catalogs_own_warnings_name_no_variable(tmp_path: Path) -> None:
+    """Callers may read a catalog's warnings; which variables hold keys is told to operators alone."""
+    loaded = load_all(written(tmp_path), environ={})
+    assert any("EXAMPLE_KEY" in warning.message for warning in loaded.warnings)
+    assert loaded.catalog.warnings
+    assert "EXAMPLE_KEY" not in "".join(loaded.catalog.warnings)
