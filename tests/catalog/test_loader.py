@@ -301,7 +301,7 @@ def test_hostile_yaml_is_refused() -> None:
 
 
 def test_a_catalogs_own_warnings_name_no_variable(tmp_path: Path) -> None:
-    """Callers may read a catalog's warnings; which variables hold keys is told to operators alone."""
+    """Callers may read those; which variables hold keys is told to the operator alone."""
     loaded = load_all(written(tmp_path), environ={})
     assert any("EXAMPLE_KEY" in warning.message for warning in loaded.warnings)
     assert loaded.catalog.warnings
