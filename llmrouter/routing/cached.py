@@ -167,7 +167,7 @@ class Cached:
             flight.result.exception()  # seen here: nobody may be waiting any more
             return
         except BaseException:
-            flight.result.cancel()
+            flight.result.set_result((None, "miss"))  # who still waits goes on to the next stage
             raise
         else:
             flight.result.set_result((verdict, outcome))

@@ -7,7 +7,8 @@ bytes inside the database, and nothing else is ever read, unpickled or removed.
 Reads take tens of microseconds and run inline. Writes run in one thread, several to a transaction.
 By default `put` returns at once and the value is on disk some milliseconds later (a crash loses
 those milliseconds; an error is raised by the next write); with `shared` it returns when the value
-is committed, so that another process finds it.
+is committed, so that another process finds it. A full folder loses its oldest values, those
+without a time to live only when no others are left.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -40,6 +41,15 @@ _COUNTER: Final = struct.Struct("<d")
 LINGER_S: Final = 0.01
 """How long writes gather before they are committed together, where nobody waits for them."""
 WRITE_ATTEMPTS: Final = 5
+INDEX: Final = (
+    "CREATE INDEX IF NOT EXISTS Cache_eviction ON Cache (expire_time IS NULL, store_time)"
+)
+DROP_OLDEST: Final = (
+    "DELETE FROM Cache WHERE rowid IN"
+    " (SELECT rowid FROM Cache ORDER BY expire_time IS NULL, store_time LIMIT ?)"
+)
+SWEEP_ROWS: Final = 16
+SWEEP_ROUNDS: Final = 1024
 
 
 class BytesOnly(Disk):  # type: ignore[misc]  # diskcache ships no types
@@ -115,8 +125,8 @@ class DiskStore:
                 timeout=1.0,
                 disk=BytesOnly,
                 size_limit=limits.max_bytes,
-                eviction_policy="least-recently-stored",  # others write on every read
-                cull_limit=16,
+                eviction_policy="none",  # see _sweep
+                cull_limit=0,
                 statistics=0,
                 tag_index=0,
                 sqlite_cache_size=512,
@@ -124,6 +134,7 @@ class DiskStore:
                 sqlite_journal_mode="wal",
                 sqlite_synchronous=1,
             )
+            self._cache._sql(INDEX)
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
 
     async def get(self, key: str) -> bytes | None:
@@ -241,6 +252,22 @@ class DiskStore:
         finally:
             with self._guard:
                 self._writing = {}
+        self._sweep()
+
+    def _sweep(self) -> None:
+        """In the worker, after a commit: drop what expired, then the oldest beyond the bound.
+
+        Not diskcache's own culling: it runs inside the transaction, where dropped rows give no
+        page back yet, so one batch of writes would empty a full folder. A failure is left to the
+        next write, which meets it too; another process that writes now sweeps as well.
+        """
+        with suppress(sqlite3.Error, OSError, Timeout):
+            self._cache.expire()
+            for _ in range(SWEEP_ROUNDS):
+                if self._cache.volume() <= self._limits.max_bytes:
+                    return
+                with self._cache.transact():
+                    self._cache._sql(DROP_OLDEST, (SWEEP_ROWS,))
 
     def _write(self, batch: dict[str, bytes | None]) -> None:
         now = self._clock()
@@ -263,6 +290,7 @@ class DiskStore:
                 self._cache.delete(f"{log_key}:{first}")
                 first += 1
             self._cache.set(log_key, _ENDS.pack(first, end))
+        self._sweep()
 
     def _tail(self, log_key: str, last: int) -> list[bytes]:
         first, end = self._ends(log_key)

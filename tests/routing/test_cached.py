@@ -337,6 +337,20 @@ async def test_a_call_that_nobody_waits_for_is_ended(bench: Bench) -> None:
     assert await cache.decide(question()) == LLM
 
 
+async def test_a_call_ended_from_outside_abstains(bench: Bench) -> None:
+    """When the service closes, a request that waits is not cancelled with the call: it moves on."""
+    bench.inner.gate = asyncio.Event()
+    cache = bench.cache()
+    async with asyncio.TaskGroup() as group:
+        waiting = group.create_task(cache.decide(question()))
+        await asyncio.sleep(0.01)
+        await bench.background.close(grace_s=0)
+    assert waiting.result() is None
+    assert bench.inner.ended == 1
+    bench.inner.gate = None
+    assert await cache.decide(question()) == LLM, "nothing of it was cached"
+
+
 async def test_a_failure_reaches_everyone_and_is_not_cached(bench: Bench) -> None:
     """Each waiter hears of it, and the next request tries again."""
     bench.inner.answer = RouterLLMFailed("refusal")

@@ -8,12 +8,13 @@ import pickle
 import sqlite3
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from llmrouter.errors import StoreFailed
-from llmrouter.store.disk import BytesOnly, DiskLimits, DiskStore
+from llmrouter.store.disk import DROP_OLDEST, BytesOnly, DiskLimits, DiskStore
 
 MODE_BINARY, MODE_PICKLE = 2, 4
 
@@ -190,6 +191,33 @@ async def test_the_folder_stays_within_its_size(tmp_path: Path) -> None:
     assert store._cache.volume() <= limit * 1.2
     assert await store.get("cache:0") is None
     assert await store.get("cache:599") is not None
+    await store.close()
+
+
+async def test_what_is_written_to_stay_outlives_a_full_folder(tmp_path: Path) -> None:
+    """A value without a time to live is not pushed out by a cache that fills the folder."""
+    store = DiskStore(tmp_path, limits=DiskLimits(max_bytes=1_000_000))
+    await store.put("secret", b"the oldest value of all", None)
+    for number in range(300):
+        await store.put(f"cache:{number}", os.urandom(10_000), 3600.0)
+        if number % 20 == 0:
+            await store.flush()
+    await store.flush()
+    assert await store.get("cache:0") is None
+    kept = [n for n in range(300) if await store.get(f"cache:{n}") is not None]
+    assert kept == list(range(300 - len(kept), 300)), "the newest are kept"
+    assert len(kept) > 50, "no more is dropped than must be"
+    assert await store.get("secret") == b"the oldest value of all"
+    await store.close()
+
+
+async def test_finding_what_to_push_out_reads_an_index(tmp_path: Path) -> None:
+    """A full folder of a million values is not sorted at every write."""
+    store = DiskStore(tmp_path)
+    with closing(sqlite3.connect(tmp_path / "cache.db")) as database:
+        plan = [row[3] for row in database.execute(f"EXPLAIN QUERY PLAN {DROP_OLDEST}", (16,))]
+    assert any("INDEX Cache_eviction" in step for step in plan), plan
+    assert not any("TEMP B-TREE" in step for step in plan), plan
     await store.close()
 
 
