@@ -21,6 +21,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from llmrouter.domain.background import Background
+from llmrouter.domain.catalog import Catalog
 from llmrouter.domain.codec import CachedVerdict, CodecError, decode_cached, encode_cached
 from llmrouter.domain.deadline import Deadline
 from llmrouter.domain.decision import Question, Source, Verdict
@@ -95,6 +96,9 @@ class Cached:
         self._near: OrderedDict[Name, _Kept] = OrderedDict()
         self._flights: dict[tuple[Name, bool], _Flight] = {}
         self._quiet_until = 0.0
+        self._catalog: Catalog | None = None
+        self._revision = ""
+        self._eligible: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self._near)
@@ -108,7 +112,7 @@ class Cached:
         if mode == "off":
             self._policy.observe("off")
             return await self._inner.decide(question)
-        name = (question.features.fingerprint, question.catalog.revision, question.eligible)
+        name = self._name(question)
         if mode == "use" and (kept := self._near.get(name)) is not None:
             now = self._policy.clock()
             if now < kept.expires_at:
@@ -121,6 +125,14 @@ class Cached:
                 return kept.verdict
             del self._near[name]
         return await self._share(name, question, renew=mode == "refresh")
+
+    def _name(self, question: Question) -> Name:
+        """The entry's name; what most entries have in common is one object, not one for each."""
+        if question.catalog is not self._catalog:
+            self._catalog, self._revision = question.catalog, question.catalog.revision
+        if question.eligible != self._eligible:
+            self._eligible = question.eligible
+        return question.features.fingerprint, self._revision, self._eligible
 
     async def _share(self, name: Name, question: Question, *, renew: bool) -> Verdict | None:
         flight = self._flights.get((name, renew)) or self._launch(name, question, renew=renew)
