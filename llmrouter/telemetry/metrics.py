@@ -1,33 +1,24 @@
-"""Counters and histograms as plain dicts, shown twice: as Prometheus text and as OTLP.
+"""Counters and histograms as plain dicts, shown as Prometheus text here and as OTLP by `otlp`.
 
 A request touches a handful of dict entries; the SDK's instruments would cost it tens of
-microseconds. Label values that callers can make up (tasks) are capped, the rest is `other`.
-Figures are this process's own: with several workers, scrape or export each.
+microseconds. Label values that callers can make up (tasks, above all) are capped, the rest is
+`other`. Figures are this process's own: with several workers each has its own registry, a scrape
+meets whichever worker accepts it, and OTLP export (one instance a worker) sees them all.
 """
 
 from __future__ import annotations
 
 import time
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
-
-from opentelemetry.sdk.metrics.export import (
-    AggregationTemporality,
-    Histogram,
-    HistogramDataPoint,
-    Metric,
-    MetricsData,
-    NumberDataPoint,
-    ResourceMetrics,
-    ScopeMetrics,
-    Sum,
-)
-from opentelemetry.sdk.resources import Resource
-
-from llmrouter.telemetry.spans import SCOPE
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 Labels = tuple[tuple[str, str], ...]
+Readings = Mapping[Labels, float]
+Gauge = Callable[[], Readings]
+
 CAP = 64
+OTHER = "other"
 
 
 class Buckets:
@@ -40,33 +31,49 @@ class Buckets:
         self.total = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """A declared histogram: what it measures, its upper bounds (inclusive), its series."""
+
+    unit: str
+    boundaries: Sequence[float]
+    help: str
+    series: dict[Labels, Buckets] = field(default_factory=dict)
+
+
 class Metrics:
-    """Every series of this process. `gauges` are read when somebody looks."""
+    """Every series of this process. Gauges are read when somebody looks."""
 
     def __init__(self) -> None:
-        self._started = time.time_ns()
-        self._counters: dict[str, dict[Labels, float]] = {}
-        self._histograms: dict[str, tuple[Sequence[float], str, dict[Labels, Buckets]]] = {}
+        self.started_ns = time.time_ns()
+        self.counters: dict[str, dict[Labels, float]] = {}
+        self.histograms: dict[str, Histogram] = {}
+        self.gauges: dict[str, Gauge] = {}
+        self.helps: dict[str, str] = {}
         self._seen: dict[str, set[str]] = {}
+
+    def describe(self, name: str, text: str) -> None:
+        """Say what a counter or gauge means; shown as its HELP and as its OTLP description."""
+        self.helps[name] = text
 
     def add(self, name: str, value: float, labels: Labels = ()) -> None:
         """Add to a counter; `name` without prefix and suffix (`decisions`)."""
-        series = self._counters.get(name)
+        series = self.counters.get(name)
         if series is None:
-            series = self._counters[name] = {}
+            series = self.counters[name] = {}
         series[labels] = series.get(labels, 0.0) + value
 
-    def histogram(self, name: str, unit: str, boundaries: Sequence[float]) -> None:
+    def declare(self, name: str, histogram: Histogram) -> None:
         """Declare a histogram by its OpenTelemetry name."""
-        self._histograms[name] = (boundaries, unit, {})
+        self.histograms[name] = histogram
 
     def record(self, name: str, value: float, labels: Labels = ()) -> None:
         """Record into a declared histogram."""
-        boundaries, _, series = self._histograms[name]
-        buckets = series.get(labels)
+        histogram = self.histograms[name]
+        buckets = histogram.series.get(labels)
         if buckets is None:
-            buckets = series[labels] = Buckets(len(boundaries))
-        buckets.counts[bisect_left(boundaries, value)] += 1
+            buckets = histogram.series[labels] = Buckets(len(histogram.boundaries))
+        buckets.counts[bisect_left(histogram.boundaries, value)] += 1
         buckets.total += value
 
     def capped(self, kind: str, value: str) -> str:
@@ -77,77 +84,62 @@ class Metrics:
         if value in seen:
             return value
         if len(seen) >= CAP:
-            return "other"
+            return OTHER
         seen.add(value)
         return value
 
     def value(self, name: str, labels: Labels | None = None) -> float:
         """A counter's value; the sum of its series where no labels are given."""
-        series = self._counters.get(name, {})
+        series = self.counters.get(name, {})
         return sum(series.values()) if labels is None else series.get(labels, 0.0)
 
-    def series(self, name: str) -> Mapping[Labels, float]:
-        """All series of a counter."""
-        return self._counters.get(name, {})
-
-    def prometheus(self, gauges: Mapping[str, Mapping[Labels, float]]) -> bytes:
+    def prometheus(self) -> bytes:
         """Everything in the Prometheus text format 0.0.4."""
-        return "\n".join([*self._lines(gauges), ""]).encode()
+        return "\n".join([*self._lines(), ""]).encode("utf-8", "replace")
 
-    def _lines(self, gauges: Mapping[str, Mapping[Labels, float]]) -> Iterator[str]:
-        for name, series in sorted(self._counters.items()):
-            full = f"llmrouter_{name}_total"
-            yield f"# TYPE {full} counter"
-            for labels, value in series.items():
-                yield f"{full}{_text(labels)} {value:.12g}"
-        for name, readings in sorted(gauges.items()):
-            full = f"llmrouter_{name}"
-            yield f"# TYPE {full} gauge"
-            for labels, value in readings.items():
-                yield f"{full}{_text(labels)} {value:.12g}"
-        for name, (boundaries, unit, hists) in sorted(self._histograms.items()):
-            suffix = {"s": "_seconds", "{token}": "_tokens"}.get(unit, "")
-            full = name.replace(".", "_") + suffix
-            yield f"# TYPE {full} histogram"
-            for labels, buckets in hists.items():
-                running = 0
-                for boundary, count in zip(boundaries, buckets.counts, strict=False):
-                    running += count
-                    yield f"{full}_bucket{_text((*labels, ('le', f'{boundary:g}')))} {running}"
-                every = sum(buckets.counts)
-                yield f"{full}_bucket{_text((*labels, ('le', '+Inf')))} {every}"
-                yield f"{full}_sum{_text(labels)} {buckets.total:.12g}"
-                yield f"{full}_count{_text(labels)} {every}"
+    def _lines(self) -> Iterator[str]:
+        for name, series in sorted(self.counters.items()):
+            yield from _plain(f"llmrouter_{name}_total", "counter", self.helps.get(name), series)
+        for name, read in sorted(self.gauges.items()):
+            full = prometheus_name(name, "")
+            yield from _plain(full, "gauge", self.helps.get(name), read())
+        for name, histogram in sorted(self.histograms.items()):
+            yield from _histogram(prometheus_name(name, histogram.unit), histogram)
 
-    def otlp(self, resource: Resource) -> MetricsData:
-        """Everything as the SDK's export data, cumulative since this process started."""
-        now, cumulative = time.time_ns(), AggregationTemporality.CUMULATIVE
-        metrics: list[Metric] = []
-        for name, series in self._counters.items():
-            sums = [
-                NumberDataPoint(dict(labels), self._started, now, value)
-                for labels, value in list(series.items())
-            ]
-            metrics.append(Metric(f"llmrouter.{name}", "", "", Sum(sums, cumulative, True)))
-        for name, (boundaries, unit, hists) in self._histograms.items():
-            points = [
-                HistogramDataPoint(
-                    dict(labels),
-                    self._started,
-                    now,
-                    sum(buckets.counts),
-                    buckets.total,
-                    list(buckets.counts),
-                    list(boundaries),
-                    float("nan"),
-                    float("nan"),
-                )
-                for labels, buckets in list(hists.items())
-            ]
-            if points:
-                metrics.append(Metric(name, "", unit, Histogram(points, cumulative)))
-        scope = ScopeMetrics(SCOPE, metrics, "")
-        return MetricsData([ResourceMetrics(resource, [scope], "")])
+
+def prometheus_name(name: str, unit: str) -> str:
+    """An OpenTelemetry name as Prometheus writes it; units in braces are not part of it.
+
+    Names without a dot are the service's own and get its prefix.
+    """
+    full = name.replace(".", "_") if "." in name else f"llmrouter_{name}"
+    return f"{full}_seconds" if unit == "s" else full
+
+
+def _plain(full: str, kind: str, text: str | None, series: Readings) -> Iterator[str]:
+    if text:
+        yield f"# HELP {full} {text}"
+    yield f"# TYPE {full} {kind}"
+    for labels, value in series.items():
+        yield f"{full}{_text(labels)} {_number(value)}"
+
+
+def _histogram(full: str, histogram: Histogram) -> Iterator[str]:
+    yield f"# HELP {full} {histogram.help}"
+    yield f"# TYPE {full} histogram"
+    for labels, buckets in histogram.series.items():
+        running = 0
+        for boundary, count in zip(histogram.boundaries, buckets.counts, strict=False):
+            running += count
+            yield f"{full}_bucket{_text((*labels, ('le', _number(boundary))))} {running}"
+        every = sum(buckets.counts)
+        yield f"{full}_bucket{_text((*labels, ('le', '+Inf')))} {every}"
+        yield f"{full}_sum{_text(labels)} {_number(buckets.total)}"
+        yield f"{full}_count{_text(labels)} {every}"
+
+
+def _number(value: float) -> str:
+    return repr(float(value))
 
 
 def _text(labels: Labels) -> str:

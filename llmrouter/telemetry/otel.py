@@ -1,4 +1,4 @@
-"""The observer: spans, metrics and stats of everything the service does.
+"""The observer: spans, metrics and stats of everything the service does, in one pass.
 
 Export is off unless an OTLP endpoint is set; every `OTEL_*` variable means what the OpenTelemetry
 SDK says. W3C trace context passes from caller to upstream either way. Prompt text never gets here.
@@ -8,17 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Mapping
 from functools import lru_cache
 from types import TracebackType
 from urllib.parse import urlsplit
 
-from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import sampling
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import SpanKind
 
 from llmrouter.domain import semconv
@@ -27,14 +22,17 @@ from llmrouter.domain.decision import Decision, Feedback
 from llmrouter.domain.ports import Attribute
 from llmrouter.domain.reply import Attempt, Completion, Usage
 from llmrouter.domain.target import Target
-from llmrouter.telemetry.metrics import Labels, Metrics
+from llmrouter.telemetry import export
+from llmrouter.telemetry.metrics import Gauge, Labels, Metrics, Readings
+from llmrouter.telemetry.named import declare
+from llmrouter.telemetry.otlp import Collector, delta_preferred
 from llmrouter.telemetry.spans import CURRENT, Span, Tracer, remote_context
 from llmrouter.telemetry.stats import Stats
 
 log = logging.getLogger(__name__)
 
 CLOSE_LIMIT_S = 3.0
-Gauge = Callable[[], Mapping[Labels, float]]
+METHODS = {"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"}
 
 
 class Telemetry:
@@ -43,70 +41,52 @@ class Telemetry:
     def __init__(self) -> None:
         self.metrics = Metrics()
         self.stats = Stats()
+        self.running = 0
         self._tracer = Tracer()
-        self._gauges: dict[str, Gauge] = {}
-        self._resource = Resource.get_empty()
-        self._exporter: OTLPMetricExporter | None = None
-        self._exporting: asyncio.Task[None] | None = None
-        for name, unit, boundaries in (
-            (semconv.METRIC_OPERATION_DURATION, "s", semconv.SECONDS_BOUNDARIES),
-            (semconv.METRIC_TOKEN_USAGE, "{token}", semconv.TOKEN_BOUNDARIES),
-            (semconv.METRIC_SERVER_DURATION, "s", semconv.HTTP_BOUNDARIES),
-            (semconv.METRIC_DECISION_DURATION, "s", semconv.OVERHEAD_BOUNDARIES),
-        ):
-            self.metrics.histogram(name, unit, boundaries)
+        self._metric_export: export.MetricExport | None = None
+        self._trace_context, self._baggage = export.propagated()
+        declare(self.metrics)
+        self.gauge("requests_in_flight", lambda: {(): float(self.running)})
+        self.gauge("feedback_score", self._feedback_scores)
 
     def start(self) -> None:
-        """Set up export where an endpoint is configured; needs a running loop for metrics."""
-        if os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
+        """Set up export where an endpoint is configured."""
+        wanted = export.wanted()
+        if not (wanted.traces or wanted.metrics):
             return
-        everything = os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")
-        traces = everything or os.environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
-        metrics = everything or os.environ.get("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT")
-        if traces or metrics:
-            named = {} if os.environ.get("OTEL_SERVICE_NAME") else {"service.name": "llmrouter"}
-            self._resource = Resource.create(named)
-        if traces and os.environ.get("OTEL_TRACES_EXPORTER", "otlp") != "none":
-            self._tracer = Tracer(BatchSpanProcessor(OTLPSpanExporter()), sampler(), self._resource)
-        if metrics and os.environ.get("OTEL_METRICS_EXPORTER", "otlp") != "none":
-            self._exporter = OTLPMetricExporter()
-            self._exporting = asyncio.get_running_loop().create_task(self._export_metrics())
+        resource = export.resource()
+        if wanted.traces:
+            self._tracer = Tracer(export.span_processor(), export.sampler(), resource)
+        if wanted.metrics:
+            collector = Collector(self.metrics, resource, delta_preferred())
+            self._metric_export = export.MetricExport(collector.collect)
 
-    async def close(self) -> None:
-        """Send what is left, within a bound."""
-        if self._exporting is not None:
-            self._exporting.cancel()
-            await asyncio.gather(self._exporting, return_exceptions=True)
-        try:
-            async with asyncio.timeout(CLOSE_LIMIT_S):
-                await asyncio.to_thread(self._flush)
-        except TimeoutError:
-            log.warning("telemetry not flushed within %s s", CLOSE_LIMIT_S)
+    async def close(self, limit_s: float = CLOSE_LIMIT_S) -> None:
+        """Send what is left, for `limit_s` seconds at most; what is not out by then is lost."""
+        await asyncio.to_thread(self._flush, limit_s)
 
-    def _flush(self) -> None:
-        if self._exporter is not None:
-            self._exporter.export(self.metrics.otlp(self._resource))
-            self._exporter.shutdown()
-        if self._tracer.processor is not None:
-            self._tracer.processor.shutdown()  # type: ignore[no-untyped-call]  # the SDK's own
-
-    async def _export_metrics(self) -> None:
-        every_s = float(os.environ.get("OTEL_METRIC_EXPORT_INTERVAL", "60000")) / 1000.0
-        while self._exporter is not None:
-            await asyncio.sleep(every_s)
-            await asyncio.to_thread(self._exporter.export, self.metrics.otlp(self._resource))
+    def _flush(self, limit_s: float) -> None:
+        deadline = time.monotonic() + limit_s
+        processor, self._tracer.processor = self._tracer.processor, None
+        if processor is not None and not export.within(limit_s, "otlp-flush", processor.shutdown):
+            log.warning("the last spans could not be sent within %g s", limit_s)
+        if self._metric_export is not None:
+            self._metric_export.close(max(0.1, deadline - time.monotonic()))
+            self._metric_export = None
 
     # Spans
 
     def request(self, method: str, route: str, headers: Mapping[str, str]) -> Span:
         """The SERVER span of one HTTP request, below the caller's span where it sent one."""
-        span = _Request(
-            self,
-            f"{method} {route}",
-            {semconv.HTTP_METHOD: method, semconv.HTTP_ROUTE: route, semconv.URL_SCHEME: "http"},
-        )
-        if "traceparent" in headers and (remote := remote_context(headers)) is not None:
-            return span.below_remote(remote, headers.get("baggage", ""))
+        span = _Request(self, method if method in METHODS else "_OTHER", route)
+        if self._baggage and "baggage" in headers:
+            span.baggage = headers["baggage"]
+        if (
+            self._trace_context
+            and "traceparent" in headers
+            and (remote := remote_context(headers)) is not None
+        ):
+            return span.below_remote(remote)
         return span.under(None)
 
     def route(self) -> Span:
@@ -117,16 +97,7 @@ class Telemetry:
         self, model: str, provider: str, base_url: str, attributes: Mapping[str, Attribute]
     ) -> Span:
         """One call to a model, with what is known when it starts."""
-        address, port = server(base_url)
-        known: dict[str, Attribute] = {
-            semconv.GEN_AI_OPERATION_NAME: "chat",
-            semconv.GEN_AI_PROVIDER_NAME: provider,
-            semconv.GEN_AI_REQUEST_MODEL: model,
-            semconv.SERVER_ADDRESS: address,
-            semconv.SERVER_PORT: port,
-            **attributes,
-        }
-        return Span(self._tracer, f"chat {model}", SpanKind.CLIENT, known).under(CURRENT.get())
+        return _Chat(self, _Call.of(model, provider, base_url), attributes).under(CURRENT.get())
 
     def current_headers(self) -> dict[str, str]:
         """W3C trace context of the step in progress, for a request made now."""
@@ -137,27 +108,22 @@ class Telemetry:
 
     def decided(self, decision: Decision) -> None:
         """A decision was made."""
-        self.metrics.add("decisions", 1, (("source", decision.source.value),))
-        self.metrics.record(semconv.METRIC_DECISION_DURATION, decision.timing_ms / 1000.0)
+        labels = _source_labels(decision.source.value)
+        self.metrics.add("decisions", 1, labels)
+        self.metrics.record(semconv.METRIC_DECISION_DURATION, decision.timing_ms / 1000.0, labels)
         self.stats.decided(decision)
 
     def router_called(self, llm: RouterLLM, usage: Usage, cost_usd: float, outcome: str) -> None:
         """The router LLM was called."""
         self.metrics.add("router_calls", 1, (("outcome", outcome),))
         self.metrics.add("router_spend_usd", cost_usd)
-        self._tokens(llm.model, llm.provider, usage)
-        self.stats.router[outcome] += 1
-        self.stats.router_usd += cost_usd
+        self._tokens(_Call.of(llm.model, llm.provider, llm.base_url), usage)
+        self.stats.router_called(outcome, cost_usd)
 
     def attempted(self, target: Target, attempt: Attempt) -> None:
         """An attempt finished."""
-        outcome = (("outcome", attempt.outcome), ("target", target.id))
-        self.metrics.add("attempts", 1, outcome)
-        labels = _model_labels(target.model, target.provider)
-        if attempt.outcome == "failed":
-            labels = (*labels, (semconv.ERROR_TYPE, attempt.reason.partition(":")[0][:40]))
-        self.metrics.record(semconv.METRIC_OPERATION_DURATION, attempt.latency_ms / 1000.0, labels)
-        self._tokens(target.model, target.provider, attempt.usage)
+        self.metrics.add("attempts", 1, (("outcome", attempt.outcome), ("target", target.id)))
+        self._tokens(_Call.of(target.model, target.provider, target.base_url), attempt.usage)
 
     def completed(self, decision: Decision, completion: Completion, best_cost_usd: float) -> None:
         """An execution is out."""
@@ -191,29 +157,66 @@ class Telemetry:
         self.metrics.add(plain, value, labels)
 
     def gauge(self, name: str, read: Gauge) -> None:
-        """A value that is read when somebody looks."""
-        self._gauges[name] = read
+        """A value that is read when somebody looks, from whichever thread looks."""
+        self.metrics.gauges[name] = read
 
     def metrics_text(self) -> bytes:
         """All metrics in the Prometheus text format."""
-        return self.metrics.prometheus({name: read() for name, read in self._gauges.items()})
+        return self.metrics.prometheus()
 
-    def _tokens(self, model: str, provider: str, usage: Usage) -> None:
-        labels = _model_labels(model, provider)
-        for kind, tokens in (("input", usage.input_tokens), ("output", usage.output_tokens)):
-            if tokens:
-                kinds = (*labels, (semconv.GEN_AI_TOKEN_TYPE, kind))
-                self.metrics.record(semconv.METRIC_TOKEN_USAGE, tokens, kinds)
+    def _tokens(self, call: _Call, usage: Usage) -> None:
+        if usage.input_tokens:
+            self.metrics.record(semconv.METRIC_TOKEN_USAGE, usage.input_tokens, call.read)
+        if usage.output_tokens:
+            self.metrics.record(semconv.METRIC_TOKEN_USAGE, usage.output_tokens, call.written)
+
+    def _feedback_scores(self) -> Readings:
+        return {
+            (("target", target), ("task", task)): tally.score / tally.ratings
+            for (task, target), tally in list(self.stats.tallies.items())
+            if tally.ratings
+        }
 
 
-class _Request(Span):
-    """A SERVER span that also times the request."""
+class _Call:
+    """A model at a server, with everything that follows from the two."""
 
-    __slots__ = ("_telemetry",)
+    __slots__ = ("attributes", "labels", "name", "read", "written")
 
-    def __init__(self, telemetry: Telemetry, name: str, attributes: dict[str, Attribute]) -> None:
-        super().__init__(telemetry._tracer, name, SpanKind.SERVER, attributes)
-        self._telemetry = telemetry
+    def __init__(self, model: str, provider: str, base_url: str) -> None:
+        address, port = server(base_url)
+        self.name = f"chat {model}"
+        self.attributes: dict[str, Attribute] = {
+            semconv.GEN_AI_OPERATION_NAME: "chat",
+            semconv.GEN_AI_PROVIDER_NAME: provider,
+            semconv.GEN_AI_REQUEST_MODEL: model,
+            semconv.SERVER_ADDRESS: address,
+            semconv.SERVER_PORT: port,
+        }
+        self.labels: Labels = tuple((key, str(value)) for key, value in self.attributes.items())
+        self.read: Labels = (*self.labels, (semconv.GEN_AI_TOKEN_TYPE, "input"))
+        self.written: Labels = (*self.labels, (semconv.GEN_AI_TOKEN_TYPE, "output"))
+
+    @staticmethod
+    @lru_cache(maxsize=512)
+    def of(model: str, provider: str, base_url: str) -> _Call:
+        """The one for these three; catalogs hold few."""
+        return _Call(model, provider, base_url)
+
+
+class _Chat(Span):
+    """A CLIENT span that also times the call, and what the request spent waiting for it."""
+
+    __slots__ = ("_call", "_metrics")
+
+    def __init__(
+        self, telemetry: Telemetry, call: _Call, attributes: Mapping[str, Attribute]
+    ) -> None:
+        super().__init__(
+            telemetry._tracer, call.name, SpanKind.CLIENT, {**call.attributes, **attributes}
+        )
+        self._call = call
+        self._metrics = telemetry.metrics
 
     def __exit__(
         self,
@@ -223,46 +226,99 @@ class _Request(Span):
     ) -> None:
         """End the span and record its duration."""
         super().__exit__(kind, error, trace)
-        attributes = self.attributes
-        labels = (
-            (semconv.HTTP_ROUTE, str(attributes[semconv.HTTP_ROUTE])),
-            (semconv.HTTP_STATUS_CODE, str(attributes.get(semconv.HTTP_STATUS_CODE, 0))),
+        metrics, labels, attributes = self._metrics, self._call.labels, self.attributes
+        lasted = self._ended - self._started
+        if self.root is not None:
+            self.root.waited_ns += lasted
+        if semconv.ERROR_TYPE in attributes:
+            known = metrics.capped("error", str(attributes[semconv.ERROR_TYPE]))
+            labels = (*labels, (semconv.ERROR_TYPE, known))
+        metrics.record(semconv.METRIC_OPERATION_DURATION, lasted / 1e9, labels)
+        first_s = attributes.get(semconv.GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK)
+        if isinstance(first_s, float):
+            metrics.record(semconv.METRIC_TIME_TO_FIRST_CHUNK, first_s, self._call.labels)
+
+
+class _Request(Span):
+    """A SERVER span that also times the request, and what of it the service itself took."""
+
+    __slots__ = ("_method", "_route", "_telemetry")
+
+    def __init__(self, telemetry: Telemetry, method: str, route: str) -> None:
+        attributes: dict[str, Attribute] = {
+            semconv.HTTP_METHOD: method,
+            semconv.HTTP_ROUTE: route,
+            semconv.URL_SCHEME: "http",
+        }
+        super().__init__(
+            telemetry._tracer, _server_name(method, route), SpanKind.SERVER, attributes
         )
-        seconds = (self._ended - self._started) / 1e9
-        self._telemetry.metrics.record(semconv.METRIC_SERVER_DURATION, seconds, labels)
+        self._method = method
+        self._route = route
+        self._telemetry = telemetry
+
+    def __enter__(self) -> Span:
+        """Start the span."""
+        self._telemetry.running += 1
+        return super().__enter__()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """End the span and record its duration."""
+        status = self.attributes.get(semconv.HTTP_STATUS_CODE, 0)
+        if isinstance(status, int) and status >= 500 and self._status is None:
+            self.fail(str(status))
+        super().__exit__(kind, error, trace)
+        telemetry = self._telemetry
+        telemetry.running -= 1
+        failed = ""
+        if semconv.ERROR_TYPE in self.attributes:
+            failed = telemetry.metrics.capped("error", str(self.attributes[semconv.ERROR_TYPE]))
+        lasted = self._ended - self._started
+        record = telemetry.metrics.record
+        labels = _server_labels(self._method, self._route, str(status or ""), failed)
+        record(semconv.METRIC_SERVER_DURATION, lasted / 1e9, labels)
+        own = max(0, lasted - self.waited_ns) / 1e9
+        record(semconv.METRIC_OVERHEAD_DURATION, own, _route_labels(self._route))
 
 
 @lru_cache(maxsize=512)
 def server(base_url: str) -> tuple[str, int]:
-    """Host and port of a base URL."""
+    """Host and port of a base URL; an URL without a readable port has its scheme's."""
     parts = urlsplit(base_url)
-    return parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        port = parts.port
+    except ValueError:
+        port = None
+    return parts.hostname or "", port or (443 if parts.scheme == "https" else 80)
+
+
+@lru_cache(maxsize=64)
+def _source_labels(source: str) -> Labels:
+    return (("source", source),)
 
 
 @lru_cache(maxsize=512)
-def _model_labels(model: str, provider: str) -> Labels:
-    return (
-        (semconv.GEN_AI_OPERATION_NAME, "chat"),
-        (semconv.GEN_AI_PROVIDER_NAME, provider),
-        (semconv.GEN_AI_REQUEST_MODEL, model),
+def _server_name(method: str, route: str) -> str:
+    return f"{'HTTP' if method == '_OTHER' else method} {route}"
+
+
+@lru_cache(maxsize=512)
+def _route_labels(route: str) -> Labels:
+    return ((semconv.HTTP_ROUTE, route),)
+
+
+@lru_cache(maxsize=4096)
+def _server_labels(method: str, route: str, status: str, failed: str) -> Labels:
+    every = (
+        (semconv.HTTP_METHOD, method),
+        (semconv.HTTP_ROUTE, route),
+        (semconv.HTTP_STATUS_CODE, status),
+        (semconv.ERROR_TYPE, failed),
+        (semconv.URL_SCHEME, "http"),
     )
-
-
-def sampler() -> sampling.Sampler:
-    """The sampler that `OTEL_TRACES_SAMPLER` and `OTEL_TRACES_SAMPLER_ARG` name."""
-    name = os.environ.get("OTEL_TRACES_SAMPLER", "parentbased_always_on").lower()
-    try:
-        ratio = float(os.environ.get("OTEL_TRACES_SAMPLER_ARG", "1.0"))
-    except ValueError:
-        ratio = 1.0
-    roots: dict[str, sampling.Sampler] = {
-        "always_on": sampling.ALWAYS_ON,
-        "always_off": sampling.ALWAYS_OFF,
-        "traceidratio": sampling.TraceIdRatioBased(min(1.0, max(0.0, ratio))),
-    }
-    plain = name.removeprefix("parentbased_")
-    if plain not in roots:
-        log.warning("OTEL_TRACES_SAMPLER=%s is not known, every trace is kept", name)
-        return sampling.DEFAULT_ON
-    root = roots[plain]
-    return sampling.ParentBased(root) if name.startswith("parentbased_") else root
+    return tuple((key, value) for key, value in every if value)

@@ -2,12 +2,16 @@
 
 The SDK's own span locks, copies and validates at every call, which is most of the cost of a cached
 decision. Here a span is a few slots and a dict; when it ends it becomes the SDK's ReadableSpan and
-goes to the SDK's batch processor, so sampling, batching and OTLP are the SDK's.
+goes to the SDK's batch processor, so sampling and batching are the SDK's.
+
+A failure leaves its `error.type` alone: an upstream's message may quote the prompt, and prompt text
+never gets into a trace.
 """
 
 from __future__ import annotations
 
 import random
+import re
 import time
 from collections.abc import Mapping
 from contextvars import ContextVar, Token
@@ -17,7 +21,7 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.sdk.trace.sampling import Decision, Sampler
+from opentelemetry.sdk.trace.sampling import Decision, ParentBased, Sampler
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import (
     NonRecordingSpan,
@@ -51,18 +55,17 @@ class Tracer:
         self.processor = processor
         self.sampler = sampler
         self.resource = resource
+        self._follows = isinstance(sampler, ParentBased)
 
     def sampled(self, parent: SpanContext | None, trace_id: int, name: str) -> bool:
-        """Whether the sampler wants a trace that starts here."""
-        if self.processor is None:
-            return False
+        """Whether the sampler wants a span of ours that starts here, below `parent` or nothing."""
         if self.sampler is None:
             return True
+        if parent is not None and self._follows:
+            return parent.trace_flags.sampled
         context = Context() if parent is None else set_span_in_context(NonRecordingSpan(parent))
-        return (
-            self.sampler.should_sample(context, trace_id, name).decision
-            is Decision.RECORD_AND_SAMPLE
-        )
+        decision = self.sampler.should_sample(context, trace_id, name).decision
+        return decision is Decision.RECORD_AND_SAMPLE
 
 
 class Span:
@@ -70,7 +73,7 @@ class Span:
 
     __slots__ = (
         "_ended", "_events", "_started", "_status", "_token", "attributes", "baggage", "context",
-        "kind", "name", "parent", "tracer",
+        "kind", "name", "parent", "root", "tracer", "waited_ns",
     )  # fmt: skip
 
     def __init__(
@@ -87,6 +90,8 @@ class Span:
         self.baggage = ""
         self.context: SpanContext | None = None
         self.parent: SpanContext | None = None
+        self.root: Span | None = None
+        self.waited_ns = 0  # what of a root span was spent waiting for models
         self._events: list[Event] | None = None
         self._status: Status | None = None
         self._started = 0
@@ -104,15 +109,15 @@ class Span:
         self._events.append(Event(name, dict(attributes), time.time_ns()))
 
     def fail(self, error_type: str, message: str = "") -> None:
-        """Mark the step as failed."""
+        """Mark the step as failed; `message` is for logs, a trace does not keep it."""
         self.attributes[semconv.ERROR_TYPE] = error_type
-        self._status = Status(StatusCode.ERROR, message or None)
+        self._status = _ERROR
 
     def headers(self) -> dict[str, str]:
-        """W3C trace context for a request made inside this step; empty outside any trace."""
+        """W3C trace context and baggage for a request made inside this step; perhaps none."""
         context = self.context
         if context is None:
-            return {}
+            return {"baggage": self.baggage} if self.baggage else {}
         flags = int(context.trace_flags)
         found = {"traceparent": f"00-{context.trace_id:032x}-{context.span_id:016x}-{flags:02x}"}
         if context.trace_state:
@@ -123,9 +128,12 @@ class Span:
 
     def under(self, parent: Span | None) -> Span:
         """Place the span below `parent`, or at the root of a new trace."""
+        if parent is not None:
+            self.root = parent.root or parent
+            self.baggage = parent.baggage
         if parent is not None and parent.context is not None:
             above = parent.context
-            self.parent, self.baggage = above, parent.baggage
+            self.parent = above
             self.context = SpanContext(
                 above.trace_id,
                 _random.getrandbits(64) or 1,
@@ -141,9 +149,8 @@ class Span:
             )
         return self
 
-    def below_remote(self, remote: SpanContext, baggage: str) -> Span:
+    def below_remote(self, remote: SpanContext) -> Span:
         """Place the span below a caller's span. Without export, the caller's context passes on."""
-        self.baggage = baggage
         if self.tracer.processor is None:
             self.context = remote
             return self
@@ -175,11 +182,11 @@ class Span:
             except ValueError:
                 CURRENT.set(None)  # ended in another task than it started in
         self._ended = time.time_ns()
+        if kind is not None and self._status is None:
+            self.fail(kind.__name__)
         processor, context = self.tracer.processor, self.context
         if processor is None or context is None or not context.trace_flags.sampled:
             return
-        if kind is not None and self._status is None:
-            self.fail(kind.__name__)
         processor.on_end(
             ReadableSpan(
                 self.name,
@@ -199,28 +206,29 @@ class Span:
         )
 
 
-_UNSET = Status(StatusCode.UNSET)
+_UNSET, _ERROR = Status(StatusCode.UNSET), Status(StatusCode.ERROR)
+_TRACEPARENT = re.compile(
+    r"[ \t]*([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-[^\x00-\x1f]*)?[ \t]*"
+)
 CURRENT: ContextVar[Span | None] = ContextVar("llmrouter_span", default=None)
 
 
 def remote_context(headers: Mapping[str, str]) -> SpanContext | None:
-    """The caller's span from its `traceparent` and `tracestate`, or None where there is none."""
-    parts = headers.get("traceparent", "").strip().split("-")
-    if len(parts) < 4 or [len(part) for part in parts[:4]] != [2, 32, 16, 2] or parts[0] == "ff":
+    """The caller's span from its `traceparent` and `tracestate`, or None where there is none.
+
+    A header that W3C Trace Context calls invalid counts as absent, whatever else it holds.
+    """
+    found = _TRACEPARENT.fullmatch(headers.get("traceparent", ""))
+    if found is None:
         return None
-    if parts[0] == "00" and len(parts) != 4:
+    version, trace, span, flags, more = found.groups()
+    if version == "ff" or (version == "00" and more is not None):
         return None
-    try:
-        trace_id, span_id, flags = int(parts[1], 16), int(parts[2], 16), int(parts[3], 16)
-    except ValueError:
-        return None
+    trace_id, span_id = int(trace, 16), int(span, 16)
     if not trace_id or not span_id:
         return None
-    state = headers.get("tracestate")
-    return SpanContext(
-        trace_id,
-        span_id,
-        True,
-        SAMPLED if flags & 1 else UNSAMPLED,
-        TraceState.from_header([state]) if state else TraceState(),
-    )
+    sampled = SAMPLED if int(flags, 16) & 1 else UNSAMPLED
+    if "tracestate" not in headers:
+        return SpanContext(trace_id, span_id, True, sampled)
+    every = headers.getall("tracestate") if hasattr(headers, "getall") else [headers["tracestate"]]
+    return SpanContext(trace_id, span_id, True, sampled, TraceState.from_header(every))

@@ -11,31 +11,47 @@ from llmrouter.domain.decision import Decision, Feedback
 from llmrouter.domain.reply import Completion
 
 REMEMBERED = 2_000  # decision times kept for percentiles
+REFUSED = frozenset({"failed", "rejected"})
 
 
 @dataclass(slots=True)
 class Tally:
-    """One task at one target."""
+    """One task at one target.
+
+    `accepted` and `refused` count its attempts: `refused` are those that failed or that a cascade
+    rejected. `cost_usd` is what executions that ended here cost, rejected attempts included.
+    """
 
     completions: int = 0
     failed: int = 0
+    accepted: int = 0
+    refused: int = 0
     cost_usd: float = 0.0
     best_usd: float = 0.0
     ratings: int = 0
     score: float = 0.0
 
     def public(self) -> dict[str, Any]:
-        """As shown; `quality` maps the mean feedback to 0..1, None while nobody rated."""
+        """As shown.
+
+        `quality` maps the mean rating to 0..1, None while nobody rated; `acceptance` is the share
+        of attempts whose answer was taken. `quality_per_usd` uses the first of the two there is.
+        """
         quality = (self.score / self.ratings + 1) / 2 if self.ratings else None
+        tried = self.accepted + self.refused
+        acceptance = self.accepted / tried if tried else None
         mean = self.cost_usd / self.completions if self.completions else None
+        known = acceptance if quality is None else quality
         return {
             "completions": self.completions,
             "failed": self.failed,
             "cost_usd": self.cost_usd,
             "cost_per_task_usd": mean,
+            "best_target_usd": self.best_usd,
             "ratings": self.ratings,
             "quality": quality,
-            "quality_per_usd": quality / mean if quality is not None and mean else None,
+            "acceptance": acceptance,
+            "quality_per_usd": known / mean if known is not None and mean else None,
         }
 
 
@@ -58,8 +74,17 @@ class Stats:
         self.by_target[decision.target] += 1
         self.decision_ms.append(decision.timing_ms)
 
+    def router_called(self, outcome: str, cost_usd: float) -> None:
+        """One call of the router LLM."""
+        self.router[outcome] += 1
+        self.router_usd += cost_usd
+
     def completed(self, task: str, completion: Completion, best_usd: float) -> None:
-        """One execution; its cost includes what was rejected."""
+        """One execution; its cost includes what was rejected. `task` is one of a bounded set."""
+        for attempt in completion.attempts:
+            tried = self._tally(task, attempt.target)
+            tried.accepted += attempt.outcome == "ok"
+            tried.refused += attempt.outcome in REFUSED
         tally = self._tally(task, completion.target)
         tally.completions += 1
         tally.failed += not any(a.outcome == "ok" for a in completion.attempts)
@@ -97,6 +122,7 @@ class Stats:
             "decision_p50_ms": _quantile(ranked, 0.5),
             "decision_p99_ms": _quantile(ranked, 0.99),
             "by_source": dict(self.by_source),
+            "source_rates": {name: n / decisions for name, n in self.by_source.items()},
             "by_target": dict(self.by_target),
             "cache": dict(self.cache),
             "router_outcomes": dict(self.router),

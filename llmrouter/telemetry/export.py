@@ -1,0 +1,164 @@
+"""What leaves the process: spans and metrics over OTLP/HTTP, as the `OTEL_*` variables say.
+
+Sampling, batching, retries, headers, certificates and compression are the SDK's own and keep their
+variables. Nothing here runs in the event loop: spans leave from the SDK's thread, metrics from one
+of ours. A collector that is slow or gone costs spans, never a request and never a late exit.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.metrics.export import MetricsData
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan, sampling
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
+
+from llmrouter.telemetry.encoding import encode_trace_request
+
+log = logging.getLogger(__name__)
+
+ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
+METRIC_INTERVAL_MS = 60_000.0
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the environment asks for."""
+
+    traces: bool = False
+    metrics: bool = False
+
+
+def wanted() -> Wanted:
+    """Which signals have an endpoint; none while `OTEL_SDK_DISABLED` is true."""
+    env = os.environ
+    if env.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+        return Wanted()
+    traces, metrics = (
+        bool(env.get(ENDPOINT) or env.get(f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT"))
+        and env.get(f"OTEL_{signal}_EXPORTER", "otlp").strip().lower() != "none"
+        for signal in ("TRACES", "METRICS")
+    )
+    protocol = env.get("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
+    if (traces or metrics) and protocol != "http/protobuf":
+        log.warning("OTEL_EXPORTER_OTLP_PROTOCOL=%s: only http/protobuf is spoken here", protocol)
+    return Wanted(traces, metrics)
+
+
+def propagated() -> tuple[bool, bool]:
+    """Whether trace context and baggage pass on, as `OTEL_PROPAGATORS` says; both by default."""
+    names = {
+        name.strip().lower()
+        for name in os.environ.get("OTEL_PROPAGATORS", "tracecontext,baggage").split(",")
+    }
+    unknown = names - {"tracecontext", "baggage", "none", ""}
+    if unknown:
+        log.warning("OTEL_PROPAGATORS: %s not known here", ", ".join(sorted(unknown)))
+    return "tracecontext" in names, "baggage" in names
+
+
+def resource() -> Resource:
+    """Who is speaking. Every worker process is an instance of its own, so that the cumulative
+    figures of two never pass for one that jumps back and forth.
+    """
+    found = Resource.create()
+    process = Resource({"service.instance.id": str(uuid.uuid4()), "process.pid": os.getpid()})
+    if str(found.attributes.get("service.name", "")).startswith("unknown_service"):
+        found = found.merge(Resource({"service.name": "llmrouter"}))
+    return process.merge(found)
+
+
+def sampler() -> sampling.Sampler:
+    """The sampler that `OTEL_TRACES_SAMPLER` and `OTEL_TRACES_SAMPLER_ARG` name."""
+    name = os.environ.get("OTEL_TRACES_SAMPLER", "parentbased_always_on").strip().lower()
+    try:
+        ratio = float(os.environ.get("OTEL_TRACES_SAMPLER_ARG", "1.0"))
+    except ValueError:
+        ratio = 1.0
+    if not 0.0 <= ratio <= 1.0:
+        log.warning("OTEL_TRACES_SAMPLER_ARG=%s is not within 0..1, every trace is kept", ratio)
+        ratio = 1.0
+    roots: dict[str, sampling.Sampler] = {
+        "always_on": sampling.ALWAYS_ON,
+        "always_off": sampling.ALWAYS_OFF,
+        "traceidratio": sampling.TraceIdRatioBased(ratio),
+    }
+    plain = name.removeprefix("parentbased_")
+    if plain not in roots:
+        log.warning("OTEL_TRACES_SAMPLER=%s is not known, every trace is kept", name)
+        return sampling.DEFAULT_ON
+    root = roots[plain]
+    return sampling.ParentBased(root) if name.startswith("parentbased_") else root
+
+
+class SpanExporter(OTLPSpanExporter):
+    """The SDK's exporter with a cheaper encoder in front of its HTTP client."""
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """Send one batch; called in the processor's thread."""
+        client = getattr(self, "_client", None)  # private: an SDK without it encodes by itself
+        if client is None or self._shutdown:
+            return super().export(spans)
+        sent = client.export(encode_trace_request(spans))
+        return SpanExportResult.SUCCESS if sent.success else SpanExportResult.FAILURE
+
+
+def span_processor() -> BatchSpanProcessor:
+    """Spans in, batches out; `OTEL_BSP_*` sizes it."""
+    return BatchSpanProcessor(SpanExporter())
+
+
+class MetricExport:
+    """Sends metrics every `OTEL_METRIC_EXPORT_INTERVAL` milliseconds, and once at the end."""
+
+    def __init__(
+        self, collect: Callable[[], MetricsData], exporter: OTLPMetricExporter | None = None
+    ) -> None:
+        self._collect = collect
+        self.exporter = OTLPMetricExporter() if exporter is None else exporter
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="otlp-metrics", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        every_s = _milliseconds("OTEL_METRIC_EXPORT_INTERVAL", METRIC_INTERVAL_MS) / 1000.0
+        over = False
+        while not over:
+            over = self._over.wait(every_s)
+            try:
+                self.exporter.export(self._collect())
+            except Exception:
+                log.exception("metrics could not be exported")
+
+    def close(self, limit_s: float) -> None:
+        """Send what is left and end, within `limit_s` seconds."""
+        self._over.set()
+        self._thread.join(limit_s)
+        self.exporter.shutdown()
+
+
+def _milliseconds(name: str, otherwise: float) -> float:
+    try:
+        given = float(os.environ.get(name, otherwise))
+    except ValueError:
+        given = 0.0
+    if given <= 0:
+        log.warning("%s is not a number of milliseconds, %g it is", name, otherwise)
+        return otherwise
+    return given
+
+
+def within(limit_s: float, name: str, work: Callable[[], object]) -> bool:
+    """Run `work` in a thread that may be left behind. False where it took longer than that."""
+    thread = threading.Thread(target=work, name=name, daemon=True)
+    thread.start()
+    thread.join(limit_s)
+    return not thread.is_alive()
