@@ -47,7 +47,9 @@ CACHE_HIT: Final = "llmrouter.cache.hit"
 METRIC_OPERATION_DURATION: Final = "gen_ai.client.operation.duration"
 METRIC_TOKEN_USAGE: Final = "gen_ai.client.token.usage"  # noqa: S105 - a name, not a secret
 METRIC_SERVER_DURATION: Final = "http.server.request.duration"
+METRIC_TIME_TO_FIRST_CHUNK: Final = "gen_ai.client.operation.time_to_first_chunk"
 METRIC_DECISION_DURATION: Final = "llmrouter.decision.duration"
+METRIC_OVERHEAD_DURATION: Final = "llmrouter.overhead.duration"
 
 SECONDS_BOUNDARIES: Final = (
     0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92,
