@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from llmrouter.domain.quick import quick
+
 Strategy = Literal["auto", "rules", "learned", "llm", "cascade"]
 CacheMode = Literal["use", "refresh", "off"]
 STRATEGIES: frozenset[str] = frozenset({"auto", "rules", "learned", "llm", "cascade"})
@@ -40,6 +42,7 @@ class RouterOptions:
 NO_OPTIONS = RouterOptions()
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Message:
     """One turn. `text` joins its text parts; `parts` counts the others by kind (image_url, …)."""
@@ -50,6 +53,7 @@ class Message:
     calls_tools: bool = False
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
     """A parsed, valid request.

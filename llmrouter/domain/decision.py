@@ -10,6 +10,7 @@ from llmrouter.domain.catalog import Catalog
 from llmrouter.domain.chat import ANONYMOUS, Caller, ChatRequest
 from llmrouter.domain.deadline import NEVER, Deadline
 from llmrouter.domain.features import Features
+from llmrouter.domain.quick import quick
 from llmrouter.domain.target import Target
 
 
@@ -41,6 +42,7 @@ class Exclusion:
     reason: str
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Question:
     """What every stage is asked. `eligible` is never empty and keeps catalog order."""
@@ -59,6 +61,7 @@ class Question:
         return tuple(self.catalog.targets[name] for name in self.eligible)
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """A stage's answer. A stage that has none returns None instead.
@@ -80,6 +83,7 @@ class Verdict:
     propensity: float = 1.0
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class StageNote:
     """What one stage did.
@@ -94,6 +98,7 @@ class StageNote:
     ms: float = 0.0
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Estimate:
     """What a decision should take, before it is executed. An estimate, never a bill."""
@@ -104,6 +109,7 @@ class Estimate:
     latency_ms: float
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Decision:
     """A decision, ready to be shown and executed.

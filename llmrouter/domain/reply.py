@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from llmrouter.domain.quick import quick
 from llmrouter.domain.target import Target
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Usage:
     """Token counts as the upstream reported them; `estimated` when it reported none."""
@@ -23,6 +25,7 @@ class Usage:
     estimated: bool = False
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class UpstreamCall:
     """One attempt, ready to send.
@@ -44,6 +47,7 @@ class UpstreamCall:
     detail: bool = False
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class ReplyEvent:
     """One piece of a reply, as bytes to relay.
@@ -68,6 +72,7 @@ class ReplyEvent:
     usage_only: bool = False
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """One attempt, finished. `outcome` is `ok`, `failed`, `rejected` (by a cascade) or `cancelled`.
@@ -97,6 +102,7 @@ class Attempt:
         }
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Completion:
     """What an execution came to, once its last event is out. Costs include what was rejected."""

@@ -17,10 +17,12 @@ from llmrouter.domain.catalog import Catalog
 from llmrouter.domain.chat import ANONYMOUS, Caller, ChatRequest
 from llmrouter.domain.deadline import NEVER, Deadline
 from llmrouter.domain.decision import Decision, Estimate, Exclusion
+from llmrouter.domain.quick import quick
 from llmrouter.domain.target import Target
 from llmrouter.execution.cost import bound_usd
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Order:
     """What is to be executed. `escalate` starts a cascade so many steps above its cheapest.

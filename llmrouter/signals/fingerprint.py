@@ -19,6 +19,7 @@ from typing import Any, Final
 import orjson
 
 from llmrouter.domain.chat import NO_OPTIONS, Caller, ChatRequest, Message, RouterOptions
+from llmrouter.domain.quick import quick
 from llmrouter.signals.envelopes import strip_envelopes
 from llmrouter.signals.normalise import normalise
 
@@ -43,6 +44,7 @@ SHAPING: Final = frozenset(
 """Fields of a body, besides its messages, that may change which target is right."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Subject:
     """What is named: a request, who asks, and what was already read from it.
