@@ -4,6 +4,9 @@ The SDK's own span locks, copies and validates at every call, which is most of t
 decision. Here a span is a few slots and a dict; when it ends it becomes the SDK's ReadableSpan and
 goes to the SDK's batch processor, so sampling and batching are the SDK's.
 
+A trace reads the wall clock once, at its root, and counts on from there by the monotonic one: no
+duration is negative when the clock is set, and no child ends after its parent.
+
 A failure leaves its `error.type` alone: an upstream's message may quote the prompt, and prompt text
 never gets into a trace.
 """
@@ -72,8 +75,8 @@ class Span:
     """One step. A context manager: entering starts it and makes it current, leaving ends it."""
 
     __slots__ = (
-        "_ended", "_events", "_started", "_status", "_token", "attributes", "baggage", "context",
-        "kind", "name", "parent", "root", "tracer", "waited_ns",
+        "_ended", "_events", "_offset", "_started", "_status", "_token", "attributes", "baggage",
+        "context", "kind", "name", "parent", "root", "tracer", "waited_ns",
     )  # fmt: skip
 
     def __init__(
@@ -96,6 +99,7 @@ class Span:
         self._status: Status | None = None
         self._started = 0
         self._ended = 0
+        self._offset = 0
         self._token: Token[Span | None] | None = None
 
     def set(self, name: str, value: Attribute) -> None:
@@ -106,7 +110,7 @@ class Span:
         """Something that happened within the step."""
         if self._events is None:
             self._events = []
-        self._events.append(Event(name, dict(attributes), time.time_ns()))
+        self._events.append(Event(name, dict(attributes), time.perf_counter_ns() + self._offset))
 
     def fail(self, error_type: str, message: str = "") -> None:
         """Mark the step as failed; `message` is for logs, a trace does not keep it."""
@@ -128,25 +132,24 @@ class Span:
 
     def under(self, parent: Span | None) -> Span:
         """Place the span below `parent`, or at the root of a new trace."""
-        if parent is not None:
-            self.root = parent.root or parent
-            self.baggage = parent.baggage
-        if parent is not None and parent.context is not None:
-            above = parent.context
+        recording = self.tracer.processor is not None
+        if parent is None:
+            if recording:
+                trace_id = _random.getrandbits(128) or 1
+                kept = self.tracer.sampled(None, trace_id, self.name)
+                self.context = _context(trace_id, SAMPLED if kept else UNSAMPLED)
+            return self
+        self.root, self.baggage, self._offset = (
+            parent.root or parent,
+            parent.baggage,
+            parent._offset,
+        )
+        above = parent.context
+        if above is None or not recording:
+            self.context = above  # nobody will hear of this span, so nobody gets its id
+        else:
             self.parent = above
-            self.context = SpanContext(
-                above.trace_id,
-                _random.getrandbits(64) or 1,
-                False,
-                above.trace_flags,
-                above.trace_state,
-            )
-        elif self.tracer.processor is not None:
-            trace_id = _random.getrandbits(128) or 1
-            kept = self.tracer.sampled(None, trace_id, self.name)
-            self.context = SpanContext(
-                trace_id, _random.getrandbits(64) or 1, False, SAMPLED if kept else UNSAMPLED
-            )
+            self.context = _context(above.trace_id, above.trace_flags, above.trace_state)
         return self
 
     def below_remote(self, remote: SpanContext) -> Span:
@@ -156,17 +159,13 @@ class Span:
             return self
         kept = self.tracer.sampled(remote, remote.trace_id, self.name)
         self.parent = remote
-        self.context = SpanContext(
-            remote.trace_id,
-            _random.getrandbits(64) or 1,
-            False,
-            SAMPLED if kept else UNSAMPLED,
-            remote.trace_state,
-        )
+        self.context = _context(remote.trace_id, SAMPLED if kept else UNSAMPLED, remote.trace_state)
         return self
 
     def __enter__(self) -> Span:
-        self._started = time.time_ns()
+        if not self._offset:
+            self._offset = time.time_ns() - time.perf_counter_ns()
+        self._started = time.perf_counter_ns() + self._offset
         self._token = CURRENT.set(self)
         return self
 
@@ -181,7 +180,7 @@ class Span:
                 CURRENT.reset(self._token)
             except ValueError:
                 CURRENT.set(None)  # ended in another task than it started in
-        self._ended = time.time_ns()
+        self._ended = time.perf_counter_ns() + self._offset
         if kind is not None and self._status is None:
             self.fail(kind.__name__)
         processor, context = self.tracer.processor, self.context
@@ -204,6 +203,10 @@ class Span:
                 SCOPE,
             )
         )
+
+
+def _context(trace_id: int, flags: TraceFlags, state: TraceState | None = None) -> SpanContext:
+    return SpanContext(trace_id, _random.getrandbits(64) or 1, False, flags, state)
 
 
 _UNSET, _ERROR = Status(StatusCode.UNSET), Status(StatusCode.ERROR)

@@ -1,0 +1,90 @@
+"""What the environment asks for."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from opentelemetry.sdk.trace import sampling
+
+from llmrouter.telemetry import export
+
+BASE = "OTEL_EXPORTER_OTLP_ENDPOINT"
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({}, (False, False)),
+        ({BASE: "http://c:4318"}, (True, True)),
+        ({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://c/v1/traces"}, (True, False)),
+        ({"OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": "http://c/v1/metrics"}, (False, True)),
+        ({BASE: "http://c:4318", "OTEL_METRICS_EXPORTER": "none"}, (True, False)),
+        ({BASE: "http://c:4318", "OTEL_SDK_DISABLED": "TRUE"}, (False, False)),
+    ],
+)
+def test_which_signals_leave(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], expected: tuple[bool, bool]
+) -> None:
+    """Only signals with an endpoint, and none while the SDK is disabled."""
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert export.wanted() == export.Wanted(*expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "argument", "expected"),
+    [
+        ("always_on", "", "AlwaysOnSampler"),
+        ("always_off", "", "AlwaysOffSampler"),
+        ("traceidratio", "0.25", "TraceIdRatioBased{0.25}"),
+        ("parentbased_always_off", "", "ParentBased{root:AlwaysOffSampler,"),
+        ("parentbased_traceidratio", "0.5", "ParentBased{root:TraceIdRatioBased{0.5},"),
+        ("traceidratio", "7", "TraceIdRatioBased{1.0}"),
+        ("traceidratio", "half", "TraceIdRatioBased{1.0}"),
+        ("jaeger_remote", "", "ParentBased{root:AlwaysOnSampler,"),
+    ],
+)
+def test_the_sampler_by_its_name(
+    monkeypatch: pytest.MonkeyPatch, name: str, argument: str, expected: str
+) -> None:
+    """Every standard name gives its sampler; nonsense keeps every trace."""
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER", name)
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", argument)
+    assert export.sampler().get_description().startswith(expected)
+
+
+def test_the_default_sampler_follows_the_caller() -> None:
+    """Without a variable it is parentbased_always_on."""
+    assert isinstance(export.sampler(), sampling.ParentBased)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(None, (True, True)), ("tracecontext", (True, False)), ("none", (False, False))],
+)
+def test_what_passes_on(
+    monkeypatch: pytest.MonkeyPatch, value: str | None, expected: tuple[bool, bool]
+) -> None:
+    """OTEL_PROPAGATORS chooses between trace context and baggage."""
+    if value is not None:
+        monkeypatch.setenv("OTEL_PROPAGATORS", value)
+    assert export.propagated() == expected
+
+
+def test_each_process_is_an_instance_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process has an id and a number; what the environment says about it wins."""
+    found = export.resource().attributes
+    assert found["service.name"] == "llmrouter"
+    assert found["service.instance.id"]
+    assert found["process.pid"] == os.getpid()
+    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "service.instance.id=one,service.name=mine")
+    assert export.resource().attributes["service.instance.id"] == "one"
+    assert export.resource().attributes["service.name"] == "mine"
+
+
+def test_the_cheap_encoder_is_in_use() -> None:
+    """The SDK's exporter still has the client that the encoder is put in front of."""
+    exporter = export.SpanExporter(endpoint="http://127.0.0.1:9/v1/traces")
+    assert callable(exporter._client.export)
+    exporter.shutdown()

@@ -1,0 +1,74 @@
+"""Reading the caller's trace context."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from multidict import CIMultiDict
+from opentelemetry.trace import SpanKind
+
+from llmrouter.telemetry.spans import Span, Tracer, remote_context
+
+TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+
+
+def test_a_valid_header_is_read() -> None:
+    """Ids, the sampled flag and the state come out as they went in."""
+    found = remote_context({"traceparent": f"00-{TRACE}-{PARENT}-01", "tracestate": "a=1,b=2"})
+    assert found is not None
+    assert (found.trace_id, found.span_id) == (int(TRACE, 16), int(PARENT, 16))
+    assert found.trace_flags.sampled
+    assert found.is_remote
+    assert found.trace_state.to_header() == "a=1,b=2"
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "",
+        "00",
+        f"00-{TRACE}-{PARENT}",
+        f"00-{TRACE}-{PARENT}-01-more",
+        f"ff-{TRACE}-{PARENT}-01",
+        f"00-{TRACE.upper()}-{PARENT}-01",
+        f"00-{'0' * 32}-{PARENT}-01",
+        f"00-{TRACE}-{'0' * 16}-01",
+        f"00-{'0x' + TRACE[2:]}-{PARENT}-01",
+        f"00-{TRACE[:15] + '_' + TRACE[16:]}-{PARENT}-01",
+        f"00-{'١' * 32}-{PARENT}-01",
+        f"00-{TRACE}-{PARENT}-01\n",
+        f"00-{TRACE}-{PARENT}- 1",
+    ],
+)
+def test_a_malformed_header_counts_as_none(header: str) -> None:
+    """What W3C calls invalid starts a new trace, with nothing taken from it."""
+    assert remote_context({"traceparent": header, "tracestate": "a=1"}) is None
+
+
+def test_a_later_version_is_read_as_far_as_it_is_known() -> None:
+    """A version other than 00 may carry more fields behind the known ones."""
+    assert remote_context({"traceparent": f"cc-{TRACE}-{PARENT}-01-later"}) is not None
+
+
+def test_several_states_are_one_list() -> None:
+    """A tracestate split over two header lines keeps the order."""
+    headers = CIMultiDict(
+        [("Traceparent", f"00-{TRACE}-{PARENT}-01"), ("Tracestate", "a=1"), ("tracestate", "b=2")]
+    )
+    found = remote_context(headers)
+    assert found is not None
+    assert found.trace_state.to_header() == "a=1,b=2"
+
+
+@given(st.text(max_size=120), st.text(max_size=200))
+def test_hostile_headers_never_raise(parent: str, state: str) -> None:
+    """Whatever a caller sends is read or ignored, and what is passed on is well-formed."""
+    for header in (parent, f"00-{TRACE}-{PARENT}-01"):
+        found = remote_context({"traceparent": header, "tracestate": state})
+        if found is None:
+            continue
+        sent = Span(Tracer(), "x", SpanKind.SERVER, {}).below_remote(found).headers()
+        assert remote_context(sent) is not None
+        assert "\n" not in sent.get("tracestate", "")
+        assert "\r" not in sent.get("tracestate", "")

@@ -1,0 +1,63 @@
+"""The figures of /stats."""
+
+from __future__ import annotations
+
+import orjson
+import pytest
+
+from llmrouter.domain.decision import Feedback, Source
+from llmrouter.domain.reply import Attempt, Completion
+from llmrouter.telemetry.stats import Stats
+from tests.fakes import a_decision
+
+
+def test_nothing_yet_is_still_a_page() -> None:
+    """Before the first request there are zeros and None, no division by zero."""
+    shown = Stats().snapshot()
+    assert shown["decisions"] == 0
+    assert shown["savings_rate"] == 0.0
+    assert shown["decision_p50_ms"] is None
+    orjson.dumps(shown)
+
+
+def test_counts_rates_and_percentiles() -> None:
+    """Sources with their shares, hit rate without `off`, percentiles of decision time."""
+    stats = Stats()
+    for number in range(100):
+        source = Source.CACHE if number < 75 else Source.LLM
+        stats.decided(a_decision(source=source, timing_ms=float(number)))
+    stats.cache.update({"hit": 70, "stale": 5, "miss": 25, "off": 50})
+    shown = stats.snapshot()
+    assert shown["by_source"] == {"cache": 75, "llm": 25}
+    assert shown["source_rates"] == {"cache": 0.75, "llm": 0.25}
+    assert shown["cache_hit_rate"] == 0.75
+    assert (shown["decision_p50_ms"], shown["decision_p99_ms"]) == (50.0, 99.0)
+
+
+def test_savings_are_net_of_the_router() -> None:
+    """What the best target would have cost, less executions and router calls."""
+    stats = Stats()
+    stats.router_called("ok", 0.01)
+    attempts = (Attempt("small", "ok", "", 1.0, 0.04),)
+    stats.completed("code", Completion("small", attempts, 0.04, 1.0), 0.25)
+    shown = stats.snapshot()
+    assert shown["spend_usd"] == pytest.approx(0.05)
+    assert shown["savings_usd"] == pytest.approx(0.20)
+    assert shown["savings_rate"] == pytest.approx(0.8)
+
+
+def test_quality_to_cost_by_task_and_target() -> None:
+    """Acceptance comes from attempts, quality from ratings, which win once somebody rates."""
+    stats = Stats()
+    attempts = (Attempt("tiny", "rejected", "", 1.0, 0.01), Attempt("big", "ok", "", 1.0, 0.09))
+    stats.completed("code", Completion("big", attempts, 0.10, 2.0), 0.2)
+    stats.completed("code", Completion("tiny", (Attempt("tiny", "ok", "", 1.0, 0.01),), 0.01, 1), 1)
+    tiny, big = (stats.snapshot()["tasks"]["code"][name] for name in ("tiny", "big"))
+    assert tiny["acceptance"] == 0.5
+    assert tiny["quality_per_usd"] == pytest.approx(0.5 / 0.01)
+    assert (big["acceptance"], big["quality"]) == (1.0, None)
+    assert big["cost_per_task_usd"] == pytest.approx(0.10)
+    stats.rated("code", a_decision("big"), Feedback("d", 0.5))
+    big = stats.snapshot()["tasks"]["code"]["big"]
+    assert big["quality"] == 0.75
+    assert big["quality_per_usd"] == pytest.approx(7.5)
