@@ -37,26 +37,39 @@ def threshold(
     """The lowest confidence at and above which agreement is at least `target_agreement`.
 
     With probability 1 - `risk` over the window, agreement on new exchangeable requests at or above
-    the answer is at least the target: cuts are tested from the strictest down (each holds `least`
-    or more observations), an exact binomial tail below `risk` passes, and the first failure stops
-    the walk, so testing many cuts costs nothing (fixed-sequence testing). None: abstain.
+    the answer is at least the target. Cuts are tested from the strictest down, each on `least` or
+    more observations, by an exact binomial tail. Half of the risk is given to a first cut of twice
+    the fewest observations that could pass, half to one of four times as many: a walk goes on
+    while cuts pass, one that starts later still stands where an early error stopped the first, and
+    where the first got so far its risk is added (the fallback procedure, which keeps the
+    family-wise error at `risk`). None: abstain.
     """
     if not 0 < target_agreement < 1 or not 0 < risk < 1:
         raise ValueError("target_agreement and risk are between 0 and 1, both excluded")
     ranked = sorted(observations, key=lambda one: -one.confidence)
-    needed = max(least, math.ceil(math.log(risk) / math.log(target_agreement)))
+    fewest = math.ceil(math.log(risk) / math.log(target_agreement))
+    if len(ranked) < max(least, fewest):
+        return None
+    starts = [n for n in (2 * fewest, 4 * fewest) if n <= len(ranked)] or [len(ranked)]
+    starts = sorted({max(n, least) for n in starts if max(n, least) <= len(ranked)})
+    share = risk / len(starts)
     cut: float | None = None
-    wrong = 0
-    step = needed
+    wrong, level, step = 0, 0.0, starts[0]
     for seen, one in enumerate(ranked, start=1):
         wrong += not one.agreed
         tied = seen < len(ranked) and ranked[seen].confidence == one.confidence
-        if seen < step or tied:
+        if (seen < step and seen < len(ranked)) or tied:
             continue
-        if binomial_tail(wrong, seen, 1 - target_agreement) > risk:
-            break
-        cut = one.confidence
-        step = seen + max(1, needed // 4)
+        while starts and seen >= starts[0]:
+            level += share
+            del starts[0]
+        if level and binomial_tail(wrong, seen, 1 - target_agreement) <= level:
+            cut = one.confidence
+        else:
+            level = 0.0
+            if not starts:
+                break
+        step = min([seen + max(1, seen // 5), *starts[:1]])
     return cut
 
 
@@ -75,11 +88,48 @@ def binomial_tail(wrong: int, seen: int, rate: float) -> float:
     return min(total, 1.0)
 
 
+RECENT = 40
+"""Audited answers that are looked at alone, so that a sudden loss shows before the window turns."""
+ALARM = 0.004
+"""How unlikely the errors among them must be, at the agreement asked for, to withdraw at once."""
+
+
+@dataclass(slots=True)
+class _Window:
+    """One task's observations, oldest first, and what follows from them."""
+
+    held: list[Observation] = field(default_factory=list)
+    audits: deque[bool] = field(default_factory=lambda: deque(maxlen=RECENT))
+    cut: float | None = None
+    news: int = 0
+
+    def trim(self, size: int) -> None:
+        """Keeps the newest `size` above the cut and the newest `size` below it.
+
+        An answered request is seen only when it is audited, the others always: in one common
+        window the others would push out the evidence that trust rests on.
+        """
+        if len(self.held) <= size:
+            return
+        bar = math.inf if self.cut is None else self.cut
+        room = {True: size, False: size}
+        kept: list[Observation] = []
+        for one in reversed(self.held):
+            sure = one.confidence >= bar
+            if room[sure]:
+                room[sure] -= 1
+                kept.append(one)
+        self.held = kept[::-1]
+
+
 @dataclass(slots=True)
 class Windows:
-    """Rolling held-out windows, one a task, each of the last `size` observations.
+    """Rolling held-out windows, one a task, each of the last `size` observations on either side of
+    its cut.
 
-    At most `tasks` windows are kept; the one longest without news leaves.
+    At most `tasks` windows are kept; the one longest without news leaves. What stands above a cut
+    was mostly seen before it was trusted: audits renew it slowly, and `RECENT` of them with too
+    many errors empty the window at once.
     """
 
     target_agreement: float
@@ -87,30 +137,45 @@ class Windows:
     risk: float = 0.1
     least: int = 30
     tasks: int = 256
-    _windows: dict[str, deque[Observation]] = field(default_factory=dict)
-    _cuts: dict[str, float | None] = field(default_factory=dict)
+    _windows: dict[str, _Window] = field(default_factory=dict)
 
-    def observe(self, task: str | None, confidence: float, agreed: bool) -> None:
-        """Adds one held-out outcome to its task's window and to the window of all."""
+    def observe(
+        self, task: str | None, confidence: float, agreed: bool, audited: bool = False
+    ) -> None:
+        """Adds one held-out outcome to its task's window and to the window of all.
+
+        `audited`: the choice had been answered, and was checked behind the request.
+        """
         for name in {task or ANY_TASK, ANY_TASK}:
-            window = self._windows.pop(name, None) or deque(maxlen=self.size)
-            window.append(Observation(confidence, agreed))
+            window = self._windows.pop(name, None) or _Window()
             self._windows[name] = window
-            self._cuts.pop(name, None)
+            window.held.append(Observation(confidence, agreed))
+            window.news += 1
+            if audited:
+                window.audits.append(agreed)
+                if self._lost(window.audits):
+                    self._windows[name] = _Window()
         while len(self._windows) > self.tasks:
-            oldest = next(name for name in self._windows if name != ANY_TASK)
-            del self._windows[oldest]
-            self._cuts.pop(oldest, None)
+            del self._windows[next(name for name in self._windows if name != ANY_TASK)]
+
+    def _lost(self, audits: deque[bool]) -> bool:
+        right = sum(audits)
+        return len(audits) == RECENT and (
+            binomial_tail(right, RECENT, self.target_agreement) < ALARM
+        )
 
     def cut(self, task: str | None) -> float | None:
         """The confidence needed for `task` (None: task unknown), or None to abstain."""
-        name = task or ANY_TASK
-        if name not in self._cuts:
-            window = self._windows.get(name, ())
-            self._cuts[name] = threshold(
-                tuple(window), self.target_agreement, risk=self.risk, least=self.least
+        window = self._windows.get(task or ANY_TASK)
+        if window is None:
+            return None
+        if window.news > len(window.held) // 100:
+            window.trim(self.size)
+            window.cut = threshold(
+                window.held, self.target_agreement, risk=self.risk, least=self.least
             )
-        return self._cuts[name]
+            window.news = 0
+        return window.cut
 
     def trusts(self, task: str | None, confidence: float) -> bool:
         """Whether a choice of this confidence may be answered for `task`."""
@@ -119,7 +184,11 @@ class Windows:
 
     def observations(self, task: str | None) -> tuple[Observation, ...]:
         """The window of `task`, oldest first."""
-        return tuple(self._windows.get(task or ANY_TASK, ()))
+        window = self._windows.get(task or ANY_TASK)
+        if window is None:
+            return ()
+        window.trim(self.size)
+        return tuple(window.held)
 
     def known(self) -> tuple[str, ...]:
         """The tasks that have a window."""
@@ -127,6 +196,4 @@ class Windows:
 
     def forget(self, task: str | None) -> None:
         """Drops a task's window: trust has to be earned again."""
-        name = task or ANY_TASK
-        self._windows.pop(name, None)
-        self._cuts.pop(name, None)
+        self._windows.pop(task or ANY_TASK, None)

@@ -43,12 +43,23 @@ def factor(q: float) -> float:
     return float((1 / q - 1) ** STEEPNESS / SOFTNESS)
 
 
-def burden(cost_usd: Values, latency_ms: Values | None = None, time_share: float = 0.1) -> Values:
-    """One burden per target in 0..1: cost and latency, each relative to the dearest candidate.
+def burden(
+    cost_usd: Values,
+    latency_ms: Values | None = None,
+    time_share: float = 0.1,
+    scale_usd: float | None = None,
+) -> Values:
+    """One burden per target: cost and latency, each relative to the dearest candidate (0..1).
 
-    `time_share` in 0..1 is latency's part. Infinite or NaN costs count as the dearest.
+    `scale_usd` is one scale for all requests, what the dearest target's typical request costs: then
+    a request that costs ten times as much weighs ten times as much, and money saved at equal
+    quality is the most. `time_share` in 0..1 is latency's part. Infinite or NaN costs count as the
+    dearest.
     """
     burdens = _relative(cost_usd)
+    if scale_usd is not None and scale_usd > 0:
+        dearest = max((v for v in cost_usd.tolist() if math.isfinite(v)), default=0.0)
+        burdens = burdens * (max(dearest, 0.0) / scale_usd)
     if latency_ms is not None:
         burdens = burdens * (1 - time_share) + _relative(latency_ms) * time_share
     return burdens

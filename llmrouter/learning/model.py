@@ -73,7 +73,8 @@ class Inputs:
     """From encodings to the estimator's inputs [d], and to memory keys [k].
 
     `centre`, `spread` [R] standardise the readable measurements; `basis` [width, v] and `shift`
-    [width] reduce a dense encoder's vector (None: taken as it is); `keys` [d, k] projects to keys.
+    [width] reduce a dense encoder's vector (None: taken as it is); `keys` [d, k] projects to keys,
+    of the words alone (once fitted): a greeting or a mark more does not hide a repeat.
     """
 
     centre: Floats

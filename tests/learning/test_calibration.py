@@ -51,6 +51,40 @@ def test_the_promise_holds_on_new_requests() -> None:
     assert missed / answered < 0.17
 
 
+def test_one_early_error_does_not_stop_the_walk() -> None:
+    """The surest choice was wrong, the next 399 right: a later start still earns trust."""
+    observations = [Observation(1 - n / 1000, n > 0) for n in range(400)]
+    cut = threshold(observations, 0.95)
+    assert cut is not None
+    assert cut <= 0.7
+
+
+def test_audits_keep_the_trust_that_other_traffic_would_push_out() -> None:
+    """Once answered, sure requests are seen by audits alone; the unsure ones keep coming."""
+    windows = Windows(0.95, size=200)
+    for _ in range(200):
+        windows.observe("code", 0.9, True)
+        assert windows.cut("code") in (None, 0.9)
+    for number in range(1500):
+        windows.observe("code", 0.4, number % 2 == 0)
+        if number % 50 == 0:
+            windows.observe("code", 0.95, True, audited=True)
+    assert windows.trusts("code", 0.9)
+    assert not windows.trusts("code", 0.4)
+    assert len(windows.observations("code")) == 400
+
+
+def test_bad_audits_withdraw_at_once() -> None:
+    """Forty audits with eight errors end the trust that a thousand agreements had earned."""
+    windows = Windows(0.95)
+    for _ in range(1000):
+        windows.observe("code", 0.9, True)
+    assert windows.trusts("code", 0.9)
+    for number in range(40):
+        windows.observe("code", 0.9, number % 5 > 0, audited=True)
+    assert not windows.trusts("code", 0.9)
+
+
 @given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), max_size=150))
 def test_a_cut_keeps_the_observed_agreement_above_target(pairs: list[tuple[float, bool]]) -> None:
     """Whatever the window, what stands at or above the cut agreed often enough in it."""

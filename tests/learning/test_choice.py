@@ -66,6 +66,14 @@ def test_latency_weighs_its_share() -> None:
     assert burden(np.zeros(2)).tolist() == [0, 0]
 
 
+def test_one_scale_makes_dear_requests_weigh_more() -> None:
+    """On a common scale ten times the cost is ten times the burden; the order stays."""
+    small = burden(np.array([1.0, 4.0]), scale_usd=8.0)
+    large = burden(np.array([10.0, 40.0]), scale_usd=8.0)
+    assert small.tolist() == pytest.approx([0.125, 0.5])
+    assert (large / small).tolist() == pytest.approx([10, 10])
+
+
 def test_nothing_to_choose_from_is_an_error() -> None:
     """An empty or unequal candidate list is the caller's mistake."""
     with pytest.raises(ValueError, match="a target at least"):

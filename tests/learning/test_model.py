@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmrouter.learning.encoders import DenseEncoder
-from llmrouter.learning.fit import FitSettings, Fitted, fit
+from llmrouter.learning.fit import FitSettings, Fitted, fit, folds_of
 from llmrouter.learning.model import Example, PreferenceModel
 from llmrouter.learning.network import NetworkSettings
 from llmrouter.learning.storage import ModelUnreadable, pack, unpack
@@ -243,3 +243,13 @@ def test_progress_is_reported() -> None:
     assert heard[-1] == ("remember", 1.0)
     assert {stage for stage, _ in heard} == {"encode", "hold out", "fit", "remember"}
     assert all(0 <= share <= 1 for _, share in heard)
+
+
+def test_folds_survive_a_common_template() -> None:
+    """Prompts that open alike would share one fold; then the whole text decides."""
+    texts = [f"Answer this question, and choose one of the options below. {n}" for n in range(90)]
+    counts = np.bincount(folds_of(texts, 3), minlength=3)
+    assert counts.min() > 15
+    twins = ["Who wrote Hamlet, and when?", "who wrote hamlet and when", *texts[:40]]
+    fold = folds_of(twins, 3)
+    assert fold[0] == fold[1]
