@@ -37,7 +37,8 @@ def main() -> None:
         level=os.environ.get("LLMROUTER_LOG_LEVEL", "INFO").upper(),
         format="%(asctime)s %(levelname)-7s %(name)s %(message)s",
     )
-    logging.getLogger("watchfiles").setLevel(logging.WARNING)
+    for chatty in ("watchfiles", "httpx2", "httpx", "openai"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     add_eval(sys.argv[1:])
     app()
 

@@ -47,8 +47,8 @@ class LearnerOptions:
     """`first_fit` examples start a model; it is fitted again when `growth` more have come."""
 
     first_fit: int = 200
-    growth: float = 0.25
-    remembered: int = 20_000
+    growth: float = 1.0
+    remembered: int = 5_000
     check_s: float = 5.0
 
 

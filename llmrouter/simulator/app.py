@@ -75,10 +75,8 @@ async def completions(request: web.Request) -> web.StreamResponse:
     """One chat completion."""
     try:
         document = orjson.loads(await request.read())
-        messages = document["messages"]
+        check(document)
         model = document["model"]
-        if not isinstance(messages, list) or not messages or not isinstance(model, str):
-            raise ValueError("messages and model are required")
     except (ValueError, KeyError, TypeError) as error:
         return _error(400, f"simulated: not a chat completions body: {error}")
     options = request.app[OPTIONS]
@@ -101,6 +99,32 @@ async def completions(request: web.Request) -> web.StreamResponse:
             "usage": usage(document, answers),
         }
     )
+
+
+def check(document: Mapping[str, Any]) -> None:
+    """Raises ValueError for what a real server refuses too."""
+    messages, count = document["messages"], document.get("n") or 1
+    if not isinstance(document["model"], str):
+        raise ValueError("model must be a string")
+    if not isinstance(messages, list) or not messages:
+        raise ValueError("messages must be a list that is not empty")
+    if not all(isinstance(m, dict) and isinstance(m.get("content"), str | list | None)
+               for m in messages):  # fmt: skip
+        raise ValueError("every message is an object whose content is text or a list of parts")
+    if not isinstance(count, int) or not 1 <= count <= 16:
+        raise ValueError("n is 1 to 16")
+    for key in ("max_tokens", "max_completion_tokens"):
+        limit = document.get(key)
+        if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int | float)):
+            raise ValueError(f"{key} must be a number")
+        if limit is not None and limit < 1:
+            raise ValueError(f"{key} must be at least 1")
+    tools = document.get("tools") or []
+    if not isinstance(tools, list) or not all(isinstance(t, dict) for t in tools):
+        raise ValueError("tools must be a list of objects")
+    for key in ("response_format", "stream_options"):
+        if not isinstance(document.get(key) or {}, dict):
+            raise ValueError(f"{key} must be an object")
 
 
 async def _fault(

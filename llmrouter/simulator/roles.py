@@ -13,6 +13,7 @@ from typing import Any
 from llmrouter.simulator.models import difficulty, profile, share
 
 TAGS = re.compile(r"</?[A-Za-z_][^<>]{0,80}>")
+TURNS = re.compile(r"<turn-(\w+) role=user[^>]*>\n(.*?)\n</turn-\1>", re.DOTALL)
 
 
 def wants_choice(schema: Mapping[str, Any]) -> list[str] | None:
@@ -33,8 +34,8 @@ def wants_score(schema: Mapping[str, Any]) -> bool:
 def route(targets: list[str], messages: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """A router's answer."""
     system = "\n".join(_text(m) for m in messages if m.get("role") in {"system", "developer"})
-    asked = TAGS.sub(" ", "\n".join(_text(m) for m in messages if m.get("role") == "user"))
-    level = difficulty(asked[-4000:])
+    asked = newest_turn("\n".join(_text(m) for m in messages if m.get("role") == "user"))
+    level = difficulty(asked)
     able = [t for t in targets if profile(t).ability >= level + 0.08]
     ranked = sorted(able or targets, key=lambda t: (price(t, system), t))
     chosen = ranked[0] if able else max(targets, key=lambda t: profile(t).ability)
@@ -46,11 +47,19 @@ def route(targets: list[str], messages: Sequence[Mapping[str, Any]]) -> dict[str
     }
 
 
+def newest_turn(shown: str) -> str:
+    """The request's last user turn as the router's prompt marks it; else all that is shown."""
+    turns = TURNS.findall(shown)
+    return str(turns[-1][1]) if turns else TAGS.sub(" ", shown)
+
+
 def price(target: str, system: str) -> float:
-    """The first dollar amount after a target's name in the prompt; else its ability."""
+    """The first price after a target's name in the prompt; else its ability."""
     named = re.compile(rf"(?<![\w.-]){re.escape(target)}(?![\w.-])")
     for place in named.finditer(system):
-        found = re.search(r"\$\s*(\d+(?:\.\d+)?)", system[place.end() : place.end() + 400])
+        found = re.search(
+            r"(?:\$|price:?)\s*(\d+(?:\.\d+)?)", system[place.end() : place.end() + 400]
+        )
         if found:
             return float(found.group(1))
     return profile(target).ability
@@ -74,7 +83,7 @@ def task_of(text: str) -> str:
 def judge(messages: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """A judge's answer: an answer that says it is likely wrong is judged so."""
     read = "\n".join(_text(m) for m in messages)
-    if "likely wrong" in read:
+    if re.search(r"\[simulated [^\]]*, likely wrong\]", read):
         return {"score": round(0.1 + 0.2 * share("judge", read), 2), "reason": "simulated: wrong"}
     return {"score": round(0.8 + 0.2 * share("judge", read), 2), "reason": "simulated: sound"}
 
