@@ -17,10 +17,11 @@ from typing import Any, Protocol
 from llmrouter.domain import semconv
 from llmrouter.domain.catalog import Catalog
 from llmrouter.domain.chat import Caller, ChatRequest
-from llmrouter.domain.deadline import Deadline
+from llmrouter.domain.deadline import NEVER, Deadline
 from llmrouter.domain.decision import Decision, Estimate, Feedback, Question, Source, Verdict
 from llmrouter.domain.features import Features
 from llmrouter.domain.ports import CatalogSource, Health, Journal, Observer
+from llmrouter.domain.recent import Recent
 from llmrouter.domain.target import Target
 from llmrouter.errors import Forbidden, ModelNotFound, NoEligibleTarget, NotFound
 from llmrouter.execution.executor import Execution, Executor
@@ -81,6 +82,7 @@ class Gateway:
     def __init__(self, rooms: Rooms) -> None:
         self._rooms = rooms
         self._eligibility = Eligibility()
+        self._asked: Recent[tuple[int, int], Question] = Recent()
 
     @property
     def catalog(self) -> CatalogSource:
@@ -135,8 +137,29 @@ class Gateway:
         return [explained(d) for d in self._rooms.ledger.recent(limit, caller.tenant)]
 
     def question(self, request: ChatRequest, caller: Caller, deadline: Deadline) -> Question:
-        """The request, measured and screened. Raises NoEligibleTarget, NotFound, Forbidden."""
-        catalog = self._rooms.catalog.current
+        """The request, measured and screened. Raises NoEligibleTarget, NotFound, Forbidden.
+
+        A request that is read once (`api.intake`) is asked once, while nothing has changed: the
+        catalog is the same, everyone is well, and no deadline runs.
+        """
+        catalog, unavailable = self._rooms.catalog.current, self._rooms.health.unavailable
+        key = (id(request), id(caller))  # a kept question keeps both alive, so the ids are theirs
+        asked = self._asked.get(key)
+        if (
+            asked is not None
+            and asked.catalog is catalog
+            and deadline is NEVER
+            and not any(map(unavailable, asked.eligible))
+        ):
+            return asked
+        question = self._measured(request, caller, deadline, catalog)
+        if deadline is NEVER and not any(map(unavailable, catalog.targets)):
+            self._asked.keep(key, question, len(request.body))
+        return question
+
+    def _measured(
+        self, request: ChatRequest, caller: Caller, deadline: Deadline, catalog: Catalog
+    ) -> Question:
         options = request.options
         if caller.tier and options.tier and options.tier != caller.tier:
             raise Forbidden(
@@ -150,8 +173,7 @@ class Gateway:
         features = self._rooms.measure.features(request, caller)
         demand = Demand(options, features, caller)
         pinned = pinned_target(request, catalog, demand)
-        unavailable = self._rooms.health.unavailable
-        screening = self._eligibility.screen(catalog, demand, unavailable)
+        screening = self._eligibility.screen(catalog, demand, self._rooms.health.unavailable)
         if not screening.eligible and pinned is None:
             raise NoEligibleTarget(_nobody(screening))
         return Question(

@@ -37,7 +37,7 @@ async def read_request(
 
     Raises BadRequest, Forbidden when the tier is not the key's, NotFound for unknown target ids.
     """
-    chat = parse(await read_body(request, services), endpoint)
+    chat = _parsed(await read_body(request, services), services, endpoint)
     options = chat.options
     if options is NO_OPTIONS:
         return chat
@@ -57,6 +57,16 @@ async def read_request(
                         param=f"router.{name}[{index}]",
                         code="target_not_found",
                     )
+    return chat
+
+
+def _parsed(body: bytes, services: Services, endpoint: Endpoint) -> ChatRequest:
+    """The body as a request; the very same bytes are read once, while they are remembered."""
+    key = (endpoint.value, body)
+    chat = services.read.get(key)
+    if chat is None:
+        chat = parse(body, endpoint)
+        services.read.keep(key, chat, len(body))
     return chat
 
 

@@ -21,6 +21,7 @@ from llmrouter.domain.catalog import Catalog
 from llmrouter.domain.chat import Caller, ChatRequest
 from llmrouter.domain.decision import Decision, Feedback
 from llmrouter.domain.ports import CatalogSource, Span
+from llmrouter.domain.recent import Recent
 from llmrouter.domain.reply import Completion, ReplyEvent
 from llmrouter.errors import LLMRouterError, Problem
 
@@ -117,7 +118,8 @@ class Services:
     `write` puts one catalog file in place (id, text) and returns the catalog that then serves,
     raising CatalogInvalid and changing nothing when it does not fit; `preview` says what an edit
     would change; `find_decision` reads one decision. Where one of them is None, its path is
-    absent. `limits` None means no limits are configured at all.
+    absent. `limits` None means no limits are configured at all. `read` keeps what recent bodies
+    were parsed to.
     """
 
     gateway: Gateway
@@ -133,6 +135,7 @@ class Services:
     max_body_bytes: int = 10 * 1024 * 1024
     started_at: float = field(default_factory=time.time)
     version: str = "0.1.0"
+    read: Recent[tuple[str, bytes], ChatRequest] = field(default_factory=Recent)
 
 
 SERVICES: web.AppKey[Services] = web.AppKey("services", Services)

@@ -1,0 +1,46 @@
+"""What every routed call does first."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from llmrouter.domain.recent import Recent
+from tests.api.fakes import FakeGateway, client_of, services
+
+BODY = b'{"model":"auto","messages":[{"role":"user","content":"hi"}]}'
+
+
+async def test_the_same_bytes_are_read_once_and_each_endpoint_reads_its_own() -> None:
+    """A repeated body is the request it was; another path or another byte is another request."""
+    gateway = FakeGateway()
+    async with client_of(services(gateway)) as client:
+        for path in ("/route", "/route", "/v1/chat/completions"):
+            assert (await client.post(path, BODY)).status == 200
+        assert (await client.post("/route", BODY + b" ")).status == 200
+    first, again, drop_in, other = (request for request, _ in gateway.asked)
+    assert again is first
+    assert drop_in is not first
+    assert other is not first
+    assert first.body == BODY
+
+
+async def test_a_body_that_was_refused_is_refused_again() -> None:
+    """Nothing is remembered of what could not be read, or of what one endpoint alone takes."""
+    async with client_of(services()) as client:
+        for _ in range(2):
+            assert (await client.post("/route", b'{"messages":[]}')).status == 400
+        bare = b'{"model":"auto","prompt":"hi"}'
+        assert (await client.post("/route", bare)).status == 200
+        assert (await client.post("/v1/chat/completions", bare)).status == 400
+
+
+async def test_nothing_kept_changes_no_answer() -> None:
+    """A memory without room only costs the reading."""
+    gateway = FakeGateway()
+    given = replace(services(gateway), read=Recent(0))
+    async with client_of(given) as client:
+        for _ in range(2):
+            assert (await client.post("/route", BODY)).status == 200
+    first, again = (request for request, _ in gateway.asked)
+    assert first is not again
+    assert first == again

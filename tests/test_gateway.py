@@ -1,0 +1,153 @@
+"""The gateway: what is asked once, and what asks again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from llmrouter.domain.catalog import Catalog
+from llmrouter.domain.chat import ANONYMOUS, Caller, ChatRequest, RouterOptions
+from llmrouter.domain.deadline import NEVER, Deadline
+from llmrouter.domain.decision import Decision, Question
+from llmrouter.gateway import Gateway, Rooms
+from llmrouter.routing.default import Default
+from llmrouter.routing.router import Router
+from llmrouter.signals.extract import Extractor
+from llmrouter.signals.fingerprint import Fingerprinter
+from llmrouter.upstream.health import TargetHealth
+from tests.fakes import RecordingObserver, a_catalog, a_request
+
+
+@dataclass
+class Holder:
+    """A catalog that a test can swap."""
+
+    current: Catalog = field(default_factory=a_catalog)
+
+
+@dataclass
+class Notes:
+    """A ledger and journal that keep what they are told."""
+
+    kept: list[Decision] = field(default_factory=list)
+    questions: list[Question] = field(default_factory=list)
+
+    def new_id(self) -> str:
+        """A fresh id."""
+        return f"dec_{len(self.kept)}"
+
+    def remember(self, decision: Decision) -> None:
+        """Keep it."""
+        self.kept.append(decision)
+
+    def decided(self, decision: Decision, question: Question) -> None:
+        """Keep what was asked."""
+        self.questions.append(question)
+
+
+class Bench:
+    """A gateway on real rooms, without an executor."""
+
+    def __init__(self) -> None:
+        self.holder, self.health, self.notes = Holder(), TargetHealth(), Notes()
+        self.observer = RecordingObserver()
+        notes: Any = self.notes
+        unused: Any = None
+        self.gateway = Gateway(
+            Rooms(
+                catalog=self.holder,
+                measure=Extractor(Fingerprinter(b"k" * 32)),
+                router=Router({"auto": ()}, self.observer, Default()),
+                executor=unused,
+                ledger=notes,
+                health=self.health,
+                observer=self.observer,
+                journal=notes,
+            )
+        )
+
+    def ask(
+        self, request: ChatRequest, caller: Caller = ANONYMOUS, deadline: Deadline = NEVER
+    ) -> Question:
+        """The question as the gateway makes it."""
+        return self.gateway.question(request, caller, deadline)
+
+    def ill(self, target: str) -> None:
+        """Make a target's circuit open."""
+        for _ in range(5):
+            self.health.record(target, ok=False)
+
+
+def test_the_same_request_is_measured_once() -> None:
+    """A request that comes again is the question it was, and equal to a fresh one's."""
+    bench, request = Bench(), a_request("one two three")
+    first = bench.ask(request)
+    assert bench.ask(request) is first
+    again = bench.ask(replace(request))
+    assert again is not first
+    assert again.features == first.features
+    assert again.eligible == first.eligible
+
+
+def test_another_caller_asks_another_question() -> None:
+    """What a key may reach and where its entries live is its own, for the same bytes too."""
+    bench, request = Bench(), a_request()
+    first = bench.ask(request)
+    limited = bench.ask(request, Caller("k", tenant="t", allow=frozenset({"large"})))
+    assert limited.eligible == ("large",)
+    assert limited.features.fingerprint != first.features.fingerprint
+    assert bench.ask(request) is first
+
+
+def test_an_edited_catalog_asks_anew() -> None:
+    """A swapped catalog is seen by the very next request."""
+    bench, request = Bench(), a_request()
+    bench.ask(request)
+    targets = dict(bench.holder.current.targets)
+    targets["small"] = replace(targets["small"], enabled=False)
+    bench.holder.current = replace(bench.holder.current, targets=targets, version="v2")
+    asked = bench.ask(request)
+    assert asked.catalog is bench.holder.current
+    assert asked.eligible == ("large",)
+
+
+def test_an_ill_target_is_out_and_comes_back() -> None:
+    """Health is looked at for every request, however often it came before."""
+    bench, request = Bench(), a_request()
+    assert bench.ask(request).eligible == ("small", "large")
+    bench.ill("small")
+    asked = bench.ask(request)
+    assert asked.eligible == ("large",)
+    assert [e.target for e in asked.excluded] == ["small"]
+    bench.health.record("small", ok=True)
+    assert bench.ask(request).eligible == ("small", "large")
+
+
+def test_a_target_that_was_ill_at_the_first_asking_comes_back() -> None:
+    """A question asked while somebody was ill is not the answer to later ones."""
+    bench, request = Bench(), a_request()
+    bench.ill("small")
+    assert bench.ask(request).eligible == ("large",)
+    bench.health.record("small", ok=True)
+    assert bench.ask(request).eligible == ("small", "large")
+
+
+def test_a_deadline_is_the_request_s_own() -> None:
+    """With a latency budget every request has its own point in time."""
+    bench = Bench()
+    request = a_request(options=RouterOptions(latency_budget_ms=5000))
+    one, two = Deadline(1e12), Deadline(2e12)
+    assert [bench.ask(request, deadline=d).deadline for d in (one, two)] == [one, two]
+
+
+async def test_each_repeat_is_a_decision_of_its_own() -> None:
+    """Repeats share what they are about, not their id, time or record."""
+    bench, request = Bench(), a_request()
+    first = await bench.gateway.decide(request, ANONYMOUS)
+    second = await bench.gateway.decide(request, ANONYMOUS)
+    assert (first.decision_id, second.decision_id) == ("dec_0", "dec_1")
+    assert first.created_at <= second.created_at
+    assert bench.notes.kept == [first, second]
+    assert bench.observer.decisions == [first, second]
+    plain = {"decision_id": "", "timing_ms": 0.0, "created_at": 0.0, "stages": ()}
+    assert replace(first, **plain) == replace(second, **plain)
