@@ -30,7 +30,7 @@ Decode = Callable[[bytes], Decision]
 class LedgerOptions:
     """How much is kept: `remembered` decisions in memory, every one in the store for `ttl_s`."""
 
-    remembered: int = 5_000
+    remembered: int = 1_000
     ttl_s: float = 86_400.0
     flush_s: float = 0.2
     chunk: int = 2_000

@@ -8,7 +8,6 @@ from llmrouter.domain.ports import Store
 from llmrouter.errors import StoreFailed
 from llmrouter.store.disk import DiskStore
 from llmrouter.store.memory import MemoryStore
-from llmrouter.store.redis import RedisStore
 
 
 def open_store(url: str, *, shared: bool = False) -> Store:
@@ -24,5 +23,8 @@ def open_store(url: str, *, shared: bool = False) -> Store:
     if scheme == "disk" and rest:
         return DiskStore(Path(rest).expanduser(), shared=shared)
     if scheme in ("redis", "rediss", "unix"):
+        # Its client is 8 MB of memory that an embedded store should not pay for.
+        from llmrouter.store.redis import RedisStore
+
         return RedisStore(url)
     raise StoreFailed(f"{url!r} is no store; write memory:, disk:PATH or redis://host:port/0")
