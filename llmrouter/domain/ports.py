@@ -209,13 +209,17 @@ class Journal(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """What learned preferences would choose; `trusted` where their record lets it count."""
+    """What learned preferences would choose; `trusted` where their record lets it count.
+
+    `facts` is what the confidence was made of, handed back when the choice is compared.
+    """
 
     target: str
     confidence: float
     task: str
     alternatives: tuple[Alternative, ...]
     trusted: bool
+    facts: tuple[float, ...] = ()
 
 
 class Preferences(Protocol):
