@@ -141,11 +141,13 @@ class Windows:
 
     def observe(
         self, task: str | None, confidence: float, agreed: bool, audited: bool = False
-    ) -> None:
+    ) -> bool:
         """Adds one held-out outcome to its task's window and to the window of all.
 
-        `audited`: the choice had been answered, and was checked behind the request.
+        `audited`: the choice had been answered, and was checked behind the request. True: too many
+        such answers were wrong, and the task's window was emptied.
         """
+        withdrew = False
         for name in {task or ANY_TASK, ANY_TASK}:
             window = self._windows.pop(name, None) or _Window()
             self._windows[name] = window
@@ -155,8 +157,10 @@ class Windows:
                 window.audits.append(agreed)
                 if self._lost(window.audits):
                     self._windows[name] = _Window()
+                    withdrew = withdrew or name == (task or ANY_TASK)
         while len(self._windows) > self.tasks:
             del self._windows[next(name for name in self._windows if name != ANY_TASK)]
+        return withdrew
 
     def _lost(self, audits: deque[bool]) -> bool:
         right = sum(audits)

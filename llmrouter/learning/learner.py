@@ -2,12 +2,14 @@
 
 The router LLM's choices are labels: the target it picked satisfies the request, as far as it can
 tell. Feedback grades one target and weighs more. Between fits the neighbour memory learns at once;
-when enough is new, a model is fitted again in another process and swapped in whole.
+when enough is new, a model is fitted again in another process and swapped in whole. A fit never
+rests on fewer examples than the one it replaces (up to what is remembered), so neither a restart
+nor a trained model loses by it.
 
 Trust is measured, never assumed: before the router LLM's answer is learned, the model says what it
-would have chosen, and whether that agreed goes into its task's window. Only above the confidence
-at which agreement has been high enough does a proposal count; a random share of those that count
-is audited the same way, so a model that drifts loses its trust by itself.
+would have chosen, and whether that agreed goes into its task's window (see `trust`). Only above
+the confidence at which agreement has been high enough does a proposal count; a random share of
+those that count is audited the same way, so a model that drifts loses its trust by itself.
 
 Texts wait in memory for the next fit and are never stored. One caller's feedback counts for at
 most a tenth of a task's examples.
@@ -17,13 +19,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
-import orjson
+from numpy.typing import NDArray
 
+from llmrouter.domain.catalog import Catalog
 from llmrouter.domain.decision import Alternative, Decision, Feedback, Question, Verdict
 from llmrouter.domain.ports import Observer, Proposal, Store
 from llmrouter.errors import StoreFailed
@@ -31,25 +34,37 @@ from llmrouter.learning.calibration import Windows
 from llmrouter.learning.choice import burden, choose
 from llmrouter.learning.model import Example, PreferenceModel
 from llmrouter.learning.refit import FitFailed, refit
+from llmrouter.learning.snapshot import CURRENT, PREVIOUS, Snapshot
 from llmrouter.learning.storage import ModelUnreadable
+from llmrouter.learning.trust import Comparison, Trust, facts
 
 log = logging.getLogger(__name__)
 
-CURRENT = "model:current"
+Floats = NDArray[np.floating]
+
 TEXT_LIMIT = 4_000  # characters of a request that are learned from
-FEEDBACK_WEIGHT = 3.0
+LABEL_WEIGHT = 0.7
+"""What the router LLM's choice is worth as a grade; feedback counts in full."""
+FEEDBACK_WEIGHT = 1.0
+TYPICAL_TOKENS = 1000, 500
+"""Input and output tokens of the request whose dearest price is the scale of all burdens."""
 KEY_SHARE = 0.1
 KEY_LEAST = 3
 
 
 @dataclass(frozen=True, slots=True)
 class LearnerOptions:
-    """`first_fit` examples start a model; it is fitted again when `growth` more have come."""
+    """`first_fit` examples start a model; it is fitted again when `growth` more have come.
+
+    Trust is recomputed after `refresh` comparisons; what was learned is saved every `save_s`.
+    """
 
     first_fit: int = 200
     growth: float = 1.0
     remembered: int = 5_000
     check_s: float = 5.0
+    refresh: int = 100
+    save_s: float = 300.0
 
 
 @dataclass(slots=True)
@@ -60,6 +75,10 @@ class _Lesson:
     task: str
     grades: dict[str, float] = field(default_factory=dict)
     weights: dict[str, float] = field(default_factory=dict)
+
+    def weight(self) -> float:
+        """What its grades are worth: one number, as the memory takes it."""
+        return max(self.weights.values(), default=1.0)
 
     def example(self) -> Example:
         return Example(self.text, dict(self.grades), dict(self.weights), self.task)
@@ -80,13 +99,16 @@ class Learner:
         self._agreement = agreement
         self._options = options or LearnerOptions()
         self._model: PreferenceModel | None = None
-        self._windows = Windows(agreement())
+        self._trust = Trust(Windows(agreement()))
         self._lessons: deque[_Lesson] = deque(maxlen=self._options.remembered)
-        self._by_decision: dict[str, tuple[str, str]] = {}
+        self._by_decision: OrderedDict[str, tuple[str, str]] = OrderedDict()
         self._influence: dict[str, Counter[str]] = {}
         self._trusted: set[str] = set()
         self._learned = 0
         self._fitted_at = 0
+        self._compared = 0
+        self._saved_at = 0
+        self._scale: tuple[str, float] = ("", 0.0)
 
     def propose(self, question: Question) -> Proposal | None:
         """What the model would choose, and whether its record lets that count. None: no model."""
@@ -102,27 +124,36 @@ class Learner:
         quality = np.asarray(estimates.quality, dtype=np.float64)
         # The labels were given at the catalog's own trade-off; only a request's own wish moves it.
         wish = 1.0 if question.quality == question.catalog.quality else question.quality
-        choice = choose(quality, burden(costs, waits), wish)
-        best = float(quality[choice.index])
+        choice = choose(quality, self._burdens(question, costs, waits), wish)
         task = features.traits.task
         scored = tuple(
             Alternative(question.eligible[i], round(float(quality[i]), 4)) for i in choice.order
         )
-        confidence = max(0.0, min(1.0, best))
+        known = facts(estimates, choice)
+        confidence = self._trust.confidence(known)
         return Proposal(
             target=question.eligible[choice.index],
             confidence=confidence,
             task=task,
             alternatives=scored[1:],
-            trusted=self._windows.trusts(task, confidence),
+            trusted=self._trust.trusts(task, confidence),
+            facts=known,
         )
+
+    def _burdens(self, question: Question, costs: Floats, waits: Floats) -> Floats:
+        """On one scale for the whole catalog, so that dear requests weigh what they cost."""
+        catalog = question.catalog
+        if self._scale[0] != catalog.version or not catalog.version:
+            self._scale = catalog.version, scale_of(catalog)
+        return burden(costs, waits, scale_usd=self._scale[1])
 
     def taught(self, question: Question, proposal: Proposal | None, verdict: Verdict) -> None:
         """The router LLM's verdict: first the exam, then the lesson."""
         task = question.features.traits.task
         if proposal is not None:
             agreed = proposal.target == verdict.target
-            self._windows.observe(task, proposal.confidence, agreed)
+            self._trust.observe(Comparison(task, proposal.facts, agreed, proposal.trusted))
+            self._compared += 1
             self._observer.count(
                 "audits", 1, {"task": task, "outcome": "agreed" if agreed else "disagreed"}
             )
@@ -130,18 +161,18 @@ class Learner:
         lesson = _Lesson(question.features.text[:TEXT_LIMIT], task)
         for name in question.eligible:
             lesson.grades[name] = 1.0 if name == verdict.target else 0.0
-            lesson.weights[name] = 1.0
+            lesson.weights[name] = LABEL_WEIGHT
         self._lessons.append(lesson)
         self._learned += 1
         if self._model is not None:
-            self._model.remember(self._model.encode(lesson.text), lesson.grades)
+            self._model.remember(self._model.encode(lesson.text), lesson.grades, LABEL_WEIGHT)
 
     def decided(self, decision: Decision, question: Question) -> None:
         """Keep a decided request's text for the feedback that may come."""
         text = question.features.text[:TEXT_LIMIT]
         self._by_decision[decision.decision_id] = (text, decision.task)
         if len(self._by_decision) > self._options.remembered // 4:
-            self._by_decision.pop(next(iter(self._by_decision)))
+            self._by_decision.popitem(last=False)
 
     def rated(self, decision: Decision, feedback: Feedback) -> None:
         """Feedback grades the target that answered, and the one the caller would have preferred."""
@@ -160,14 +191,29 @@ class Learner:
             self._model.remember(self._model.encode(fresh.text), fresh.grades)
 
     async def run(self) -> None:
-        """Take over newer snapshots and fit again when enough is new, until cancelled."""
+        """Take over the stored model, fit again when enough is new, save, until cancelled."""
         await self._load()
-        while True:
-            await asyncio.sleep(self._options.check_s)
-            self._windows.target_agreement = self._agreement()
-            due = max(self._options.first_fit, self._fitted_at * (1 + self._options.growth))
-            if self._learned >= due:
-                await self._refit()
+        loop = asyncio.get_running_loop()
+        saved = loop.time()
+        try:
+            while True:
+                await asyncio.sleep(self._options.check_s)
+                self._trust.windows.target_agreement = self._agreement()
+                if self._due():
+                    await self._refit()
+                if self._compared >= self._options.refresh:
+                    await self._refresh()
+                if loop.time() - saved >= self._options.save_s:
+                    saved = loop.time()
+                    await self._save()
+        finally:
+            await self._save()
+
+    def _due(self) -> bool:
+        most, held = self._options.remembered, len(self._lessons)
+        news = min(self._fitted_at * self._options.growth, most)
+        wanted = max(self._options.first_fit, self._fitted_at + news)
+        return self._learned >= wanted and held >= min(self._fitted_at, most)
 
     async def _refit(self) -> None:
         learned, examples = self._learned, [lesson.example() for lesson in self._lessons]
@@ -177,45 +223,55 @@ class Learner:
             self._fitted_at = learned  # wait for news before trying again
             log.warning("no new preference model: %s", failure)
             return
+        for lesson in list(self._lessons)[len(self._lessons) - (self._learned - learned) :]:
+            model.remember(model.encode(lesson.text), lesson.grades, lesson.weight())
+            await asyncio.sleep(0)
         self._model, self._fitted_at = model, learned
         log.info("preference model fitted on %d examples", len(examples))
         self._observer.count("model_fits", 1, {})
-        await self._save(model)
+        await self._refresh()
+        await self._save()
 
-    async def _save(self, model: PreferenceModel) -> None:
-        packed = await asyncio.to_thread(model.to_bytes)
-        head = orjson.dumps({"learned": self._learned, "windows": self._record()})
+    async def _refresh(self) -> None:
+        """Fit the confidence again on all comparisons, and hold trust to it."""
+        self._compared = 0
+        fresh = await asyncio.to_thread(self._trust.refresh)
+        fresh.follow(self._trust)
+        self._trust = fresh
+        for task in (*fresh.windows.known(), *self._trusted):
+            self._watch_trust(task)
+
+    async def _save(self) -> None:
+        model = self._model
+        if model is None or self._learned == self._saved_at:
+            return
+        self._saved_at = self._learned
         try:
+            snapshot = Snapshot(model, self._fitted_at, self._trust.dump())
+            packed = await asyncio.to_thread(snapshot.to_bytes)
             previous = await self._store.get(CURRENT)
             if previous is not None:
-                await self._store.put("model:previous", previous, None)
-            await self._store.put(CURRENT, len(head).to_bytes(4, "big") + head + packed, None)
+                await self._store.put(PREVIOUS, previous, None)
+            await self._store.put(CURRENT, packed, None)
         except StoreFailed as failure:
             log.warning("preference model not kept: %s", failure)
 
     async def _load(self) -> None:
         try:
-            snapshot = await self._store.get(CURRENT)
-            if snapshot is None:
+            packed = await self._store.get(CURRENT)
+            if packed is None:
                 return
-            size = int.from_bytes(snapshot[:4], "big")
-            head = orjson.loads(snapshot[4 : 4 + size])
-            self._model = await asyncio.to_thread(PreferenceModel.from_bytes, snapshot[4 + size :])
-        except (StoreFailed, ModelUnreadable, ValueError) as error:
+            snapshot = await asyncio.to_thread(Snapshot.from_bytes, packed)
+            self._trust.load(snapshot.comparisons)
+        except (StoreFailed, ModelUnreadable, ValueError, TypeError) as error:
             log.warning("no preference model from an earlier run: %s", error)
             return
-        for task, seen in head["windows"].items():
-            for confidence, agreed in seen:
-                self._windows.observe(task, confidence, bool(agreed))
-
-    def _record(self) -> dict[str, list[list[float]]]:
-        return {
-            name: [[o.confidence, float(o.agreed)] for o in self._windows.observations(name)]
-            for name in self._windows.known()
-        }
+        self._model = snapshot.model
+        self._learned = self._fitted_at = self._saved_at = snapshot.learned
+        await self._refresh()
 
     def _watch_trust(self, task: str) -> None:
-        trusted = self._windows.cut(task) is not None
+        trusted = self._trust.windows.cut(task) is not None
         if trusted and task not in self._trusted:
             self._trusted.add(task)
             log.info("learned preferences answer %s requests from now on", task)
@@ -232,3 +288,8 @@ class Learner:
             return False
         voices[key] += 1
         return True
+
+
+def scale_of(catalog: Catalog) -> float:
+    """USD of a typical request at the dearest enabled target: the unit of every burden."""
+    return max((target.price.cost(*TYPICAL_TOKENS) for target in catalog.enabled), default=0.0)

@@ -1,0 +1,169 @@
+"""How sure is a choice? From facts about an estimate to a confidence, and to trust in it.
+
+Why it exists: the estimated quality of the best target says little about whether the choice would
+have been another one: a lead over the second, the ensemble's doubt and how near a graded repeat is
+say more. A small logistic regression over these facts, fitted on every comparison so far, makes
+them one confidence; windows of held-out comparisons say from which confidence on it may answer.
+
+What it refuses: a comparison is never scored by a regression that was fitted on it (five-fold
+cross-fitting), so the windows stay held out. Numpy alone; a refresh takes a few milliseconds and
+touches nothing until it is done, so it may run in a thread.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llmrouter.learning.calibration import Windows
+from llmrouter.learning.choice import Choice
+from llmrouter.learning.model import Estimates
+
+Facts = tuple[float, ...]
+Matrix = NDArray[np.float64]
+
+NAMES = ("quality", "lead", "doubt", "nearness", "support", "level")
+"""What `facts` gives, in its order."""
+ENOUGH = 50
+"""Comparisons below which the confidence is the estimated quality itself."""
+FOLDS = 5
+RIDGE = 0.1
+
+
+class Comparison(NamedTuple):
+    """One choice beside its teacher's: `facts` before it was known, and whether they agreed."""
+
+    task: str
+    facts: Facts
+    agreed: bool
+    audited: bool
+
+
+def facts(found: Estimates, choice: Choice) -> Facts:
+    """What a confidence is made of, for the `choice` made from `found`. See `NAMES`.
+
+    `nearness` is 1 for a remembered repeat and falls to 0 within a few hundredths of cosine;
+    `support` counts graded near neighbours of the chosen target, at most 3; `level` is the mean
+    quality of all candidates: where most would do, few choices are wrong.
+    """
+    at = choice.index
+    near = min(max(found.nearest, 0.0), 1.0)
+    return (
+        float(found.quality[at]),
+        min(choice.margin, 1.0),
+        float(found.doubt[at]),
+        float(np.exp((near - 1.0) * 50.0)),
+        float(min(found.support[at], 3.0)),
+        float(found.quality.mean()),
+    )
+
+
+@dataclass(slots=True)
+class Trust:
+    """Windows per task over confidences, and the comparisons behind them (the newest `kept`)."""
+
+    windows: Windows
+    kept: int = 4000
+    _past: deque[Comparison] = field(default_factory=deque)
+    _seen: int = 0
+    _weights: tuple[float, ...] = ()
+
+    def confidence(self, known: Facts) -> float:
+        """The probability that a choice with these facts agrees with its teacher, 0..1."""
+        if len(self._weights) != len(known) + 1:
+            return min(max(known[0], 0.0), 1.0)
+        total = self._weights[0]
+        for weight, fact in zip(self._weights[1:], known, strict=True):
+            total += weight * fact
+        return float(1 / (1 + np.exp(-min(max(total, -30.0), 30.0))))
+
+    def trusts(self, task: str | None, confidence: float) -> bool:
+        """Whether a choice of this confidence may be answered for `task`."""
+        return self.windows.trusts(task, confidence)
+
+    def observe(self, one: Comparison) -> None:
+        """Adds a comparison; `one.facts` are those of before its answer was known."""
+        self._past.append(one)
+        self._seen += 1
+        if len(self._past) > self.kept:
+            self._past.popleft()
+        sure = self.confidence(one.facts)
+        if self.windows.observe(one.task, sure, one.agreed, one.audited):
+            self._past = deque(past for past in self._past if past.task != one.task)
+
+    def refresh(self) -> Trust:
+        """The same comparisons with the regression fitted again and the windows rebuilt.
+
+        A new object: swap it in whole. Comparisons observed meanwhile are carried by `follow`.
+        """
+        seen, past = self._seen, list(self._past)
+        old = self.windows
+        windows = Windows(old.target_agreement, old.size, old.risk, old.least, old.tasks)
+        fresh = Trust(windows, self.kept, deque(past), seen)
+        if len(past) >= ENOUGH and len({len(one.facts) for one in past}) == 1:
+            known = np.array([one.facts for one in past], np.float64)
+            agreed = np.array([one.agreed for one in past], np.float64)
+            fresh._weights = tuple(_logistic(known, agreed).tolist())
+            held = np.empty(len(past))
+            fold = np.arange(len(past)) % FOLDS
+            for number in range(FOLDS):
+                out = fold == number
+                weights = _logistic(known[~out], agreed[~out])
+                held[out] = _sigmoid(weights[0] + known[out] @ weights[1:])
+            sure: list[float] = held.tolist()
+        else:
+            sure = [fresh.confidence(one.facts) for one in past]
+        for one, confidence in zip(past, sure, strict=True):
+            windows.observe(one.task, confidence, one.agreed, one.audited)
+        return fresh
+
+    def follow(self, earlier: Trust) -> None:
+        """Takes over what `earlier` observed after this one was made from it."""
+        missed = min(earlier._seen - self._seen, len(earlier._past))
+        for one in list(earlier._past)[len(earlier._past) - missed :]:
+            self.observe(one)
+
+    def __len__(self) -> int:
+        return len(self._past)
+
+    def dump(self) -> list[list[object]]:
+        """The comparisons as plain values, oldest first."""
+        return [[one.task, list(one.facts), one.agreed, one.audited] for one in self._past]
+
+    def load(self, stored: Iterable[Iterable[object]]) -> None:
+        """Adds comparisons that `dump` gave. Raises `ValueError` or `TypeError` for others."""
+        for task, known, agreed, audited in stored:
+            if not isinstance(known, list) or len(known) != len(NAMES):
+                raise ValueError("a stored comparison has other facts than these")
+            told = tuple(float(fact) for fact in known)
+            self._past.append(Comparison(str(task), told, bool(agreed), bool(audited)))
+
+
+def _sigmoid(values: Matrix) -> Matrix:
+    return np.asarray(1 / (1 + np.exp(-np.clip(values, -30, 30))), np.float64)
+
+
+def _logistic(known: Matrix, agreed: NDArray[np.float64]) -> Matrix:
+    """Bias and slopes of a ridge logistic regression, by Newton steps."""
+    inputs = np.concatenate((np.ones((len(known), 1)), known), axis=1)
+    penalty = np.full(inputs.shape[1], RIDGE)
+    penalty[0] = 1e-6
+    weights = np.zeros(inputs.shape[1])
+    # One made-up agreement and disagreement keep the bias finite where all agreed.
+    inputs = np.concatenate((inputs, np.tile(inputs.mean(axis=0), (2, 1))))
+    agreed = np.concatenate((agreed, [0.0, 1.0]))
+    for _ in range(12):
+        chance = _sigmoid(inputs @ weights)
+        spread = chance * (1 - chance) + 1e-9
+        slope = inputs.T @ (agreed - chance) - penalty * weights
+        curve = (inputs * spread[:, None]).T @ inputs + np.diag(penalty)
+        step = np.linalg.solve(curve, slope)
+        weights = weights + np.clip(step, -4, 4)
+        if float(np.abs(step).max()) < 1e-6:
+            break
+    return weights
