@@ -1,14 +1,14 @@
 """What stands before every handler: errors, the span, and the gate; `app` lists it in order.
 
 What a path needs is in one table from handler to `Access`, so a new path cannot forget to say who
-may call it. The gate is one function for its three steps because a frame costs as much as what
-each of them does, and every request pays for it.
+may call it. All steps are one function because a frame costs as much as what each of them does,
+and every request pays for it.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import Enum
 
 from aiohttp import web
@@ -16,8 +16,9 @@ from aiohttp.typedefs import Handler, Middleware
 
 from llmrouter.api.admission import Phase
 from llmrouter.api.envelope import InternalError, refusal, translated
+from llmrouter.api.keys import Keyring
 from llmrouter.api.services import CALLER, Services
-from llmrouter.domain.chat import ANONYMOUS
+from llmrouter.domain.chat import ANONYMOUS, Caller
 from llmrouter.errors import LLMRouterError
 
 log = logging.getLogger(__name__)
@@ -33,92 +34,81 @@ class Access(Enum):
 
 
 def guards(services: Services, access: Mapping[object, Access]) -> list[Middleware]:
-    """The middlewares, outermost first."""
-    return [_errors(), _observed(services), _gate(services, access)]
+    """What stands before every handler, as one middleware."""
+    return [_guard(services, access)]
 
 
-def _errors() -> Middleware:
-    """1. Every exception becomes an envelope with the status it knows."""
+def _guard(services: Services, access: Mapping[object, Access]) -> Middleware:
+    """The steps 1 to 5, outermost first; `app` says what each is for."""
+    start, admission, limits = services.telemetry.request, services.admission, services.limits
+    callers = _callers(services.keyring)
 
     @web.middleware
-    async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+        match = request.match_info
+        resource = match.route.resource
+        route = "unmatched" if resource is None else resource.canonical
+        needed = access.get(match.handler, Access.PUBLIC)
         try:
-            return await handler(request)
-        except LLMRouterError as error:
-            return refusal(error)
-        except web.HTTPMethodNotAllowed as error:
-            allow = {"Allow": ", ".join(sorted(error.allowed_methods))}
-            if request.method == "OPTIONS":
-                return web.Response(status=204, headers=allow)
-            return refusal(translated(error, request.method, request.path), allow)
-        except web.HTTPException as error:
-            if error.status < 400:
-                raise
-            return refusal(translated(error, request.method, request.path))
+            with start(request.method, route, request.headers) as span:
+                admitted = False
+                try:
+                    if needed is Access.ROUTED:
+                        admission.enter()
+                        admitted = True
+                    caller = request[CALLER] = callers(needed, request.headers)
+                    if admitted and limits is not None:
+                        await limits.admit(caller)
+                    response = await handler(request)
+                    if admitted and admission.phase is not Phase.SERVING and not response.prepared:
+                        response.force_close()  # so that the caller's next one finds another worker
+                except LLMRouterError as error:
+                    span.set("http.response.status_code", error.status)
+                    if error.status >= 500:
+                        span.fail(error.label, error.message)
+                    raise
+                except web.HTTPException as error:
+                    span.set("http.response.status_code", error.status)
+                    raise
+                finally:
+                    if admitted:
+                        admission.leave()
+                span.set("http.response.status_code", response.status)
+                return response
         except ConnectionError:
             raise
-        except Exception:
-            log.exception("a request failed unexpectedly: %s %s", request.method, request.path)
-            return refusal(InternalError("the service failed; its log says why"))
+        except Exception as error:
+            return _answer(error, request)
 
-    return errors
-
-
-def _observed(services: Services) -> Middleware:
-    """2. One SERVER span and one duration a request, with the status it was answered with."""
-    start = services.telemetry.request
-
-    @web.middleware
-    async def observed(request: web.Request, handler: Handler) -> web.StreamResponse:
-        resource = request.match_info.route.resource
-        route = "unmatched" if resource is None else resource.canonical
-        with start(request.method, route, request.headers) as span:
-            try:
-                response = await handler(request)
-            except LLMRouterError as error:
-                span.set("http.response.status_code", error.status)
-                if error.status >= 500:
-                    span.fail(error.label, error.message)
-                raise
-            except web.HTTPException as error:
-                span.set("http.response.status_code", error.status)
-                raise
-            span.set("http.response.status_code", response.status)
-            return response
-
-    return observed
+    return guard
 
 
-def _gate(services: Services, access: Mapping[object, Access]) -> Middleware:
-    """3. Routed calls are bounded: over the bound, or while draining, 503 at once.
+def _callers(keyring: Keyring) -> Callable[[Access, Mapping[str, str]], Caller]:
+    """Who speaks, checked against what the path needs. Raises Unauthorized, Forbidden."""
 
-    4. An API key becomes a Caller; admin calls need the admin key.
-    5. Routed calls count against their key's request quota.
-    """
-    admission, keyring, limits = services.admission, services.keyring, services.limits
+    def caller(needed: Access, headers: Mapping[str, str]) -> Caller:
+        if needed is Access.PUBLIC:
+            return ANONYMOUS
+        found = keyring.caller(headers)
+        if needed is Access.ADMIN:
+            keyring.may_administer(found)
+        return found
 
-    @web.middleware
-    async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
-        needed = access.get(request.match_info.handler)
-        if needed is Access.ROUTED:
-            admission.enter()
-            try:
-                caller = request[CALLER] = keyring.caller(request.headers)
-                if limits is not None:
-                    await limits.admit(caller)
-                response = await handler(request)
-                if admission.phase is not Phase.SERVING and not response.prepared:
-                    response.force_close()  # so that the caller's next one finds another worker
-                return response
-            finally:
-                admission.leave()
-        if needed is Access.KEY:
-            request[CALLER] = keyring.caller(request.headers)
-        elif needed is Access.ADMIN:
-            caller = request[CALLER] = keyring.caller(request.headers)
-            keyring.may_administer(caller)
-        else:
-            request[CALLER] = ANONYMOUS
-        return await handler(request)
+    return caller
 
-    return gate
+
+def _answer(error: Exception, request: web.Request) -> web.Response:
+    """The envelope for an exception, with the status it knows. Redirects are raised again."""
+    if isinstance(error, LLMRouterError):
+        return refusal(error)
+    if isinstance(error, web.HTTPMethodNotAllowed):
+        allow = {"Allow": ", ".join(sorted(error.allowed_methods))}
+        if request.method == "OPTIONS":
+            return web.Response(status=204, headers=allow)
+        return refusal(translated(error, request.method, request.path), allow)
+    if isinstance(error, web.HTTPException):
+        if error.status < 400:
+            raise error
+        return refusal(translated(error, request.method, request.path))
+    log.error("a request failed unexpectedly: %s %s", request.method, request.path, exc_info=error)
+    return refusal(InternalError("the service failed; its log says why"))

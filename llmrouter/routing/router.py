@@ -14,6 +14,7 @@ from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from llmrouter.domain.deadline import NEVER
 from llmrouter.domain.decision import Question, StageNote, Verdict
 from llmrouter.domain.ports import Observer, Stage
 from llmrouter.errors import RouterLLMFailed
@@ -109,7 +110,8 @@ class Router:
         self, stage: Stage, question: Question, notes: list[StageNote]
     ) -> Verdict | None:
         started = time.perf_counter()
-        limit_s = question.deadline.within_s(STAGE_LIMIT_S)
+        deadline = question.deadline
+        limit_s = STAGE_LIMIT_S if deadline is NEVER else deadline.within_s(STAGE_LIMIT_S)
         if limit_s <= 0:
             notes.append(StageNote(stage.name, "skipped", "no time is left"))
             return None
