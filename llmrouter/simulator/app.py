@@ -1,7 +1,7 @@
 """The simulated upstream over HTTP: OpenAI's chat completions, labelled as simulated throughout.
 
-Any model name is accepted. Requests can ask for faults through `x-sim-*` headers:
-`x-sim-latency-ms`, `x-sim-status` (an error status), `x-sim-fault` (`hang`, `drop`, `html`).
+Any model name is accepted; keys are not looked at. What a request may ask for beyond OpenAI's own
+is in `faults`. Everything but ids and the clock follows from the request and the options.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
+from llmrouter.simulator.faults import Wish, cut, strike, wish
 from llmrouter.simulator.models import KNOWN, profile, share
 from llmrouter.simulator.replies import Reply, reply, text_of
 
@@ -33,6 +34,7 @@ class SimOptions:
 
 OPTIONS: web.AppKey[SimOptions] = web.AppKey("options", SimOptions)
 COUNT: web.AppKey[list[int]] = web.AppKey("count", list)
+CHOICES = 16
 
 
 def create_app(options: SimOptions | None = None) -> web.Application:
@@ -74,82 +76,82 @@ async def models(_: web.Request) -> web.Response:
 async def completions(request: web.Request) -> web.StreamResponse:
     """One chat completion."""
     try:
-        document = orjson.loads(await request.read())
-        check(document)
-        model = document["model"]
-    except (ValueError, KeyError, TypeError) as error:
-        return _error(400, f"simulated: not a chat completions body: {error}")
-    options = request.app[OPTIONS]
-    if (fault := await _fault(request, model, options)) is not None:
-        return fault
-    answers = [reply(model, document, n) for n in range(int(document.get("n") or 1))]
-    known = profile(model)
-    forced = request.headers.get("x-sim-latency-ms")
-    first_s = float(forced) / 1000 if forced else known.ttft_ms / 1000 * options.latency_scale
+        wanted = wish(request.headers)
+        document = read(await request.read())
+    except (ValueError, TypeError) as error:
+        return _error(400, f"simulated: {error}")
+    options, model = request.app[OPTIONS], document["model"]
+    if wanted.status is not None:
+        return _error(wanted.status, "simulated: the status that was asked for")
+    if wanted.fault is not None and (struck := await strike(request, wanted.fault)) is not None:
+        return struck
+    if _fails(request.app, model):
+        return _error(500, "simulated: a failure of the kind that happens")
+    answers = [reply(model, document, n) for n in range(document.get("n") or 1)]
     if document.get("stream"):
-        return await _stream(request, document, answers, first_s)
+        return await _stream(request, document, answers, wanted)
+    known = profile(model)
     tokens = max(len(answer.tokens) for answer in answers)
-    wait_s = first_s + tokens / known.tokens_per_s * options.latency_scale
+    wait_s = first_s(model, options, wanted) + tokens / known.tokens_per_s * options.latency_scale
     if wait_s > 0:
         await asyncio.sleep(wait_s)
-    return _json(
+    whole = _json(
         {
             **_head(model, "chat.completion"),
             "choices": [_choice(n, answer, document) for n, answer in enumerate(answers)],
             "usage": usage(document, answers),
         }
     )
+    if wanted.fault == "cut":
+        assert isinstance(whole.body, bytes)  # noqa: S101 - what _json was given
+        half = web.StreamResponse(headers=HEADERS)
+        half.content_length = len(whole.body)
+        await half.prepare(request)
+        await half.write(whole.body[: len(whole.body) // 2])
+        cut(request)
+        return half
+    return whole
 
 
-def check(document: Mapping[str, Any]) -> None:
-    """Raises ValueError for what a real server refuses too."""
-    messages, count = document["messages"], document.get("n") or 1
-    if not isinstance(document["model"], str):
-        raise ValueError("model must be a string")
+def read(body: bytes) -> dict[str, Any]:
+    """A chat-completions document. Raises ValueError where it is none."""
+    try:
+        document = orjson.loads(body)
+    except ValueError as error:
+        raise ValueError(f"the body is not JSON: {error}") from None
+    if not isinstance(document, dict):
+        raise ValueError("the body is not an object")
+    messages, n = document.get("messages"), document.get("n")
+    if not isinstance(document.get("model"), str) or not document["model"]:
+        raise ValueError("model must be a name")
     if not isinstance(messages, list) or not messages:
-        raise ValueError("messages must be a list that is not empty")
-    if not all(isinstance(m, dict) and isinstance(m.get("content"), str | list | None)
-               for m in messages):  # fmt: skip
-        raise ValueError("every message is an object whose content is text or a list of parts")
-    if not isinstance(count, int) or not 1 <= count <= 16:
-        raise ValueError("n is 1 to 16")
-    for key in ("max_tokens", "max_completion_tokens"):
-        limit = document.get(key)
-        if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int | float)):
-            raise ValueError(f"{key} must be a number")
-        if limit is not None and limit < 1:
-            raise ValueError(f"{key} must be at least 1")
-    tools = document.get("tools") or []
-    if not isinstance(tools, list) or not all(isinstance(t, dict) for t in tools):
-        raise ValueError("tools must be a list of objects")
-    for key in ("response_format", "stream_options"):
-        if not isinstance(document.get(key) or {}, dict):
-            raise ValueError(f"{key} must be an object")
+        raise ValueError("messages must be a list of at least one message")
+    if not all(isinstance(message, dict) for message in messages):
+        raise ValueError("every message must be an object")
+    if n is not None and (not isinstance(n, int) or not 1 <= n <= CHOICES):
+        raise ValueError(f"n must be between 1 and {CHOICES}")
+    return document
 
 
-async def _fault(
-    request: web.Request, model: str, options: SimOptions
-) -> web.StreamResponse | None:
-    status = request.headers.get("x-sim-status")
-    if status:
-        return _error(int(status), "simulated: the status that was asked for")
-    fault = request.headers.get("x-sim-fault")
-    if fault == "hang":
-        await asyncio.sleep(3600)
-    if fault == "html":
-        return web.Response(text="<html>simulated</html>", content_type="text/html")
-    if fault == "drop" and request.transport is not None:
-        request.transport.abort()
-    request.app[COUNT][0] += 1
+def first_s(model: str, options: SimOptions, wanted: Wish) -> float:
+    """Seconds until the first token."""
+    if wanted.latency_s is not None:
+        return wanted.latency_s
+    return profile(model).ttft_ms / 1000 * options.latency_scale
+
+
+def _fails(app: web.Application, model: str) -> bool:
+    options, count = app[OPTIONS], app[COUNT]
     rate = max(options.error_rate, profile(model).error_rate)
-    if rate > 0 and share(options.seed, model, str(request.app[COUNT][0])) < rate:
-        return _error(500, "simulated: a failure of the kind that happens")
-    return None
+    if rate <= 0:
+        return False
+    count[0] += 1
+    return share(options.seed, model, str(count[0])) < rate
 
 
 def usage(document: Mapping[str, Any], answers: list[Reply]) -> dict[str, Any]:
     """Token counts: characters / 4; a long context counts as cached in part."""
-    asked = sum(len(text_of(m)) // 4 + 3 for m in document["messages"] if isinstance(m, dict))
+    asked = sum(len(text_of(m)) // 4 + 3 for m in document["messages"])
     written = sum(len(a.tokens) if a.tool is None else 12 for a in answers)
     return {
         "prompt_tokens": asked,
@@ -201,15 +203,16 @@ def _logprobs(tokens: tuple[str, ...], logprob: float) -> dict[str, Any]:
 
 
 async def _stream(
-    request: web.Request, document: Mapping[str, Any], answers: list[Reply], first_s: float
+    request: web.Request, document: Mapping[str, Any], answers: list[Reply], wanted: Wish
 ) -> web.StreamResponse:
     model = document["model"]
     options, known = request.app[OPTIONS], profile(model)
     response = web.StreamResponse(headers={**HEADERS, "content-type": "text/event-stream"})
     await response.prepare(request)
     head = _head(model, "chat.completion.chunk")
-    if first_s > 0:
-        await asyncio.sleep(first_s)
+    wait_s = first_s(model, options, wanted)
+    if wait_s > 0:
+        await asyncio.sleep(wait_s)
     pause_s = 8 / known.tokens_per_s * options.latency_scale
     for number, answer in enumerate(answers):
         opening: dict[str, Any] = {"role": "assistant", "content": ""}
@@ -220,10 +223,14 @@ async def _stream(
         for at, token in enumerate(answer.tokens):
             probs = _logprobs((token,), answer.logprob) if document.get("logprobs") else None
             await response.write(_chunk(head, number, {"content": token}, None, probs))
+            if wanted.fault == "cut" and at >= len(answer.tokens) // 2:
+                cut(request)
+                return response
             if pause_s > 0 and at % 8 == 7:
                 await asyncio.sleep(pause_s)
         await response.write(_chunk(head, number, {}, answer.finish_reason))
-    if (document.get("stream_options") or {}).get("include_usage"):
+    asked = document.get("stream_options")
+    if isinstance(asked, dict) and asked.get("include_usage"):
         tail = {**head, "choices": [], "usage": usage(document, answers)}
         await response.write(b"data: " + orjson.dumps(tail) + b"\n\n")
     await response.write(b"data: [DONE]\n\n")

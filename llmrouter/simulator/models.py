@@ -42,6 +42,17 @@ KNOWN: tuple[tuple[str, Profile], ...] = (
     ("deepseek", Profile(0.82, 70, 900)),
     ("llama", Profile(0.4, 60, 600)),
     ("qwen", Profile(0.5, 60, 600)),
+    ("gemma", Profile(0.42, 60, 700)),
+    ("phi", Profile(0.42, 50, 800)),
+    ("o3", Profile(0.94, 120, 700)),
+    ("o4-mini", Profile(0.85, 90, 1000)),
+    ("grok", Profile(0.88, 80, 900)),
+    ("gpt-4o-mini", Profile(0.58, 40, 1800)),
+    ("gpt-4", Profile(0.82, 70, 1000)),
+    ("gpt-", Profile(0.9, 90, 900)),
+    ("claude", Profile(0.88, 80, 900)),
+    ("gemini", Profile(0.75, 50, 1600)),
+    ("mistral", Profile(0.6, 45, 1400)),
 )
 
 
@@ -51,14 +62,28 @@ def share(*parts: str) -> float:
     return int.from_bytes(digest.digest(), "big") / 2**64
 
 
+def known(model: str) -> bool:
+    """Whether the start of the name has a profile of its own."""
+    return _known(model) is not None
+
+
 @lru_cache(maxsize=512)
 def profile(model: str) -> Profile:
     """A model's profile: by the start of its name, or derived from the name where it is new."""
-    plain = model.rpartition("/")[2].lower()
-    for start, known in KNOWN:
-        if plain.startswith(start):
-            return known
+    found = _known(model)
+    if found is not None:
+        return found
+    plain = _plain(model)
     return Profile(0.3 + 0.6 * share("ability", plain), 30 + 60 * share("ttft", plain), 1000)
+
+
+def _known(model: str) -> Profile | None:
+    plain = _plain(model)
+    return next((found for start, found in KNOWN if plain.startswith(start)), None)
+
+
+def _plain(model: str) -> str:
+    return model.rpartition("/")[2].lower()
 
 
 HARD = re.compile(
@@ -71,6 +96,7 @@ EASY = re.compile(
     r"\b(summari[sz]e|translate|rephrase|classify|extract|list|hello|hi|thanks|spell|capital of)\b",
     re.IGNORECASE,
 )
+HARDEST = 0.86
 WORKED = re.compile(r"\d+\s*[-+*/^=%]\s*\d+|\d+%|```|\bdef |\bclass |;\s*$", re.MULTILINE)
 
 
@@ -78,14 +104,15 @@ WORKED = re.compile(r"\d+\s*[-+*/^=%]\s*\d+|\d+%|```|\bdef |\bclass |;\s*$", re.
 def difficulty(text: str) -> float:
     """How hard a request is, 0..1: hard words and formulas raise it, simple errands lower it.
 
-    The same text always gives the same number; a little of it is the text's own hash.
+    The same text always gives the same number; a little of it is the text's own hash. The hardest
+    is still within what the strongest models can do.
     """
     read = text[:4000]
     hard = len({m.group(0).lower() for m in HARD.finditer(read)})
     level = 0.28 + 0.17 * min(hard, 4) + (0.1 if WORKED.search(read) else 0.0)
     if EASY.search(read) and hard < 2:
         level -= 0.2
-    return min(1.0, max(0.02, level + 0.2 * (share("difficulty", read) - 0.5)))
+    return min(HARDEST, max(0.02, level + 0.2 * (share("difficulty", read) - 0.5)))
 
 
 def mastery(model: str, text: str) -> float:

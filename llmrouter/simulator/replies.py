@@ -2,6 +2,7 @@
 
 Every prose answer says that it is simulated. A model too weak for a request gives an answer that
 says it is likely wrong, with low log-probabilities, and sometimes breaks the schema it was given.
+Everything follows from the request alone, so the same request always gets the same answer.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ import orjson
 
 from llmrouter.simulator.models import difficulty, mastery, share
 from llmrouter.simulator.roles import judge, route, wants_choice, wants_score
+
+DEPTH = 12
+ITEMS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,20 +56,40 @@ def last_user_text(messages: Sequence[Mapping[str, Any]]) -> str:
 
 def reply(model: str, document: Mapping[str, Any], sample: int = 0) -> Reply:
     """The answer of `model` to a chat-completions document; `sample` varies it for `n` > 1."""
-    messages = [m for m in document.get("messages", []) if isinstance(m, dict)]
+    messages = [m for m in document["messages"] if isinstance(m, dict)]
     text = last_user_text(messages)
     level = mastery(model, text)
     limit = document.get("max_completion_tokens") or document.get("max_tokens")
     schema = schema_of(document, messages)
     if schema is not None:
         return _cut(_structured(schema, messages, level, text), level, limit)
-    tools = document.get("tools")
-    if tools and document.get("tool_choice") != "none" and messages[-1].get("role") == "user":
-        function = tools[0].get("function", {})
+    function = function_of(document, messages)
+    if function is not None:
         arguments = example(function.get("parameters") or {"type": "object"}, text)
         call = (str(function.get("name", "tool")), orjson.dumps(arguments).decode())
         return Reply((), "tool_calls", math.log(level), call)
     return _cut(prose(model, text, level, sample), level, limit)
+
+
+def function_of(
+    document: Mapping[str, Any], messages: Sequence[Mapping[str, Any]]
+) -> Mapping[str, Any] | None:
+    """The function to call: the one that `tool_choice` names, else the first; None for prose.
+
+    A turn that brings a tool's result is answered in prose.
+    """
+    choice, tools = document.get("tool_choice"), document.get("tools")
+    if choice == "none" or not isinstance(tools, list) or messages[-1].get("role") != "user":
+        return None
+    functions = [t["function"] for t in tools if isinstance(t, dict) and _is_function(t)]
+    if isinstance(choice, dict) and isinstance(choice.get("function"), dict):
+        wanted = choice["function"].get("name")
+        functions = [f for f in functions if f.get("name") == wanted]
+    return functions[0] if functions else None
+
+
+def _is_function(tool: Mapping[str, Any]) -> bool:
+    return isinstance(tool.get("function"), dict)
 
 
 def prose(model: str, text: str, level: float, sample: int = 0) -> str:
@@ -98,13 +122,9 @@ def schema_of(
 
 def _written(messages: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
     for message in messages:
-        if message.get("role") not in {"system", "developer"}:
-            continue
         text = text_of(message)
-        at = text.rfind('{"type":"object"')
-        if at < 0:
-            at = text.rfind('{"type": "object"')
-        if at >= 0:
+        at = max(text.rfind('{"type":"object"'), text.rfind('{"type": "object"'))
+        if at >= 0 and "schema" in text[max(0, at - 200) : at].lower():
             depth = 0
             for end in range(at, len(text)):
                 depth += {"{": 1, "}": -1}.get(text[end], 0)
@@ -119,47 +139,109 @@ def _written(messages: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
 def _structured(
     schema: Mapping[str, Any], messages: Sequence[Mapping[str, Any]], level: float, text: str
 ) -> str:
-    if (targets := wants_choice(schema)) is not None:
-        return orjson.dumps(route(targets, messages)).decode()
+    if wants_choice(schema) is not None:
+        return orjson.dumps(route(schema, messages)).decode()
     if wants_score(schema):
         return orjson.dumps(judge(messages)).decode()
     if level < 0.35 and share("schema", text) < 0.5:
-        return '{"simulated": "a weak model lost the thread here"'
+        return '{"simulated": "a weak model lost the thread here'
     return orjson.dumps(example(schema, text)).decode()
 
 
-def example(schema: Mapping[str, Any], text: str, depth: int = 0) -> Any:
-    """A value that fits the common part of JSON Schema."""
-    if "const" in schema:
-        return schema["const"]
-    if schema.get("enum"):
-        options = list(schema["enum"])
-        return options[int(share("enum", text) * len(options))]
-    for union in ("anyOf", "oneOf"):
-        if schema.get(union):
-            return example(schema[union][0], text, depth + 1)
+def example(schema: Mapping[str, Any], text: str) -> Any:
+    """A value that fits the common part of JSON Schema: types, enums, bounds, references, unions.
+
+    `pattern` and `format` are not read.
+    """
+    return _Example(schema).of(schema, text, 0)
+
+
+class _Example:
+    """Builds a value; `root` is where references lead."""
+
+    def __init__(self, root: Mapping[str, Any]) -> None:
+        self._root = root
+
+    def of(self, schema: Any, text: str, depth: int) -> Any:
+        """A value for one schema; deeper than DEPTH there is only null."""
+        if depth > DEPTH or not isinstance(schema, Mapping):
+            return None
+        schema = self._resolved(schema)
+        if "const" in schema:
+            return schema["const"]
+        if isinstance(schema.get("enum"), list) and schema["enum"]:
+            options = schema["enum"]
+            return options[int(share("enum", text) * len(options))]
+        for union in ("anyOf", "oneOf"):
+            if isinstance(schema.get(union), list) and schema[union]:
+                return self.of(schema[union][0], text, depth + 1)
+        return self._of_kind(_kind(schema), schema, text, depth)
+
+    def _of_kind(self, kind: object, schema: Mapping[str, Any], text: str, depth: int) -> Any:
+        if kind == "object":
+            wanted = schema.get("properties")
+            names = wanted.items() if isinstance(wanted, Mapping) else ()
+            return {name: self.of(inner, text, depth + 1) for name, inner in names}
+        if kind == "array":
+            count = min(ITEMS, max(1, int(schema.get("minItems", 1))))
+            count = min(count, int(schema.get("maxItems", count)))
+            return [self.of(schema.get("items", {}), f"{text}{n}", depth + 1) for n in range(count)]
+        if kind == "integer":
+            return int(_bounded(schema, 1, step=1))
+        if kind == "number":
+            return float(_bounded(schema, 0.5, step=0.5))
+        if kind == "boolean":
+            return share("boolean", text) < 0.5
+        if kind == "null":
+            return None
+        said = "simulated: " + " ".join(text.split()[:6])
+        least = int(schema.get("minLength", 0))
+        return said.ljust(least, ".")[: int(schema.get("maxLength", max(len(said), least)))]
+
+    def _resolved(self, schema: Mapping[str, Any]) -> Mapping[str, Any]:
+        for _ in range(DEPTH):
+            path = schema.get("$ref")
+            if not isinstance(path, str) or not path.startswith("#"):
+                break
+            found: Any = self._root
+            for step in path[1:].strip("/").split("/") if len(path) > 1 else ():
+                found = found.get(step) if isinstance(found, Mapping) else None
+            if not isinstance(found, Mapping):
+                break
+            schema = found
+        parts = schema.get("allOf")
+        if not isinstance(parts, list):
+            return schema
+        merged: dict[str, Any] = {**schema, "properties": {**schema.get("properties", {})}}
+        for part in parts:
+            inner = self._resolved(part) if isinstance(part, Mapping) else {}
+            merged["properties"].update(inner.get("properties", {}))
+            merged.update({k: v for k, v in inner.items() if k != "properties"})
+        return merged
+
+
+def _kind(schema: Mapping[str, Any]) -> object:
     kind = schema.get("type")
     if isinstance(kind, list):
         kind = next((k for k in kind if k != "null"), "null")
-    if depth > 12:
-        return None
-    if kind == "object" or "properties" in schema:
-        wanted = schema.get("properties", {})
-        return {name: example(inner, text, depth + 1) for name, inner in wanted.items()}
-    if kind == "array":
-        count = max(1, int(schema.get("minItems", 1)))
-        return [example(schema.get("items", {}), f"{text}{n}", depth + 1) for n in range(count)]
-    if kind == "integer":
-        return int(schema.get("minimum", 1))
-    if kind == "number":
-        return float(schema.get("minimum", 0.5))
-    if kind == "boolean":
-        return share("boolean", text) < 0.5
-    if kind == "null":
-        return None
-    said = "simulated: " + " ".join(text.split()[:6])
-    least = int(schema.get("minLength", 0))
-    return said.ljust(least, ".")[: int(schema.get("maxLength", len(said) + least))]
+    if kind is None:
+        kind = "object" if "properties" in schema else "array" if "items" in schema else None
+    return kind
+
+
+def _bounded(schema: Mapping[str, Any], usual: float, step: float) -> float:
+    """A number within a schema's bounds, `usual` where that fits."""
+    low, high = schema.get("minimum"), schema.get("maximum")
+    if isinstance(schema.get("exclusiveMinimum"), int | float):
+        low = schema["exclusiveMinimum"] + step
+    if isinstance(schema.get("exclusiveMaximum"), int | float):
+        high = schema["exclusiveMaximum"] - step
+    value = usual
+    if isinstance(high, int | float):
+        value = min(value, high)
+    if isinstance(low, int | float):
+        value = max(value, low)
+    return value
 
 
 def _cut(text: str, level: float, limit: object) -> Reply:
