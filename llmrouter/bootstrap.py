@@ -58,6 +58,10 @@ from llmrouter.upstream.router_client import OpenAIChat
 log = logging.getLogger(__name__)
 
 
+SECRET = "secret:fingerprint"
+NEAR_ENTRIES = 4_000  # cached decisions kept decoded, 1.3 KB each; the store holds the rest
+
+
 class Misconfigured(LLMRouterError):
     """The service cannot start with these settings; the message says what to change."""
 
@@ -98,10 +102,14 @@ def _store(settings: Settings) -> Store:
 async def shared_secret(store: Store) -> bytes:
     """The key of all fingerprints, one per store: every replica must compute the same ones."""
     try:
-        known = await store.get("secret:fingerprint")
-        if known is None:
-            await store.put("secret:fingerprint", secrets.token_hex(32).encode(), None)
-            known = await store.get("secret:fingerprint")
+        known = await store.get(SECRET)
+        if known is None and await store.increment(f"{SECRET}:claim", 1, 60.0) == 1:
+            await store.put(SECRET, secrets.token_hex(32).encode(), None)
+        for _ in range(20):
+            known = known or await store.get(SECRET)
+            if known is not None:
+                break
+            await asyncio.sleep(0.05)  # a neighbour that starts too is writing it
     except StoreFailed as failure:
         log.warning("the store is not usable, cached decisions end with this process: %s", failure)
         known = None
@@ -170,7 +178,7 @@ async def _gateway(
     learner = Learner(store, telemetry, lambda: holder.current.learned.target_agreement)
     background = Background()
     stack.push_async_callback(background.close)
-    policy = CachePolicy(settings.cache_ttl_s, observe=telemetry.cache)
+    policy = CachePolicy(settings.cache_ttl_s, NEAR_ENTRIES, observe=telemetry.cache)
 
     def cached(inner: Stage) -> Cached:
         return Cached(inner, store, fingerprinter.cache_key, background, policy)
