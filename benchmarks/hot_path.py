@@ -7,6 +7,7 @@ A cached `/route` should cost at most 3 x A, a chat completion with a cached dec
 from __future__ import annotations
 
 import argparse
+import itertools
 import statistics
 import tempfile
 from collections.abc import Sequence
@@ -25,10 +26,25 @@ PROMPT = (
 ) * 6
 
 
-def measure(server: Server, request: bytes, count: int) -> float:
-    """Milliseconds of CPU per request over `count` requests."""
+def spelt(number: int) -> str:
+    """The prompt, its first letters in one of 4,096 mixtures of case: other bytes, one decision."""
+    head = "".join(
+        letter.upper() if number >> place & 1 else letter.lower()
+        for place, letter in enumerate(PROMPT[:14])
+    )
+    return head + PROMPT[14:]
+
+
+def body(prompt: str) -> bytes:
+    """A chat-completions body."""
+    message = {"role": "user", "content": prompt}
+    return orjson.dumps({"model": "auto", "messages": [message], "max_tokens": 16})
+
+
+def measure(server: Server, requests: list[bytes], count: int) -> float:
+    """Milliseconds of CPU per request over `count` requests, drawn from `requests` in turn."""
     before = server.cpu_s()
-    load = run(server.port, [request] * count)
+    load = run(server.port, list(itertools.islice(itertools.cycle(requests), count)))
     if set(load.statuses) != {200}:
         raise RuntimeError(f"unexpected answers: {load.statuses}")
     return (server.cpu_s() - before) * 1000 / count
@@ -64,21 +80,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
         c = start(
             running(["-m", "llmrouter", "serve", "--port", str(ours)], ours, "/readyz", environ)
         )
-        chat = orjson.dumps(
-            {"model": "auto", "messages": [{"role": "user", "content": PROMPT}], "max_tokens": 16}
-        )
+        same, varied = [body(PROMPT)], [body(spelt(number)) for number in range(4096)]
+
+        def ask(port: int, path: str, bodies: list[bytes]) -> list[bytes]:
+            return [post(port, path, one) for one in bodies]
+
         cases = {
-            "A: bare handler": (a, post(bare, "/route", chat)),
-            "B: bare proxy": (b, post(proxy, "/v1/chat/completions", chat)),
-            "/route, cached": (c, post(ours, "/route", chat)),
-            "/v1/chat/completions, cached": (c, post(ours, "/v1/chat/completions", chat)),
+            "A: bare handler": (a, ask(bare, "/route", same)),
+            "B: bare proxy": (b, ask(proxy, "/v1/chat/completions", same)),
+            "/route, cached": (c, ask(ours, "/route", varied)),
+            "/route, cached, the very same bytes": (c, ask(ours, "/route", same)),
+            "completion, cached": (c, ask(ours, "/v1/chat/completions", varied)),
+            "completion, cached, the very same bytes": (c, ask(ours, "/v1/chat/completions", same)),
         }
         taken: dict[str, list[float]] = {name: [] for name in cases}
-        for server, request in cases.values():
-            measure(server, request, 200)
+        for server, requests in cases.values():
+            measure(server, requests, 200)
         for _ in range(options.rounds):
-            for name, (server, request) in cases.items():
-                taken[name].append(measure(server, request, options.requests))
+            for name, (server, requests) in cases.items():
+                taken[name].append(measure(server, requests, options.requests))
     medians = {name: statistics.median(values) for name, values in taken.items()}
     table = Table(title="CPU per request, tracing on", title_justify="left")
     for column in ("what", "ms", "against", "ratio", "at most"):
@@ -86,7 +106,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     names = list(cases)
     table.add_row(names[0], f"{medians[names[0]]:.3f}", "", "", "")
     table.add_row(names[1], f"{medians[names[1]]:.3f}", "", "", "")
-    for name, base, most in ((names[2], names[0], 3.0), (names[3], names[1], 2.5)):
+    limits = [(name, names[0], 3.0) for name in names[2:4]]
+    limits += [(name, names[1], 2.5) for name in names[4:]]
+    for name, base, most in limits:
         ratio = statistics.median(x / y for x, y in zip(taken[name], taken[base], strict=True))
         table.add_row(name, f"{medians[name]:.3f}", base[0], f"{ratio:.2f}", f"{most}")
     Console().print(table)
