@@ -83,6 +83,7 @@ class Gateway:
         self._rooms = rooms
         self._eligibility = Eligibility()
         self._asked: Recent[tuple[int, int], Question] = Recent()
+        self._decided: Recent[int, tuple[Question, Verdict, Decision]] = Recent()
 
     @property
     def catalog(self) -> CatalogSource:
@@ -196,7 +197,7 @@ class Gateway:
                 ruling = Ruling(pinned, ())
             else:
                 ruling = await self._rooms.router.decide(question)
-            decision = decision_of(ruling, question, self._rooms.ledger.new_id(), started)
+            decision = self._decision(ruling, question, started)
             span.set(semconv.SOURCE, decision.source.value)
             span.set(semconv.TARGET, decision.target)
             if decision.confidence is not None:
@@ -205,6 +206,21 @@ class Gateway:
         self._rooms.ledger.remember(decision)
         observer.decided(decision)
         self._rooms.journal.decided(decision, question)
+        return decision
+
+    def _decision(self, ruling: Ruling, question: Question, started: float) -> Decision:
+        """The ruling written down; a cached verdict on a kept question only once in full."""
+        decision_id, verdict = self._rooms.ledger.new_id(), ruling.verdict
+        if verdict.source is not Source.CACHE:
+            return decision_of(ruling, question, decision_id, started)
+        known = self._decided.get(id(question))
+        if known is not None:
+            asked, said, first = known
+            if asked is question and said is verdict and first.reason == ruling.reason:
+                timing_ms = (time.perf_counter() - started) * 1000.0
+                return first.again(decision_id, timing_ms, ruling.notes, time.time())
+        decision = decision_of(ruling, question, decision_id, started)
+        self._decided.keep(id(question), (question, verdict, decision), len(question.request.body))
         return decision
 
     async def _known(self, decision_id: str, caller: Caller) -> Decision:

@@ -22,6 +22,12 @@ async def read_body(request: web.Request, services: Services) -> bytes:
     length = request.content_length
     if length is not None and length > services.max_body_bytes:
         raise too_large(services)
+    content = request.content
+    if content.is_eof() and content.exception() is None:  # it is here already: most bodies are
+        body = content.read_nowait()
+        if len(body) > services.max_body_bytes:  # one that was compressed
+            raise too_large(services)
+        return body
     try:
         return await request.read()
     except web.HTTPRequestEntityTooLarge:

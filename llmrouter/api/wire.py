@@ -92,8 +92,14 @@ def parse_object(body: bytes) -> dict[str, Any]:
 
 
 def encode_decision(decision: Decision) -> bytes:
-    """A decision in its public shape."""
-    return orjson.dumps(decision.public())
+    """A decision in its public shape; what it shares with others is encoded once."""
+    middle = decision.common.get("public")
+    if middle is None:
+        shown = decision.public()
+        del shown["decision_id"], shown["timing_ms"]
+        middle = decision.common["public"] = orjson.dumps(shown)[1:-1]
+    decision_id, timing_ms = orjson.dumps(decision.decision_id), orjson.dumps(decision.timing_ms)
+    return b'{"decision_id":%b,%b,"timing_ms":%b}' % (decision_id, middle, timing_ms)
 
 
 def _prompt(value: object) -> str:

@@ -116,6 +116,8 @@ class Decision:
 
     `fallbacks` are the other eligible targets in the order they would be tried. `tenant`, `stages`
     and what follows them are kept for the journal and the console; callers see `public()`.
+    `common` holds encodings of what all decisions made by `again` from one another have in common,
+    under the names of those who wrote them; it says nothing that the fields do not.
     """
 
     decision_id: str
@@ -139,6 +141,37 @@ class Decision:
     propensity: float = 1.0
     stages: tuple[StageNote, ...] = ()
     created_at: float = 0.0
+    common: dict[str, bytes] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def again(
+        self, decision_id: str, timing_ms: float, stages: tuple[StageNote, ...], created_at: float
+    ) -> Decision:
+        """The same decision made once more: an id, times and stage notes of its own."""
+        made = Decision(
+            decision_id,
+            self.target,
+            self.model,
+            self.provider,
+            self.source,
+            self.confidence,
+            self.task,
+            self.reason,
+            self.alternatives,
+            self.excluded,
+            self.fallbacks,
+            self.estimate,
+            self.catalog_version,
+            self.fingerprint,
+            timing_ms,
+            self.tenant,
+            self.cascade,
+            self.router_cost_usd,
+            self.propensity,
+            stages,
+            created_at,
+        )
+        object.__setattr__(made, "common", self.common)
+        return made
 
     def public(self) -> dict[str, Any]:
         """The shape callers see, with the contract's keys and no others."""

@@ -5,7 +5,8 @@ assignment, and a request makes dozens of values. Here the new instance is of a 
 written while its fields are filled, and of its own class, which cannot, before anyone sees it.
 Equality, hashing, `replace` and the error on assignment stay the dataclass's own.
 
-It refuses what it does not do: classes without slots, with `__post_init__`, and subclasses.
+It refuses what it does not do: classes without slots, with `__post_init__`, fields that are neither
+given nor made by a factory, and subclasses.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ def quick(cls: type[Value]) -> type[Value]:
     names = [field.name for field in fields(cls)]  # type: ignore[arg-type]  # a TypeError if not
     if cls.__dict__.get("__slots__") != tuple(names) or hasattr(cls, "__post_init__"):
         raise TypeError(f"{cls.__name__} has no slots of its own, or a __post_init__")
+    if any(not f.init and f.default_factory is MISSING for f in fields(cls)):  # type: ignore[arg-type]
+        raise TypeError(f"{cls.__name__} has a field that nothing fills")
     known: dict[str, Any] = {
         "draft": type(cls.__name__, (), {"__slots__": tuple(names)}),
         "own": cls,
@@ -30,7 +33,10 @@ def quick(cls: type[Value]) -> type[Value]:
     parameters, lines = ["self"], ["become(self, '__class__', draft)"]
     for field in fields(cls):  # type: ignore[arg-type]
         name = field.name
-        if field.default is not MISSING:
+        if not field.init:
+            known[f"make_{name}"] = field.default_factory
+            lines.append(f"self.{name} = make_{name}()")
+        elif field.default is not MISSING:
             known[f"default_{name}"] = field.default
             parameters.append(f"{name}=default_{name}")
             lines.append(f"self.{name} = {name}")

@@ -24,6 +24,7 @@ from llmrouter.errors import StoreFailed
 log = logging.getLogger(__name__)
 
 LOG_NAME = "journal"
+Line = Callable[[Decision, Any], bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,20 +45,20 @@ class Journal:
     def __init__(self, store: Store, options: JournalOptions | None = None) -> None:
         self._store = store
         self._options = options or JournalOptions()
-        self._buffer: list[tuple[Callable[..., dict[str, Any]], Decision, Any]] = []
+        self._buffer: list[tuple[Line, Decision, Any]] = []
         self.dropped = 0
 
     def decided(self, decision: Decision, question: Question) -> None:
         """Note a decision with the request's features."""
-        self._note(self._decision_entry, decision, question)
+        self._note(self._decision_line, decision, question)
 
     def completed(self, decision: Decision, completion: Completion) -> None:
         """Note what an execution came to."""
-        self._note(_completion_entry, decision, (completion, time.time()))
+        self._note(_completion_line, decision, (completion, time.time()))
 
     def rated(self, decision: Decision, feedback: Feedback) -> None:
         """Note feedback; the comment only where prompts may be recorded."""
-        self._note(self._feedback_entry, decision, feedback)
+        self._note(self._feedback_line, decision, feedback)
 
     async def run(self) -> None:
         """Write until cancelled, then once more."""
@@ -88,15 +89,15 @@ class Journal:
         batches = await self._store.tail(LOG_NAME, last)
         return await asyncio.to_thread(_decoded, batches, last)
 
-    def _note(self, entry: Callable[..., dict[str, Any]], decision: Decision, more: Any) -> None:
+    def _note(self, line: Line, decision: Decision, more: Any) -> None:
         if len(self._buffer) < self._options.buffered:
-            self._buffer.append((entry, decision, more))
+            self._buffer.append((line, decision, more))
         else:
             self.dropped += 1
 
-    def _feedback_entry(self, decision: Decision, feedback: Feedback) -> dict[str, Any]:
+    def _feedback_line(self, decision: Decision, feedback: Feedback) -> bytes:
         comment = feedback.comment if self._options.record_prompts else None
-        return {
+        entry = {
             "kind": "feedback",
             "at": feedback.created_at,
             "decision_id": decision.decision_id,
@@ -109,14 +110,21 @@ class Journal:
             "comment": comment,
             "key": feedback.caller,
         }
+        return orjson.dumps(entry)
 
-    def _decision_entry(self, decision: Decision, question: Question) -> dict[str, Any]:
+    def _decision_line(self, decision: Decision, question: Question) -> bytes:
+        rest = decision.common.get("journal")
+        if rest is None:
+            about = self._about(decision, question)
+            rest = decision.common["journal"] = orjson.dumps(about)[1:]
+        at, name = orjson.dumps(decision.created_at), orjson.dumps(decision.decision_id)
+        return b'{"kind":"decision","at":%b,"decision_id":%b,%b' % (at, name, rest)
+
+    def _about(self, decision: Decision, question: Question) -> dict[str, Any]:
+        """A decision's entry without what is new each time the same question is asked."""
         features = question.features
         traits = features.traits
         entry: dict[str, Any] = {
-            "kind": "decision",
-            "at": decision.created_at,
-            "decision_id": decision.decision_id,
             "tenant": decision.tenant,
             "key": question.caller.name,
             "source": decision.source.value,
@@ -145,8 +153,8 @@ class Journal:
         return entry
 
 
-def _encoded(entries: list[tuple[Callable[..., dict[str, Any]], Decision, Any]]) -> bytes:
-    return b"\n".join([orjson.dumps(entry(*about)) for entry, *about in entries])
+def _encoded(entries: list[tuple[Line, Decision, Any]]) -> bytes:
+    return b"\n".join([line(decision, more) for line, decision, more in entries])
 
 
 def _decoded(batches: list[bytes], last: int) -> list[dict[str, Any]]:
@@ -158,9 +166,9 @@ def _decoded(batches: list[bytes], last: int) -> list[dict[str, Any]]:
     return [orjson.loads(line) for line in lines[-last:]]
 
 
-def _completion_entry(decision: Decision, more: tuple[Completion, float]) -> dict[str, Any]:
+def _completion_line(decision: Decision, more: tuple[Completion, float]) -> bytes:
     completion, at = more
-    return {
+    entry = {
         "kind": "outcome",
         "at": at,
         "decision_id": decision.decision_id,
@@ -176,3 +184,4 @@ def _completion_entry(decision: Decision, more: tuple[Completion, float]) -> dic
             for a in completion.attempts
         ],
     }
+    return orjson.dumps(entry)

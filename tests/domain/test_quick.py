@@ -48,6 +48,25 @@ def test_fields_and_defaults_are_those_of_the_plain_one() -> None:
     assert Fast("a").parts is not Fast("a").parts
 
 
+@quick
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """A value with notes that are nobody's to give."""
+
+    name: str
+    notes: dict[str, int] = field(default_factory=dict, init=False, compare=False)
+
+
+def test_a_field_that_is_not_given_is_made() -> None:
+    """`init=False` keeps a field out of the arguments, and a replaced value gets a new one."""
+    value = Noted("a")
+    value.notes["x"] = 1
+    assert replace(value, name="b").notes == {}
+    assert value == Noted("a")
+    with pytest.raises(TypeError, match="notes"):
+        Noted("a", notes={})  # type: ignore[call-arg]
+
+
 def test_it_is_frozen() -> None:
     """A field cannot be assigned or deleted, and there is no other attribute."""
     value = Key("a")
@@ -79,7 +98,7 @@ def test_wrong_arguments_are_refused_by_name() -> None:
 
 
 def test_what_it_cannot_do_is_refused() -> None:
-    """No slots, no dataclass, or a `__post_init__`: TypeError where the class is written."""
+    """No slots, a `__post_init__`, a field nobody fills: TypeError where the class is written."""
 
     @dataclass(frozen=True)
     class Roomy:
@@ -92,6 +111,11 @@ def test_what_it_cannot_do_is_refused() -> None:
         def __post_init__(self) -> None:
             raise AssertionError
 
-    for cls in (Roomy, Busy, int):
+    @dataclass(frozen=True, slots=True)
+    class Hollow:
+        name: str
+        left: int = field(init=False)
+
+    for cls in (Roomy, Busy, Hollow, int):
         with pytest.raises(TypeError):
             quick(cls)
