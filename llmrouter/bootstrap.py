@@ -39,6 +39,7 @@ from llmrouter.learning.journal import Journal, JournalOptions
 from llmrouter.learning.learner import Learner
 from llmrouter.routing.cached import Cached, CachePolicy
 from llmrouter.routing.default import Default
+from llmrouter.routing.escalate import Escalation
 from llmrouter.routing.llm import LLM
 from llmrouter.routing.preference import LearnedOnly, Preference
 from llmrouter.routing.router import Router
@@ -199,6 +200,7 @@ async def _gateway(
         health=health,
         observer=telemetry,
         journal=Everyone(journal, learner),
+        escalate=Escalation(holder, telemetry),
     )
     for work in (ledger.run(), journal.run(), holder.watch(), chat.warm(), learner.run()):
         task = asyncio.get_running_loop().create_task(work)

@@ -41,7 +41,8 @@ def _matches_text(when: Conditions, question: Question) -> bool:
 
 
 def _matches_traits(when: Conditions, question: Question) -> bool:
-    if when.task or when.language or when.code is not None or when.min_words or when.max_words:
+    asked = when.task, when.language, when.code, when.min_words, when.max_words
+    if asked != (None, None, None, None, None):
         traits = question.features.traits
         if when.task is not None and traits.task not in when.task:
             return False
