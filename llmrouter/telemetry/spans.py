@@ -7,8 +7,8 @@ goes to the SDK's batch processor, so sampling and batching are the SDK's.
 A trace reads the wall clock once, at its root, and counts on from there by the monotonic one: no
 duration is negative when the clock is set, and no child ends after its parent.
 
-A failure leaves its `error.type` alone: an upstream's message may quote the prompt, and prompt text
-never gets into a trace.
+A failure leaves its `error.type` and no message: an upstream may quote the prompt in one, and
+prompt text never gets into a trace.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ from llmrouter.domain import semconv
 from llmrouter.domain.ports import Attribute
 
 SCOPE = InstrumentationScope("llmrouter")
+QUOTING = frozenset({semconv.ESCALATION_REASON})  # a judge's or validator's words about an answer
 SAMPLED, UNSAMPLED = TraceFlags(TraceFlags.SAMPLED), TraceFlags(TraceFlags.DEFAULT)
 _getrandbits = random.SystemRandom().getrandbits
 _random = random.Random(_getrandbits(128))  # noqa: S311 - trace ids need spread, not secrecy
@@ -107,10 +108,11 @@ class Span:
         self.attributes[name] = value
 
     def event(self, name: str, attributes: Mapping[str, Attribute]) -> None:
-        """Something that happened within the step."""
+        """Something that happened within the step; what may quote the request is left out."""
         if self._events is None:
             self._events = []
-        self._events.append(Event(name, dict(attributes), time.perf_counter_ns() + self._offset))
+        kept = {key: value for key, value in attributes.items() if key not in QUOTING}
+        self._events.append(Event(name, kept, time.perf_counter_ns() + self._offset))
 
     def fail(self, error_type: str, message: str = "") -> None:
         """Mark the step as failed; `message` is for logs, a trace does not keep it."""

@@ -41,7 +41,10 @@ def one_request(telemetry: Telemetry, headers: Mapping[str, str]) -> dict[str, s
         with telemetry.chat("big", "anthropic", "http://10.0.0.7:8000/v1", {}) as attempt:
             sent = attempt.headers()
             attempt.set(semconv.GEN_AI_RESPONSE_FINISH_REASONS, ("stop",))
-            attempt.event(semconv.ESCALATION_EVENT, {semconv.ESCALATION_SIGNAL: "judge"})
+            attempt.event(
+                semconv.ESCALATION_EVENT,
+                {semconv.ESCALATION_SIGNAL: "judge", semconv.ESCALATION_REASON: f"on {SECRET}"},
+            )
             attempt.fail("429", f"refused: {SECRET}")
         span.set(semconv.HTTP_STATUS_CODE, 200)
     return sent
@@ -92,7 +95,9 @@ async def test_a_request_arrives_as_one_trace(monkeypatch: pytest.MonkeyPatch) -
     assert values(attempt.attributes)["gen_ai.response.finish_reasons"] == ["stop"]
     assert values(attempt.attributes)["error.type"] == "429"
     assert attempt.status.code == 2
-    assert [event.name for event in attempt.events] == ["llmrouter.escalation"]
+    (event,) = attempt.events
+    assert event.name == "llmrouter.escalation"
+    assert values(event.attributes) == {"llmrouter.escalation.signal": "judge"}
     assert server_span.start_time_unix_nano <= route.start_time_unix_nano
     assert route.end_time_unix_nano <= server_span.end_time_unix_nano
     about = collector.resources[0]
