@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 log = logging.getLogger(__name__)
@@ -49,3 +49,21 @@ class Background:
             task.cancel()
         if pending:
             await asyncio.gather(*pending, return_exceptions=True)
+
+
+async def repeatedly(work: Callable[[], Awaitable[None]], every_s: float) -> None:
+    """Do `work` every `every_s` seconds until cancelled, then once more.
+
+    A round that has begun is finished: what it took out of a buffer is not lost by a cancellation.
+    """
+    try:
+        while True:
+            await asyncio.sleep(every_s)
+            round_ = asyncio.ensure_future(work())
+            try:
+                await asyncio.shield(round_)
+            except asyncio.CancelledError:
+                await round_
+                raise
+    finally:
+        await work()

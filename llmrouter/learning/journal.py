@@ -16,6 +16,7 @@ from typing import Any
 
 import orjson
 
+from llmrouter.domain.background import repeatedly
 from llmrouter.domain.decision import Decision, Feedback, Question
 from llmrouter.domain.ports import Store
 from llmrouter.domain.reply import Completion
@@ -62,12 +63,7 @@ class Journal:
 
     async def run(self) -> None:
         """Write until cancelled, then once more."""
-        try:
-            while True:
-                await asyncio.sleep(self._options.flush_s)
-                await self.flush()
-        finally:
-            await self.flush()
+        await repeatedly(self.flush, self._options.flush_s)
 
     async def flush(self) -> None:
         """Append what waits. A store that is down costs the entries, and says so."""

@@ -16,6 +16,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from llmrouter.domain.background import repeatedly
 from llmrouter.domain.decision import Decision
 from llmrouter.domain.ports import Store
 from llmrouter.errors import StoreFailed
@@ -92,12 +93,7 @@ class Ledger:
 
     async def run(self) -> None:
         """Write chunks until cancelled, then once more."""
-        try:
-            while True:
-                await asyncio.sleep(self._options.flush_s)
-                await self.flush()
-        finally:
-            await self.flush()
+        await repeatedly(self.flush, self._options.flush_s)
 
     async def flush(self) -> None:
         """Write what is not written yet. A store that is down loses the chunk, and says so."""
