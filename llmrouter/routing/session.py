@@ -50,7 +50,7 @@ class Stay:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """A considered change of target: `gain` in estimated quality (0..1), `extra_usd` per turn."""
+    """A considered change of target: `gain` in estimated quality, `extra_usd` for the turn."""
 
     gain: float
     extra_usd: float
@@ -61,27 +61,35 @@ def consider_move(current: Target, verdict: Verdict, question: Question) -> Move
     """Whether leaving `current` for the verdict's target is worth it.
 
     The next turn on `current` reads the context from the provider's cache; on another target it is
-    read uncached. A gain in quality pays when it exceeds `min_gain`, scaled by that surcharge
-    relative to what the turn would cost uncached on `current`. Without a gain a move pays only by
-    being cheaper although everything is re-read.
+    read uncached. What the targets cost as such the inner stage has weighed already; here a gain in
+    quality must exceed `min_gain`, raised by the share of a turn's price that the cache saves. A
+    stage that gave the current target no score, but is sure of another, gains what its confidence
+    leaves over for all others; with no numbers at all only a cheaper move pays, and one that saves
+    money although everything is re-read pays without a gain.
     """
     features = question.features
+    chosen = question.catalog.targets[verdict.target]
     size = features.input_tokens, features.output_tokens
-    stay_usd = current.price.cost(*size, cached_tokens=features.input_tokens)
-    move_usd = question.catalog.targets[verdict.target].price.cost(*size)
-    extra_usd = move_usd - stay_usd
+    extra_usd = chosen.price.cost(*size) - current.price.cost(*size, features.input_tokens)
     scores = {alternative.target: alternative.score for alternative in verdict.alternatives}
-    current_score = scores.get(current.id)
-    if current_score is None:
-        gain = question.catalog.sessions.min_gain if extra_usd > 0 else 0.0
+    sure = scores.get(chosen.id, verdict.confidence)
+    if sure is None:
+        gain = 0.0
+    elif current.id in scores:
+        gain = sure - scores[current.id]
     else:
-        best = max(scores.get(verdict.target, verdict.confidence or 0.0), 0.0)
-        gain = best - current_score
+        gain = sure - (1.0 - sure) if extra_usd > 0 else 0.0
     if extra_usd <= 0:
         return Move(gain, extra_usd, pays=gain >= 0)
-    full_usd = current.price.cost(*size)
-    surcharge = extra_usd / full_usd if full_usd > 0 else float("inf")
-    return Move(gain, extra_usd, pays=gain >= question.catalog.sessions.min_gain * (1 + surcharge))
+    lost = max(cache_share(current, question), cache_share(chosen, question))
+    return Move(gain, extra_usd, pays=gain >= question.catalog.sessions.min_gain * (1.0 + lost))
+
+
+def cache_share(target: Target, question: Question) -> float:
+    """The share (0..1) of a turn's price that reading its context from the cache saves."""
+    size = question.features.input_tokens, question.features.output_tokens
+    full_usd = target.price.cost(*size)
+    return 1.0 - target.price.cost(*size, size[0]) / full_usd if full_usd > 0 else 0.0
 
 
 class Session:
@@ -116,7 +124,7 @@ class Session:
             fresh = await self._inner.decide(question)
         except Exception as error:
             log.info("session stays, the new turn could not be judged: %s", error)
-        if fresh is None:
+        if fresh is None or fresh.target not in question.eligible:
             return _keep(stay, "the session stays, no stage had a view of the new turn")
         if fresh.target == stay.target:
             return fresh

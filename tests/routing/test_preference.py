@@ -1,0 +1,126 @@
+"""The learned stage: trusted answers, audits behind them, and a teacher for the rest."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from llmrouter.domain.background import Background
+from llmrouter.domain.catalog import Learned
+from llmrouter.domain.decision import Alternative, Question, Source, Verdict
+from llmrouter.domain.ports import Proposal
+from llmrouter.errors import RouterLLMFailed
+from llmrouter.routing.preference import LearnedOnly, Preference
+from tests.fakes import a_catalog
+from tests.routing.asking import Says, a_question, says
+
+CATALOG = a_catalog(learned=Learned(audit_rate=0.25))
+SURE = Proposal("small", 0.97, "math", (Alternative("large", 0.6),), trusted=True)
+UNSURE = Proposal("small", 0.55, "math", (), trusted=False)
+
+
+class Notes:
+    """Preferences that propose one thing and keep what they are taught."""
+
+    def __init__(self, proposal: Proposal | None) -> None:
+        self.proposal = proposal
+        self.lessons: list[tuple[Proposal | None, Verdict]] = []
+        self.asked = 0
+
+    def propose(self, question: Question) -> Proposal | None:
+        """The one thing."""
+        self.asked += 1
+        return self.proposal
+
+    def taught(self, question: Question, proposal: Proposal | None, verdict: Verdict) -> None:
+        """Keep it."""
+        self.lessons.append((proposal, verdict))
+
+
+class Bench:
+    """A preference stage with dice that the test throws."""
+
+    def __init__(self, proposal: Proposal | None, *teacher: Any, dice: float = 0.9) -> None:
+        self.notes = Notes(proposal)
+        self.teacher = Says(*(teacher or (says("large"),)), name="llm")
+        self.background = Background()
+        self.stage = Preference(self.notes, self.teacher, self.background, lambda: dice)
+
+    async def decide(self, **over: Any) -> Verdict | None:
+        """The verdict, with everything behind it done."""
+        verdict = await self.stage.decide(a_question(**{"catalog": CATALOG, **over}))
+        await self.background.close()
+        return verdict
+
+
+async def test_a_trusted_proposal_answers_alone() -> None:
+    """Nobody is asked, nothing is cached, and the confidence is the proposal's."""
+    bench = Bench(SURE)
+    verdict = await bench.decide()
+    assert verdict == Verdict(
+        "small", Source.LEARNED, "learned from earlier math requests", 0.97, "math",
+        (Alternative("large", 0.6),),
+    )  # fmt: skip
+    assert bench.teacher.asked == []
+    assert bench.notes.lessons == []
+
+
+@pytest.mark.parametrize(("dice", "audited"), [(0.0, True), (0.2499, True), (0.25, False)])
+async def test_a_share_of_trusted_answers_is_audited(dice: float, audited: bool) -> None:
+    """The caller gets the learned answer either way; the teacher's goes to the record."""
+    bench = Bench(SURE, dice=dice)
+    verdict = await bench.decide()
+    assert verdict is not None
+    assert verdict.source is Source.LEARNED
+    assert bench.notes.lessons == ([(SURE, says("large"))] if audited else [])
+
+
+async def test_an_audit_without_an_answer_is_no_disagreement() -> None:
+    """A router LLM that is down does not take trust away."""
+    bench = Bench(SURE, RouterLLMFailed("connect"), dice=0.0)
+    assert await bench.decide() is not None
+    assert len(bench.teacher.asked) == 1
+    assert bench.notes.lessons == []
+
+
+@pytest.mark.parametrize("proposal", [None, UNSURE])
+async def test_otherwise_the_teacher_answers_and_teaches(proposal: Proposal | None) -> None:
+    """The lesson comes with what had been proposed, so that it is an exam too."""
+    bench = Bench(proposal)
+    assert await bench.decide() == says("large")
+    assert bench.notes.lessons == [(proposal, says("large"))]
+
+
+@pytest.mark.parametrize("said", [None, says("large", Source.CACHE), says("large", Source.DEFAULT)])
+async def test_only_the_router_llm_s_own_verdict_is_a_lesson(said: Verdict | None) -> None:
+    """Neither silence nor a repetition teaches."""
+    bench = Bench(UNSURE, said)
+    assert await bench.decide() == said
+    assert bench.notes.lessons == []
+
+
+async def test_the_teacher_s_failure_is_the_stage_s() -> None:
+    """The router notes it and asks the next stage."""
+    bench = Bench(UNSURE, RouterLLMFailed("timeout"))
+    with pytest.raises(RouterLLMFailed):
+        await bench.decide()
+    assert bench.notes.lessons == []
+
+
+async def test_switched_off_nothing_is_proposed() -> None:
+    """Lessons are still kept, so that switching on does not start from nothing."""
+    bench = Bench(SURE)
+    verdict = await bench.decide(catalog=a_catalog(learned=Learned(enabled=False)))
+    assert verdict == says("large")
+    assert bench.notes.asked == 0
+    assert bench.notes.lessons == [(None, says("large"))]
+
+
+async def test_strategy_learned_is_the_trusted_proposal_or_nothing() -> None:
+    """It never asks anybody else."""
+    sure = await LearnedOnly(Notes(SURE)).decide(a_question())
+    assert sure is not None
+    assert (sure.target, sure.source) == ("small", Source.LEARNED)
+    assert await LearnedOnly(Notes(UNSURE)).decide(a_question()) is None
+    assert await LearnedOnly(Notes(None)).decide(a_question()) is None
