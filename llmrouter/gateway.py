@@ -76,6 +76,29 @@ class Rooms:
     escalate: Callable[[ChatRequest, Features, Caller], int] = lambda *_: 0
 
 
+@dataclass(frozen=True, slots=True)
+class _Decided:
+    """A cached verdict as it was written down for one question."""
+
+    verdict: Verdict
+    question: Question
+    decision: Decision
+
+    def serves(self, ruling: Ruling, question: Question) -> bool:
+        """Whether the decision for `question` could differ in id, times and notes alone."""
+        if ruling.verdict is not self.verdict or ruling.reason != self.decision.reason:
+            return False
+        asked, features = self.question, self.question.features
+        return asked is question or (
+            features.input_tokens == question.features.input_tokens
+            and features.fingerprint == question.features.fingerprint
+            and asked.catalog is question.catalog
+            and asked.caller is question.caller
+            and asked.eligible == question.eligible
+            and asked.excluded == question.excluded
+        )
+
+
 class Gateway:
     """Decides and executes."""
 
@@ -83,7 +106,7 @@ class Gateway:
         self._rooms = rooms
         self._eligibility = Eligibility()
         self._asked: Recent[tuple[int, int], Question] = Recent()
-        self._decided: Recent[int, tuple[Question, Verdict, Decision]] = Recent()
+        self._decided: Recent[str, _Decided] = Recent()
 
     @property
     def catalog(self) -> CatalogSource:
@@ -153,14 +176,14 @@ class Gateway:
             and not any(map(unavailable, asked.eligible))
         ):
             return asked
-        question = self._measured(request, caller, deadline, catalog)
-        if deadline is NEVER and not any(map(unavailable, catalog.targets)):
+        screening, question = self._measured(request, caller, deadline, catalog)
+        if deadline is NEVER and screening.standing:
             self._asked.keep(key, question, len(request.body))
         return question
 
     def _measured(
         self, request: ChatRequest, caller: Caller, deadline: Deadline, catalog: Catalog
-    ) -> Question:
+    ) -> tuple[Screening, Question]:
         options = request.options
         if caller.tier and options.tier and options.tier != caller.tier:
             raise Forbidden(
@@ -168,16 +191,17 @@ class Gateway:
                 param="router.tier",
                 code="tier_not_allowed",
             )
-        for name in (*(options.allow or ()), *options.deny):
-            if name not in catalog.targets:
-                raise NotFound(f"no target {name!r} in the catalog", param="router.allow")
+        if options.allow or options.deny:
+            for name in (*(options.allow or ()), *options.deny):
+                if name not in catalog.targets:
+                    raise NotFound(f"no target {name!r} in the catalog", param="router.allow")
         features = self._rooms.measure.features(request, caller)
         demand = Demand(options, features, caller)
         pinned = pinned_target(request, catalog, demand)
         screening = self._eligibility.screen(catalog, demand, self._rooms.health.unavailable)
         if not screening.eligible and pinned is None:
             raise NoEligibleTarget(_nobody(screening))
-        return Question(
+        question = Question(
             request=request,
             features=features,
             catalog=catalog,
@@ -187,6 +211,7 @@ class Gateway:
             deadline=deadline,
             quality=catalog.quality if options.quality is None else options.quality,
         )
+        return screening, question
 
     async def _decide(self, question: Question) -> Decision:
         started = time.perf_counter()
@@ -209,18 +234,17 @@ class Gateway:
         return decision
 
     def _decision(self, ruling: Ruling, question: Question, started: float) -> Decision:
-        """The ruling written down; a cached verdict on a kept question only once in full."""
+        """The ruling written down: in full, or as an earlier one made again."""
         decision_id, verdict = self._rooms.ledger.new_id(), ruling.verdict
         if verdict.source is not Source.CACHE:
             return decision_of(ruling, question, decision_id, started)
-        known = self._decided.get(id(question))
-        if known is not None:
-            asked, said, first = known
-            if asked is question and said is verdict and first.reason == ruling.reason:
-                timing_ms = (time.perf_counter() - started) * 1000.0
-                return first.again(decision_id, timing_ms, ruling.notes, time.time())
+        name = question.features.fingerprint
+        known = self._decided.get(name)
+        if known is not None and known.serves(ruling, question):
+            timing_ms = (time.perf_counter() - started) * 1000.0
+            return known.decision.again(decision_id, timing_ms, ruling.notes, time.time())
         decision = decision_of(ruling, question, decision_id, started)
-        self._decided.keep(id(question), (question, verdict, decision), len(question.request.body))
+        self._decided.keep(name, _Decided(verdict, question, decision), len(question.request.body))
         return decision
 
     async def _known(self, decision_id: str, caller: Caller) -> Decision:

@@ -8,7 +8,8 @@ from typing import Any
 from llmrouter.domain.catalog import Catalog
 from llmrouter.domain.chat import ANONYMOUS, Caller, ChatRequest, RouterOptions
 from llmrouter.domain.deadline import NEVER, Deadline
-from llmrouter.domain.decision import Decision, Question
+from llmrouter.domain.decision import Decision, Question, Source, Verdict
+from llmrouter.domain.ports import Stage
 from llmrouter.gateway import Gateway, Rooms
 from llmrouter.routing.default import Default
 from llmrouter.routing.router import Router
@@ -45,10 +46,23 @@ class Notes:
         self.questions.append(question)
 
 
+class Says:
+    """A stage with one cached verdict, the same each time."""
+
+    name = "cache"
+
+    def __init__(self, target: str) -> None:
+        self.verdict = Verdict(target, Source.CACHE, "cached", 0.9, "general")
+
+    async def decide(self, question: Question) -> Verdict | None:
+        """The verdict."""
+        return self.verdict
+
+
 class Bench:
     """A gateway on real rooms, without an executor."""
 
-    def __init__(self) -> None:
+    def __init__(self, *stages: Stage) -> None:
         self.holder, self.health, self.notes = Holder(), TargetHealth(), Notes()
         self.observer = RecordingObserver()
         notes: Any = self.notes
@@ -57,7 +71,7 @@ class Bench:
             Rooms(
                 catalog=self.holder,
                 measure=Extractor(Fingerprinter(b"k" * 32)),
-                router=Router({"auto": ()}, self.observer, Default()),
+                router=Router({"auto": stages}, self.observer, Default()),
                 executor=unused,
                 ledger=notes,
                 health=self.health,
@@ -151,3 +165,40 @@ async def test_each_repeat_is_a_decision_of_its_own() -> None:
     assert bench.observer.decisions == [first, second]
     plain = {"decision_id": "", "timing_ms": 0.0, "created_at": 0.0, "stages": ()}
     assert replace(first, **plain) == replace(second, **plain)
+
+
+OWN: dict[str, Any] = {"decision_id": "", "timing_ms": 0.0, "created_at": 0.0, "stages": ()}
+
+
+async def test_a_cached_verdict_is_the_same_decision_however_the_prompt_is_spelt() -> None:
+    """Decisions that share their record are equal to ones that were written down in full."""
+    bench, fresh = Bench(Says("small")), Bench(Says("small"))
+    made = [await bench.gateway.decide(a_request(t), ANONYMOUS) for t in ("Go on", "GO ON")]
+    assert made[1].common is made[0].common
+    alone = await fresh.gateway.decide(a_request("GO ON"), ANONYMOUS)
+    assert replace(made[1], **OWN) == replace(alone, **OWN)
+    assert made[0].decision_id != made[1].decision_id
+
+
+async def test_what_differs_is_written_down_anew() -> None:
+    """Another size, caller, candidate, catalog or verdict shares nothing."""
+    stage = Says("small")
+    bench = Bench(stage)
+    first = await bench.gateway.decide(a_request("go on"), ANONYMOUS)
+
+    async def decided(text: str = "go on", caller: Caller = ANONYMOUS) -> Decision:
+        decision = await bench.gateway.decide(a_request(text), caller)
+        assert decision.common is not first.common
+        return decision
+
+    wide = await decided("go on" + " " * 400)
+    assert wide.fingerprint == first.fingerprint
+    assert wide.estimate.input_tokens > first.estimate.input_tokens
+    await decided(caller=Caller("other"))
+    bench.ill("large")
+    assert (await decided()).fallbacks == ()
+    bench.health.record("large", ok=True)
+    bench.holder.current = replace(bench.holder.current, version="v2")
+    assert (await decided()).catalog_version == "v2"
+    stage.verdict = Verdict("large", Source.CACHE, "cached", 0.9, "general")
+    assert (await decided()).target == "large"

@@ -7,6 +7,7 @@ parameter. Nothing here copies the body or writes into it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import Enum
 from typing import Any
 
@@ -61,10 +62,10 @@ def parse(body: bytes, endpoint: Endpoint) -> ChatRequest:
         if turns is not None and endpoint is not Endpoint.OPENAI and "prompt" in document:
             raise wrong_value("prompt", "cannot stand beside messages; send one of them")
         messages = _messages(turns)
-    if not _CHECKED.isdisjoint(document):
-        for name, check in _CHECKS:
-            if (value := get(name)) is not None:
-                check(name, value)
+    for name, value in document.items():
+        check = _CHECKS.get(name)
+        if check is not None and value is not None:
+            check(name, value)
     return ChatRequest(
         body,
         document,
@@ -245,14 +246,13 @@ def _objects(name: str, value: object) -> None:
         _object(f"{name}[{index}]", item)
 
 
-_CHECKS = (
-    ("tools", _objects),
-    ("functions", _objects),
-    ("response_format", _object),
-    ("stream_options", _object),
-    ("max_tokens", _positive),
-    ("max_completion_tokens", _positive),
-    ("n", _positive),
-    ("reasoning_effort", _string),
-)
-_CHECKED = frozenset(name for name, _ in _CHECKS)
+_CHECKS: dict[str, Callable[[str, object], None]] = {
+    "tools": _objects,
+    "functions": _objects,
+    "response_format": _object,
+    "stream_options": _object,
+    "max_tokens": _positive,
+    "max_completion_tokens": _positive,
+    "n": _positive,
+    "reasoning_effort": _string,
+}

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from llmrouter.domain.quick import quick
+
 TASKS: tuple[str, ...] = (
     "code",
     "math",
@@ -38,6 +40,7 @@ class Traits:
     question: bool = False
 
 
+@quick
 @dataclass(frozen=True)
 class Features:
     """One request, measured.

@@ -5,7 +5,9 @@ assignment, and a request makes dozens of values. Here the new instance is of a 
 written while its fields are filled, and of its own class, which cannot, before anyone sees it.
 Equality, hashing, `replace` and the error on assignment stay the dataclass's own.
 
-It refuses what it does not do: classes without slots, with `__post_init__`, fields that are neither
+A class without slots (one with a `cached_property`) is filled through its dict.
+
+It refuses what it does not do: classes not frozen or with `__post_init__`, fields that are neither
 given nor made by a factory, and subclasses.
 """
 
@@ -18,36 +20,39 @@ Value = TypeVar("Value")
 
 
 def quick(cls: type[Value]) -> type[Value]:
-    """Give a `dataclass(frozen=True, slots=True)` its fast `__init__`. Raises TypeError."""
-    names = [field.name for field in fields(cls)]  # type: ignore[arg-type]  # a TypeError if not
-    if cls.__dict__.get("__slots__") != tuple(names) or hasattr(cls, "__post_init__"):
-        raise TypeError(f"{cls.__name__} has no slots of its own, or a __post_init__")
-    if any(not f.init and f.default_factory is MISSING for f in fields(cls)):  # type: ignore[arg-type]
-        raise TypeError(f"{cls.__name__} has a field that nothing fills")
-    known: dict[str, Any] = {
-        "draft": type(cls.__name__, (), {"__slots__": tuple(names)}),
-        "own": cls,
-        "become": object.__setattr__,
-        "MISSING": MISSING,
-    }
-    parameters, lines = ["self"], ["become(self, '__class__', draft)"]
-    for field in fields(cls):  # type: ignore[arg-type]
-        name = field.name
-        if not field.init:
-            known[f"make_{name}"] = field.default_factory
-            lines.append(f"self.{name} = make_{name}()")
-        elif field.default is not MISSING:
-            known[f"default_{name}"] = field.default
+    """Give a `dataclass(frozen=True)` its fast `__init__`. Raises TypeError."""
+    parts = fields(cls)  # type: ignore[arg-type]  # a TypeError where it is no dataclass
+    names = tuple(part.name for part in parts)
+    if not cls.__dataclass_params__.frozen or hasattr(cls, "__post_init__"):  # type: ignore[attr-defined]
+        raise TypeError(f"{cls.__name__} is not frozen, or has a __post_init__")
+    slotted = cls.__dict__.get("__slots__") == names
+    if not slotted and not cls.__dictoffset__:
+        raise TypeError(f"{cls.__name__} has slots that are not its fields")
+    known: dict[str, Any] = {"MISSING": MISSING}
+    parameters, lines = ["self"], []
+    for part in parts:
+        name, value = part.name, part.name
+        if part.default_factory is not MISSING:
+            known[f"make_{name}"] = part.default_factory
+            value = (
+                f"make_{name}() if {name} is MISSING else {name}" if part.init else f"make_{name}()"
+            )
+            parameters += [f"{name}=MISSING"] if part.init else []
+        elif not part.init:
+            raise TypeError(f"{cls.__name__}.{name}: nothing fills it")
+        elif part.default is not MISSING:
+            known[f"default_{name}"] = part.default
             parameters.append(f"{name}=default_{name}")
-            lines.append(f"self.{name} = {name}")
-        elif field.default_factory is not MISSING:
-            known[f"make_{name}"] = field.default_factory
-            parameters.append(f"{name}=MISSING")
-            lines.append(f"self.{name} = make_{name}() if {name} is MISSING else {name}")
         else:
             parameters.append(name)
-            lines.append(f"self.{name} = {name}")
-    body = "\n    ".join([*lines, "self.__class__ = own"])
+        lines.append(f"self.{name} = {value}" if slotted else f"own[{name!r}] = {value}")
+    if slotted:
+        known["draft"] = type(cls.__name__, (), {"__slots__": names})
+        known["own"], known["become"] = cls, object.__setattr__
+        lines = ["become(self, '__class__', draft)", *lines, "self.__class__ = own"]
+    else:
+        lines = ["own = self.__dict__", *lines]
+    body = "\n    ".join(lines)
     exec(f"def __init__({', '.join(parameters)}):\n    {body}", known)  # noqa: S102 - our own names
     made = known["__init__"]
     made.__qualname__ = f"{cls.__qualname__}.__init__"

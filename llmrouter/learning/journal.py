@@ -111,8 +111,9 @@ class Journal:
     def _decision_line(self, decision: Decision, question: Question) -> bytes:
         rest = decision.common.get("journal")
         if rest is None:
-            about = self._about(decision, question)
-            rest = decision.common["journal"] = orjson.dumps(about)[1:]
+            rest = orjson.dumps(self._about(decision, question))[1:]
+            if not self._options.record_prompts:  # equal decisions may be of other words
+                decision.common["journal"] = rest
         at, name = orjson.dumps(decision.created_at), orjson.dumps(decision.decision_id)
         return b'{"kind":"decision","at":%b,"decision_id":%b,%b' % (at, name, rest)
 

@@ -7,12 +7,14 @@ and the reasons `Health` gives. It never ranks; that is the stages' business.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from math import inf
 
 from llmrouter.domain.catalog import Catalog
 from llmrouter.domain.chat import Caller, RouterOptions
 from llmrouter.domain.decision import Exclusion
 from llmrouter.domain.features import Features
+from llmrouter.domain.quick import quick
 from llmrouter.domain.target import Target
 
 Unavailable = Callable[[str], str | None]
@@ -20,12 +22,37 @@ Unavailable = Callable[[str], str | None]
 
 @dataclass(frozen=True, slots=True)
 class Screening:
-    """The outcome: `eligible` ids in catalog order, and every other target with its reason."""
+    """The outcome: `eligible` ids in catalog order, and every other target with its reason.
+
+    `standing` says that no target is out for this moment's health or this request's size.
+    """
 
     eligible: tuple[str, ...]
     excluded: tuple[Exclusion, ...]
+    standing: bool = field(default=False, compare=False)
 
 
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """Who may serve whatever the size; what fits the smallest of them fits all."""
+
+    targets: tuple[Target, ...]
+    screening: Screening
+    window: int
+    output: float
+
+    def fits(self, demand: Demand) -> bool:
+        """Whether the request is surely within the limits of every one of them."""
+        features, options = demand.features, demand.options
+        return (
+            features.total_tokens <= self.window
+            and (features.output_tokens <= self.output or not features.asked_output)
+            and options.latency_budget_ms is None
+            and options.max_cost_usd is None
+        )
+
+
+@quick
 @dataclass(frozen=True, slots=True)
 class Demand:
     """Everything about a request that eligibility looks at."""
@@ -106,16 +133,19 @@ class Eligibility:
 
     def __init__(self, remembered: int = 1024) -> None:
         self._remembered = remembered
-        self._standing: dict[object, tuple[tuple[Target, ...], tuple[Exclusion, ...]]] = {}
+        self._standing: dict[object, _Standing] = {}
 
     def screen(
         self, catalog: Catalog, demand: Demand, unavailable: Unavailable = always_available
     ) -> Screening:
         """Screen every target of `catalog`; `unavailable` gives a target's health reason."""
-        standing, excluded = self._screen_standing(catalog, demand)
+        known = self._screen_standing(catalog, demand)
+        if known.fits(demand) and not any(map(unavailable, known.screening.eligible)):
+            return known.screening
+        standing, excluded = known.targets, known.screening.excluded
         reasons = [sizing_reason(target, demand) or unavailable(target.id) for target in standing]
         if not any(reasons):
-            return Screening(tuple([target.id for target in standing]), excluded)
+            return known.screening
         eligible = tuple(
             target.id for target, reason in zip(standing, reasons, strict=True) if not reason
         )
@@ -124,9 +154,7 @@ class Eligibility:
         }
         return Screening(eligible, tuple(_in_order(catalog, excluded, out)))
 
-    def _screen_standing(
-        self, catalog: Catalog, demand: Demand
-    ) -> tuple[tuple[Target, ...], tuple[Exclusion, ...]]:
+    def _screen_standing(self, catalog: Catalog, demand: Demand) -> _Standing:
         options = demand.options
         key = (
             catalog.version,
@@ -140,9 +168,13 @@ class Eligibility:
         known = self._standing.get(key)
         if known is None:
             reasons = {t.id: standing_reason(t, demand) for t in catalog.targets.values()}
-            known = (
-                tuple(t for t in catalog.targets.values() if reasons[t.id] is None),
-                tuple(Exclusion(name, why) for name, why in reasons.items() if why is not None),
+            targets = tuple(t for t in catalog.targets.values() if reasons[t.id] is None)
+            out = tuple(Exclusion(name, why) for name, why in reasons.items() if why is not None)
+            known = _Standing(
+                targets,
+                Screening(tuple(t.id for t in targets), out, standing=True),
+                min((t.context_window for t in targets), default=0),
+                min((t.max_output for t in targets if t.max_output is not None), default=inf),
             )
             if len(self._standing) >= self._remembered:
                 self._standing.clear()

@@ -14,7 +14,7 @@ ENVELOPES: Final = ("system-reminder", "environment_details", "environment_conte
 
 def strip_envelopes(text: str) -> str:
     """`text` without its envelopes; as it stands when nothing else would be left of it."""
-    if "</" not in text:
+    if "<" not in text or "</" not in text:  # one character is found many times faster than two
         return text
     stripped = text
     for name in ENVELOPES:

@@ -59,6 +59,7 @@ class Subject:
     extras: Mapping[int, bytes] | None = None
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Prints:
     """The two names of a request, 32 hex characters each."""

@@ -47,6 +47,8 @@ _CLASSES: Final = bytes(
 # What every volatile part shows in classes: a long run, a UUID, a day, a clock, a compact time.
 _RUN, _UUID, _DATE = b"xxxxxxxxx", b"xxxxxxxx-xxxx-", b"xxxx-xx-xx"
 _CLOCK, _STAMP = b"xx:xx:xx", b"xxxxxxxxt"
+_LONG: Final = b"xxxxxxxx"  # within _RUN, _UUID and _STAMP
+_double_space: Final = re.compile(b"  ").search
 
 
 def normalise(text: str) -> str:
@@ -54,7 +56,7 @@ def normalise(text: str) -> str:
     if not text.isascii():
         return _normalise_unicode(text)
     folded = text.encode("ascii").translate(_FOLD)
-    folded = b" ".join(folded.split()) if b"  " in folded else folded.strip()
+    folded = b" ".join(folded.split()) if _double_space(folded) else folded.strip()
     text = folded.decode("ascii")
     return _VOLATILE.sub(_placeholder, text) if _may_match(folded) else text
 
@@ -63,11 +65,9 @@ def _may_match(text: bytes) -> bool:
     """Whether the classes show a part that could match; never false where one does."""
     classes = text.translate(_CLASSES)
     return (
-        _RUN in classes
-        or _DATE in classes
-        or _CLOCK in classes
-        or _UUID in classes
-        or _STAMP in classes
+        (_LONG in classes and (_RUN in classes or _UUID in classes or _STAMP in classes))
+        or (b"-" in text and _DATE in classes)
+        or (b":" in text and _CLOCK in classes)
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 from dataclasses import FrozenInstanceError, dataclass, field, replace
+from functools import cached_property
 
 import pytest
 
@@ -97,11 +98,34 @@ def test_wrong_arguments_are_refused_by_name() -> None:
         Key("a", sise=1)  # type: ignore[call-arg]
 
 
-def test_what_it_cannot_do_is_refused() -> None:
-    """No slots, a `__post_init__`, a field nobody fills: TypeError where the class is written."""
+@quick
+@dataclass(frozen=True)
+class Lazy:
+    """A value without slots, for a property that is worked out once."""
 
-    @dataclass(frozen=True)
-    class Roomy:
+    name: str
+    size: int = 3
+
+    @cached_property
+    def doubled(self) -> int:
+        """Twice the size."""
+        return 2 * self.size
+
+
+def test_a_value_without_slots_is_frozen_and_remembers() -> None:
+    """It keeps what a cached property found, and nothing else can be written."""
+    value = Lazy("a", size=4)
+    assert (value.doubled, value.doubled, value) == (8, 8, Lazy("a", 4))
+    with pytest.raises(FrozenInstanceError):
+        value.size = 5  # type: ignore[misc]
+    assert replace(value, size=1).doubled == 2
+
+
+def test_what_it_cannot_do_is_refused() -> None:
+    """Not frozen, a `__post_init__`, a field nobody fills: TypeError where the class is written."""
+
+    @dataclass(slots=True)
+    class Loose:
         name: str
 
     @dataclass(frozen=True, slots=True)
@@ -116,6 +140,6 @@ def test_what_it_cannot_do_is_refused() -> None:
         name: str
         left: int = field(init=False)
 
-    for cls in (Roomy, Busy, Hollow, int):
+    for cls in (Loose, Busy, Hollow, int):
         with pytest.raises(TypeError):
             quick(cls)
