@@ -8,21 +8,28 @@ decodes to what the SDK's own encoder would have sent; the tests hold the two ag
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from struct import Struct
 from typing import Any
 
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import Event, ReadableSpan
-from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import Link, SpanContext, SpanKind, StatusCode
+from opentelemetry.sdk.trace import Event
+from opentelemetry.trace import SpanKind
+
+from llmrouter.telemetry.spans import SCOPE, Span
 
 REPEATED = 96  # characters: longer values are encoded anew, they are seldom seen twice
-_LOCAL, _REMOTE = (0x100).to_bytes(4, "little"), (0x300).to_bytes(4, "little")  # OTLP SpanFlags
+AT_A_TIME = 64  # spans between two pauses, so that requests never wait long for the interpreter
+PAUSE_S = 0.0001
 
+_IDS = Struct(">HQQHQ").pack  # trace_id and span_id with their tags
 _TIMES = Struct("<BQBQ").pack
 _DOUBLE = Struct("<Bd").pack
+_PARENT = Struct(">HQ").pack
+_LOW = (1 << 64) - 1
+_PLAIN = frozenset({bool, int, float})
 _KINDS = {
     SpanKind.INTERNAL: b"\x30\x01",
     SpanKind.SERVER: b"\x30\x02",
@@ -30,67 +37,50 @@ _KINDS = {
     SpanKind.PRODUCER: b"\x30\x04",
     SpanKind.CONSUMER: b"\x30\x05",
 }
+# Status and SpanFlags: whether the parent is remote is known, and whether it is.
+_ENDINGS = {
+    (False, False): b"\x7a\x00\x85\x01\x00\x01\x00\x00",
+    (False, True): b"\x7a\x00\x85\x01\x00\x03\x00\x00",
+    (True, False): b"\x7a\x02\x18\x02\x85\x01\x00\x01\x00\x00",
+    (True, True): b"\x7a\x02\x18\x02\x85\x01\x00\x03\x00\x00",
+}
 
 
-def encode_trace_request(spans: Sequence[ReadableSpan]) -> bytes:
-    """One request with every span, grouped by resource and scope as OTLP wants it."""
-    groups: dict[tuple[int, int], tuple[Resource, InstrumentationScope | None, list[bytes]]] = {}
-    for span in spans:
-        key = (id(span.resource), id(span.instrumentation_scope))
-        group = groups.get(key)
-        if group is None:
-            group = groups[key] = (span.resource, span.instrumentation_scope, [])
-        group[2].append(_field(0x12, _span(span)))
-    return b"".join(
-        _field(0x0A, _resource_spans(resource, scope, b"".join(encoded)))
-        for resource, scope, encoded in groups.values()
-    )
+def encode_trace_request(spans: Sequence[Span]) -> bytes:
+    """One request with every span; they are all of one process. Pauses now and then."""
+    if not spans:
+        return b""
+    encoded = [_field(0x0A, _string(0x0A, SCOPE.name))]
+    for place, span in enumerate(spans, 1):
+        encoded.append(_field(0x12, _span(span)))
+        if not place % AT_A_TIME:
+            time.sleep(PAUSE_S)
+    origin = spans[0].tracer.resource
+    return _field(0x0A, _resource(origin) + _field(0x12, b"".join(encoded)))
 
 
-def _resource_spans(resource: Resource, scope: InstrumentationScope | None, spans: bytes) -> bytes:
-    named = b""
-    if scope is not None:
-        named = _string(0x0A, scope.name) + _string(0x12, scope.version or "")
-        named += _attributes(0x1A, scope.attributes or {})
-    inside = _field(0x0A, named) + spans
-    if scope is not None and scope.schema_url:
-        inside += _string(0x1A, scope.schema_url)
-    return (
-        _field(0x0A, _attributes(0x0A, resource.attributes))
-        + _field(0x12, inside)
-        + _string(0x1A, resource.schema_url or "")
-    )
+def _resource(resource: Resource) -> bytes:
+    schema = _string(0x1A, resource.schema_url or "")
+    return _field(0x0A, _attributes(0x0A, resource.attributes)) + schema
 
 
-def _span(span: ReadableSpan) -> bytes:
-    context, parent, status = span.context, span.parent, span.status
-    parts = [
-        b"\x0a\x10",
-        context.trace_id.to_bytes(16, "big"),
-        b"\x12\x08",
-        context.span_id.to_bytes(8, "big"),
-    ]
-    if context.trace_state:
-        parts.append(_string(0x1A, _trace_state(context)))
-    if parent is not None:
-        parts += (b"\x22\x08", parent.span_id.to_bytes(8, "big"))
-    parts += (
-        _name(span.name),
-        _KINDS[span.kind],
-        _TIMES(0x39, span.start_time or 0, 0x41, span.end_time or 0),
-    )
-    attributes = span.attributes
-    if attributes:
-        parts.append(_attributes(0x4A, attributes))
-    parts += [_field(0x5A, _event(event)) for event in span.events]
-    parts += [_field(0x6A, _link(link)) for link in span.links]
-    if status.status_code is StatusCode.UNSET:
-        parts.append(b"\x7a\x00")
-    else:
-        code = _varint_field(0x18, status.status_code.value)
-        parts.append(_field(0x7A, _string(0x12, status.description or "") + code))
-    parts.append(b"\x85\x01")
-    parts.append(_REMOTE if parent is not None and parent.is_remote else _LOCAL)
+def _span(span: Span) -> bytes:
+    trace_id = span.trace_id
+    parts = [_IDS(0x0A10, trace_id >> 64, trace_id & _LOW, 0x1208, span.span_id)]
+    if span.state:
+        parts.append(_string(0x1A, ",".join(f"{k}={v}" for k, v in span.state.items())))
+    if span.parent_id:
+        parts.append(_PARENT(0x2208, span.parent_id))
+    parts.append(_name(span.name, span.kind))
+    parts.append(_TIMES(0x39, span.started, 0x41, span.ended))
+    for key, value in span.attributes.items():
+        if type(value) in _PLAIN or (isinstance(value, str) and len(value) <= REPEATED):
+            parts.append(_remembered(0x4A, key, value))
+        else:
+            parts.append(_attribute(0x4A, key, value))
+    if span.events:
+        parts += [_field(0x5A, _event(event)) for event in span.events]
+    parts.append(_ENDINGS[span.failed, span.remote])
     return b"".join(parts)
 
 
@@ -99,38 +89,19 @@ def _event(event: Event) -> bytes:
     return head + _attributes(0x1A, event.attributes or {})
 
 
-def _link(link: Link) -> bytes:
-    head = b"\x0a\x10" + link.context.trace_id.to_bytes(16, "big")
-    head += b"\x12\x08" + link.context.span_id.to_bytes(8, "big")
-    flags = b"\x35" + (_REMOTE if link.context.is_remote else _LOCAL)
-    return head + _attributes(0x22, link.attributes or {}) + flags
-
-
-def _trace_state(context: SpanContext) -> str:
-    return ",".join(f"{key}={value}" for key, value in context.trace_state.items())
-
-
 def _attributes(tag: int, attributes: Mapping[str, Any]) -> bytes:
-    """Every attribute that OTLP can carry; a value of another kind is left out."""
-    parts = []
-    for key, value in attributes.items():
-        kind = type(value)
-        if kind is bool or kind is int or (kind is str and len(value) <= REPEATED):
-            encoded = _remembered(tag, key, value)
-        else:
-            encoded = _attribute(tag, key, value)
-        parts.append(encoded)
-    return b"".join(parts)
+    return b"".join([_attribute(tag, key, value) for key, value in attributes.items()])
 
 
 def _attribute(tag: int, key: str, value: object) -> bytes:
+    """One attribute, or nothing where the value is of a kind that OTLP cannot carry."""
     try:
         return _field(tag, _string(0x0A, key) + _field(0x12, _value(value)))
     except (TypeError, OverflowError):
         return b""
 
 
-_remembered = lru_cache(maxsize=4096, typed=True)(_attribute)
+_remembered = lru_cache(maxsize=8192, typed=True)(_attribute)
 
 
 def _value(value: object) -> bytes:
@@ -142,11 +113,9 @@ def _value(value: object) -> bytes:
     if isinstance(value, int):
         if not -(1 << 63) <= value < 1 << 63:
             raise OverflowError(value)
-        return b"\x18" + _varint(value & 0xFFFFFFFFFFFFFFFF)
+        return b"\x18" + _varint(value & _LOW)
     if isinstance(value, float):
         return _DOUBLE(0x21, value)
-    if isinstance(value, bytes):
-        return _field(0x3A, value)
     if isinstance(value, Sequence):
         return _field(0x2A, b"".join(_field(0x0A, _value(one)) for one in value))
     raise TypeError(type(value))
@@ -158,19 +127,17 @@ def _string(tag: int, text: str) -> bytes:
 
 
 @lru_cache(maxsize=512)
-def _name(name: str) -> bytes:
-    return _string(0x2A, name)
+def _name(name: str, kind: SpanKind) -> bytes:
+    return _string(0x2A, name) + _KINDS[kind]
 
 
 def _field(tag: int, data: bytes) -> bytes:
     size = len(data)
     if size < 128:
         return bytes((tag, size)) + data
+    if size < 16384:
+        return bytes((tag, size & 127 | 128, size >> 7)) + data
     return bytes((tag,)) + _varint(size) + data
-
-
-def _varint_field(tag: int, value: int) -> bytes:
-    return bytes((tag,)) + _varint(value)
 
 
 def _varint(value: int) -> bytes:

@@ -13,12 +13,13 @@ import threading
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.metrics.export import MetricsData
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan, sampling
+from opentelemetry.sdk.trace import sampling
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
 
 from llmrouter.telemetry.encoding import encode_trace_request
@@ -27,6 +28,7 @@ log = logging.getLogger(__name__)
 
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 METRIC_INTERVAL_MS = 60_000.0
+QUEUE, BATCH = 16_384, 2_048
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,18 +104,24 @@ def sampler() -> sampling.Sampler:
 class SpanExporter(OTLPSpanExporter):
     """The SDK's exporter with a cheaper encoder in front of its HTTP client."""
 
-    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Send one batch; called in the processor's thread."""
+    def export(self, spans: Sequence[Any]) -> SpanExportResult:
+        """Send one batch of `spans.Span`; called in the processor's thread."""
         client = getattr(self, "_client", None)  # private: an SDK without it encodes by itself
         if client is None or self._shutdown:
-            return super().export(spans)
+            return super().export([span.readable() for span in spans])
         sent = client.export(encode_trace_request(spans))
         return SpanExportResult.SUCCESS if sent.success else SpanExportResult.FAILURE
 
 
 def span_processor() -> BatchSpanProcessor:
-    """Spans in, batches out; `OTEL_BSP_*` sizes it."""
-    return BatchSpanProcessor(SpanExporter())
+    """Spans in, batches out.
+
+    `OTEL_BSP_*` sizes it. Without them queue and batch are larger than the SDK's: a busy router
+    makes thousands of spans a second, and what a batch costs is mostly its HTTP request.
+    """
+    queue = None if "OTEL_BSP_MAX_QUEUE_SIZE" in os.environ else QUEUE
+    batch = None if "OTEL_BSP_MAX_EXPORT_BATCH_SIZE" in os.environ or queue is None else BATCH
+    return BatchSpanProcessor(SpanExporter(), queue, max_export_batch_size=batch)
 
 
 class MetricExport:

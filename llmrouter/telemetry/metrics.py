@@ -22,13 +22,19 @@ OTHER = "other"
 
 
 class Buckets:
-    """One histogram series: counts per bucket, their sum."""
+    """One histogram series: counts per bucket, their sum. Boundaries are inclusive upper bounds."""
 
-    __slots__ = ("counts", "total")
+    __slots__ = ("boundaries", "counts", "total")
 
-    def __init__(self, boundaries: int) -> None:
-        self.counts = [0] * (boundaries + 1)
+    def __init__(self, boundaries: Sequence[float]) -> None:
+        self.boundaries = boundaries
+        self.counts = [0] * (len(boundaries) + 1)
         self.total = 0.0
+
+    def add(self, value: float) -> None:
+        """Count a value."""
+        self.counts[bisect_left(self.boundaries, value)] += 1
+        self.total += value
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +75,15 @@ class Metrics:
 
     def record(self, name: str, value: float, labels: Labels = ()) -> None:
         """Record into a declared histogram."""
+        self.series(name, labels).add(value)
+
+    def series(self, name: str, labels: Labels = ()) -> Buckets:
+        """A series of a declared histogram, to keep where it is recorded into often."""
         histogram = self.histograms[name]
         buckets = histogram.series.get(labels)
         if buckets is None:
-            buckets = histogram.series[labels] = Buckets(len(histogram.boundaries))
-        buckets.counts[bisect_left(histogram.boundaries, value)] += 1
-        buckets.total += value
+            buckets = histogram.series[labels] = Buckets(histogram.boundaries)
+        return buckets
 
     def capped(self, kind: str, value: str) -> str:
         """`value` while fewer than CAP different ones of its kind were seen, else `other`."""

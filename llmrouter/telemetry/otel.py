@@ -23,15 +23,17 @@ from llmrouter.domain.ports import Attribute
 from llmrouter.domain.reply import Attempt, Completion, Usage
 from llmrouter.domain.target import Target
 from llmrouter.telemetry import export
-from llmrouter.telemetry.metrics import Gauge, Labels, Metrics, Readings
+from llmrouter.telemetry.metrics import Buckets, Gauge, Labels, Metrics, Readings
 from llmrouter.telemetry.named import declare
 from llmrouter.telemetry.otlp import Collector, delta_preferred
-from llmrouter.telemetry.spans import CURRENT, Span, Tracer, remote_context
+from llmrouter.telemetry.spans import CURRENT, Span, Tracer, caller_of
 from llmrouter.telemetry.stats import Stats
 
 log = logging.getLogger(__name__)
 
 CLOSE_LIMIT_S = 3.0
+TIMINGS = 4096
+Timing = tuple[str, str, object, object]  # method, route, status, error type
 METHODS = {"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"}
 
 
@@ -42,6 +44,7 @@ class Telemetry:
         self.metrics = Metrics()
         self.stats = Stats()
         self.running = 0
+        self.timings: dict[Timing, tuple[Buckets, Buckets]] = {}
         self._tracer = Tracer()
         self._metric_export: export.MetricExport | None = None
         self._trace_context, self._baggage = export.propagated()
@@ -84,14 +87,14 @@ class Telemetry:
         if (
             self._trace_context
             and "traceparent" in headers
-            and (remote := remote_context(headers)) is not None
+            and (caller := caller_of(headers)) is not None
         ):
-            return span.below_remote(remote)
+            return span.below(caller)
         return span.under(None)
 
     def route(self) -> Span:
         """The `route` step."""
-        return Span(self._tracer, "route", SpanKind.INTERNAL, {}).under(CURRENT.get())
+        return Span(self._tracer, "route", {}).under(CURRENT.get())
 
     def chat(
         self, model: str, provider: str, base_url: str, attributes: Mapping[str, Attribute]
@@ -164,6 +167,25 @@ class Telemetry:
         """All metrics in the Prometheus text format."""
         return self.metrics.prometheus()
 
+    def timing(self, key: Timing) -> tuple[Buckets, Buckets]:
+        """Where requests of a method, route, status and error type are timed: whole, and own."""
+        method, route, status, failed = (str(part or "") for part in key)
+        every = (
+            (semconv.HTTP_METHOD, method),
+            (semconv.HTTP_ROUTE, route),
+            (semconv.HTTP_STATUS_CODE, status),
+            (semconv.ERROR_TYPE, self.metrics.capped("error", failed) if failed else ""),
+            (semconv.URL_SCHEME, "http"),
+        )
+        labels = tuple((name, value) for name, value in every if value)
+        found = (
+            self.metrics.series(semconv.METRIC_SERVER_DURATION, labels),
+            self.metrics.series(semconv.METRIC_OVERHEAD_DURATION, ((semconv.HTTP_ROUTE, route),)),
+        )
+        if len(self.timings) < TIMINGS:
+            self.timings[key] = found
+        return found
+
     def _tokens(self, call: _Call, usage: Usage) -> None:
         if usage.input_tokens:
             self.metrics.record(semconv.METRIC_TOKEN_USAGE, usage.input_tokens, call.read)
@@ -208,13 +230,12 @@ class _Chat(Span):
     """A CLIENT span that also times the call, and what the request spent waiting for it."""
 
     __slots__ = ("_call", "_metrics")
+    kind = SpanKind.CLIENT
 
     def __init__(
         self, telemetry: Telemetry, call: _Call, attributes: Mapping[str, Attribute]
     ) -> None:
-        super().__init__(
-            telemetry._tracer, call.name, SpanKind.CLIENT, {**call.attributes, **attributes}
-        )
+        super().__init__(telemetry._tracer, call.name, {**call.attributes, **attributes})
         self._call = call
         self._metrics = telemetry.metrics
 
@@ -227,7 +248,7 @@ class _Chat(Span):
         """End the span and record its duration."""
         super().__exit__(kind, error, trace)
         metrics, labels, attributes = self._metrics, self._call.labels, self.attributes
-        lasted = self._ended - self._started
+        lasted = self.ended - self.started
         if self.root is not None:
             self.root.waited_ns += lasted
         if semconv.ERROR_TYPE in attributes:
@@ -243,6 +264,7 @@ class _Request(Span):
     """A SERVER span that also times the request, and what of it the service itself took."""
 
     __slots__ = ("_method", "_route", "_telemetry")
+    kind = SpanKind.SERVER
 
     def __init__(self, telemetry: Telemetry, method: str, route: str) -> None:
         attributes: dict[str, Attribute] = {
@@ -250,9 +272,7 @@ class _Request(Span):
             semconv.HTTP_ROUTE: route,
             semconv.URL_SCHEME: "http",
         }
-        super().__init__(
-            telemetry._tracer, _server_name(method, route), SpanKind.SERVER, attributes
-        )
+        super().__init__(telemetry._tracer, _server_name(method, route), attributes)
         self._method = method
         self._route = route
         self._telemetry = telemetry
@@ -269,21 +289,18 @@ class _Request(Span):
         trace: TracebackType | None,
     ) -> None:
         """End the span and record its duration."""
-        status = self.attributes.get(semconv.HTTP_STATUS_CODE, 0)
-        if isinstance(status, int) and status >= 500 and self._status is None:
+        attributes, telemetry = self.attributes, self._telemetry
+        status = attributes.get(semconv.HTTP_STATUS_CODE, 0)
+        if isinstance(status, int) and status >= 500 and not self.failed:
             self.fail(str(status))
         super().__exit__(kind, error, trace)
-        telemetry = self._telemetry
         telemetry.running -= 1
-        failed = ""
-        if semconv.ERROR_TYPE in self.attributes:
-            failed = telemetry.metrics.capped("error", str(self.attributes[semconv.ERROR_TYPE]))
-        lasted = self._ended - self._started
-        record = telemetry.metrics.record
-        labels = _server_labels(self._method, self._route, str(status or ""), failed)
-        record(semconv.METRIC_SERVER_DURATION, lasted / 1e9, labels)
-        own = max(0, lasted - self.waited_ns) / 1e9
-        record(semconv.METRIC_OVERHEAD_DURATION, own, _route_labels(self._route))
+        failed = attributes[semconv.ERROR_TYPE] if self.failed else ""
+        key = (self._method, self._route, status, failed)
+        total, own = telemetry.timings.get(key) or telemetry.timing(key)
+        lasted = self.ended - self.started
+        total.add(lasted / 1e9)
+        own.add(max(0, lasted - self.waited_ns) / 1e9)
 
 
 @lru_cache(maxsize=512)
@@ -305,20 +322,3 @@ def _source_labels(source: str) -> Labels:
 @lru_cache(maxsize=512)
 def _server_name(method: str, route: str) -> str:
     return f"{'HTTP' if method == '_OTHER' else method} {route}"
-
-
-@lru_cache(maxsize=512)
-def _route_labels(route: str) -> Labels:
-    return ((semconv.HTTP_ROUTE, route),)
-
-
-@lru_cache(maxsize=4096)
-def _server_labels(method: str, route: str, status: str, failed: str) -> Labels:
-    every = (
-        (semconv.HTTP_METHOD, method),
-        (semconv.HTTP_ROUTE, route),
-        (semconv.HTTP_STATUS_CODE, status),
-        (semconv.ERROR_TYPE, failed),
-        (semconv.URL_SCHEME, "http"),
-    )
-    return tuple((key, value) for key, value in every if value)

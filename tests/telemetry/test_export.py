@@ -8,6 +8,7 @@ import pytest
 from opentelemetry.sdk.trace import sampling
 
 from llmrouter.telemetry import export
+from llmrouter.telemetry.spans import Span, Tracer
 
 BASE = "OTEL_EXPORTER_OTLP_ENDPOINT"
 
@@ -88,3 +89,28 @@ def test_the_cheap_encoder_is_in_use() -> None:
     exporter = export.SpanExporter(endpoint="http://127.0.0.1:9/v1/traces")
     assert callable(exporter._client.export)
     exporter.shutdown()
+
+
+def test_the_queue_is_larger_unless_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without variables there is room for a busy router's spans; variables win."""
+    monkeypatch.setenv(BASE, "http://127.0.0.1:9")
+    roomy = export.span_processor()
+    monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "600")
+    asked = export.span_processor()
+    sizes = [made._batch_processor._queue.maxlen for made in (roomy, asked)]
+    assert sizes == [export.QUEUE, 600]
+    for made in (roomy, asked):
+        made.shutdown()
+
+
+def test_an_sdk_without_the_client_encodes_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the private client is gone, spans go through the SDK's own way."""
+    sent = []
+    monkeypatch.setattr(export.OTLPSpanExporter, "export", lambda _, spans: sent.extend(spans))
+    exporter = export.SpanExporter(endpoint="http://127.0.0.1:9/v1/traces")
+    client = exporter._client
+    del exporter._client
+    exporter.export([Span(Tracer(), "a span", {})])
+    exporter._client = client
+    exporter.shutdown()
+    assert [span.name for span in sent] == ["a span"]

@@ -6,21 +6,30 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
-from opentelemetry.trace import SpanKind
+from opentelemetry.context import Context
+from opentelemetry.sdk.trace.sampling import (
+    ALWAYS_OFF,
+    ALWAYS_ON,
+    Decision,
+    ParentBased,
+    Sampler,
+    TraceIdRatioBased,
+)
+from opentelemetry.trace import NonRecordingSpan, set_span_in_context
 
-from llmrouter.telemetry.spans import Span, Tracer, remote_context
+from llmrouter.telemetry.spans import Caller, Span, Tracer, caller_of
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 
 
 def test_a_valid_header_is_read() -> None:
     """Ids, the sampled flag and the state come out as they went in."""
-    found = remote_context({"traceparent": f"00-{TRACE}-{PARENT}-01", "tracestate": "a=1,b=2"})
+    found = caller_of({"traceparent": f"00-{TRACE}-{PARENT}-01", "tracestate": "a=1,b=2"})
     assert found is not None
     assert (found.trace_id, found.span_id) == (int(TRACE, 16), int(PARENT, 16))
-    assert found.trace_flags.sampled
-    assert found.is_remote
-    assert found.trace_state.to_header() == "a=1,b=2"
+    assert found.sampled
+    assert found.state is not None
+    assert found.state.to_header() == "a=1,b=2"
 
 
 @pytest.mark.parametrize(
@@ -43,12 +52,12 @@ def test_a_valid_header_is_read() -> None:
 )
 def test_a_malformed_header_counts_as_none(header: str) -> None:
     """What W3C calls invalid starts a new trace, with nothing taken from it."""
-    assert remote_context({"traceparent": header, "tracestate": "a=1"}) is None
+    assert caller_of({"traceparent": header, "tracestate": "a=1"}) is None
 
 
 def test_a_later_version_is_read_as_far_as_it_is_known() -> None:
     """A version other than 00 may carry more fields behind the known ones."""
-    assert remote_context({"traceparent": f"cc-{TRACE}-{PARENT}-01-later"}) is not None
+    assert caller_of({"traceparent": f"cc-{TRACE}-{PARENT}-01-later"}) is not None
 
 
 def test_several_states_are_one_list() -> None:
@@ -56,19 +65,43 @@ def test_several_states_are_one_list() -> None:
     headers = CIMultiDict(
         [("Traceparent", f"00-{TRACE}-{PARENT}-01"), ("Tracestate", "a=1"), ("tracestate", "b=2")]
     )
-    found = remote_context(headers)
+    found = caller_of(headers)
     assert found is not None
-    assert found.trace_state.to_header() == "a=1,b=2"
+    assert found.state is not None
+    assert found.state.to_header() == "a=1,b=2"
 
 
 @given(st.text(max_size=120), st.text(max_size=200))
 def test_hostile_headers_never_raise(parent: str, state: str) -> None:
     """Whatever a caller sends is read or ignored, and what is passed on is well-formed."""
     for header in (parent, f"00-{TRACE}-{PARENT}-01"):
-        found = remote_context({"traceparent": header, "tracestate": state})
+        found = caller_of({"traceparent": header, "tracestate": state})
         if found is None:
             continue
-        sent = Span(Tracer(), "x", SpanKind.SERVER, {}).below_remote(found).headers()
-        assert remote_context(sent) is not None
+        sent = Span(Tracer(), "x", {}).below(found).headers()
+        assert caller_of(sent) is not None
         assert "\n" not in sent.get("tracestate", "")
         assert "\r" not in sent.get("tracestate", "")
+
+
+@pytest.mark.parametrize(
+    ("sampler", "unsampled_caller", "no_caller"),
+    [
+        (ParentBased(ALWAYS_ON), False, True),
+        (ALWAYS_ON, True, True),
+        (ParentBased(ALWAYS_OFF), False, False),
+        (TraceIdRatioBased(0.0), False, False),
+        (TraceIdRatioBased(1.0), True, True),
+    ],
+)
+def test_the_samplers_say_is_the_sdks(
+    sampler: Sampler, unsampled_caller: bool, no_caller: bool
+) -> None:
+    """Short cuts decide as the sampler itself would."""
+    tracer, caller = Tracer(sampler=sampler), Caller(int(TRACE, 16), 1, False)
+    assert tracer.sampled(caller, caller.trace_id, "x") == unsampled_caller
+    assert tracer.sampled(None, caller.trace_id, "x") == no_caller
+    for above, expected in ((caller.context(), unsampled_caller), (None, no_caller)):
+        parent = Context() if above is None else set_span_in_context(NonRecordingSpan(above))
+        decided = sampler.should_sample(parent, caller.trace_id, "x").decision
+        assert (decided is Decision.RECORD_AND_SAMPLE) == expected
