@@ -55,6 +55,7 @@ async def repeatedly(work: Callable[[], Awaitable[None]], every_s: float) -> Non
     """Do `work` every `every_s` seconds until cancelled, then once more.
 
     A round that has begun is finished: what it took out of a buffer is not lost by a cancellation.
+    One that fails is logged, and the next is done all the same.
     """
     try:
         while True:
@@ -65,5 +66,7 @@ async def repeatedly(work: Callable[[], Awaitable[None]], every_s: float) -> Non
             except asyncio.CancelledError:
                 await round_
                 raise
+            except Exception:
+                log.exception("a round of background work failed")
     finally:
         await work()

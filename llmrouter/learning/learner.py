@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter, OrderedDict, deque
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -75,6 +75,7 @@ class _Lesson:
     task: str
     grades: dict[str, float] = field(default_factory=dict)
     weights: dict[str, float] = field(default_factory=dict)
+    key: str | None = None  # whose feedback it is; None: the router LLM's verdict
 
     def weight(self) -> float:
         """What its grades are worth: one number, as the memory takes it."""
@@ -102,7 +103,6 @@ class Learner:
         self._trust = Trust(Windows(agreement()))
         self._lessons: deque[_Lesson] = deque(maxlen=self._options.remembered)
         self._by_decision: OrderedDict[str, tuple[str, str]] = OrderedDict()
-        self._influence: dict[str, Counter[str]] = {}
         self._trusted: set[str] = set()
         self._learned = 0
         self._fitted_at = 0
@@ -180,7 +180,7 @@ class Learner:
         if known is None or not self._may_influence(decision.task, feedback.caller):
             return
         grade = (feedback.score + 1.0) / 2.0
-        fresh = _Lesson(*known)
+        fresh = _Lesson(*known, key=feedback.caller)
         fresh.grades[decision.target], fresh.weights[decision.target] = grade, FEEDBACK_WEIGHT
         if feedback.preferred is not None:
             fresh.grades[feedback.preferred] = 1.0
@@ -198,16 +198,22 @@ class Learner:
         try:
             while True:
                 await asyncio.sleep(self._options.check_s)
-                self._trust.windows.target_agreement = self._agreement()
-                if self._due():
-                    await self._refit()
-                if self._compared >= self._options.refresh:
-                    await self._refresh()
-                if loop.time() - saved >= self._options.save_s:
-                    saved = loop.time()
-                    await self._save()
+                try:
+                    await self._work()
+                    if loop.time() - saved >= self._options.save_s:
+                        saved = loop.time()
+                        await self._save()
+                except Exception:
+                    log.exception("learning failed for now")
         finally:
             await self._save()
+
+    async def _work(self) -> None:
+        self._trust.windows.target_agreement = self._agreement()
+        if self._due():
+            await self._refit()
+        if self._compared >= self._options.refresh:
+            await self._refresh()
 
     def _due(self) -> bool:
         most, held = self._options.remembered, len(self._lessons)
@@ -223,7 +229,8 @@ class Learner:
             self._fitted_at = learned  # wait for news before trying again
             log.warning("no new preference model: %s", failure)
             return
-        for lesson in list(self._lessons)[len(self._lessons) - (self._learned - learned) :]:
+        missed = min(self._learned - learned, len(self._lessons))
+        for lesson in list(self._lessons)[len(self._lessons) - missed :]:
             model.remember(model.encode(lesson.text), lesson.grades, lesson.weight())
             await asyncio.sleep(0)
         self._model, self._fitted_at = model, learned
@@ -281,12 +288,11 @@ class Learner:
             self._observer.count("withdrawals", 1, {"task": task})
 
     def _may_influence(self, task: str, key: str) -> bool:
-        voices = self._influence.setdefault(task, Counter())
-        most = max(KEY_LEAST, int(KEY_SHARE * (self._learned + sum(voices.values()))))
-        if voices[key] >= most:
+        """Whether one more rating of `key` stays within its share of what is held for a task."""
+        held = [lesson.key for lesson in self._lessons if lesson.task == task]
+        if held.count(key) >= max(KEY_LEAST, int(KEY_SHARE * len(held))):
             self._observer.count("feedback_ignored", 1, {"task": task})
             return False
-        voices[key] += 1
         return True
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -129,11 +128,6 @@ class Ledger:
         except ValueError as error:
             log.warning("decision not understood: %s", error)
         return None
-
-
-def age_s(decision: Decision) -> float:
-    """How long ago a decision was made, in seconds."""
-    return max(0.0, time.time() - decision.created_at)
 
 
 def _well_formed(decision_id: str) -> bool:

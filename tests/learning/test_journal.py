@@ -1,79 +1,169 @@
-"""What the journal keeps."""
+"""The journal: what is kept of a request, what never is, and what a broken store costs."""
 
 from __future__ import annotations
 
+import asyncio
+import logging
+from collections.abc import Sequence
 from typing import Any
 
+import orjson
+import pytest
+
 from llmrouter.domain.chat import ANONYMOUS, Caller
-from llmrouter.domain.deadline import NEVER
-from llmrouter.domain.decision import Feedback, Question
+from llmrouter.domain.decision import Decision, Feedback, Question
+from llmrouter.domain.features import Features, Traits
 from llmrouter.domain.reply import Attempt, Completion
-from llmrouter.learning.journal import Journal, JournalOptions
-from llmrouter.signals.extract import Extractor
-from llmrouter.signals.fingerprint import Fingerprinter
+from llmrouter.errors import StoreFailed
+from llmrouter.learning.journal import LOG_NAME, Journal, JournalOptions
 from llmrouter.store.memory import MemoryStore
 from tests.fakes import a_catalog, a_decision, a_request
 
-
-def a_question(text: str = "Summarize this.", caller: Caller = ANONYMOUS) -> Question:
-    """A question as it is asked."""
-    request, catalog = a_request(text), a_catalog()
-    features = Extractor(Fingerprinter(b"k" * 32)).features(request, caller)
-    return Question(request, features, catalog, tuple(catalog.targets), (), caller, NEVER)
+SECRET = "the password is swordfish"
 
 
-async def kept(journal: Journal) -> list[dict[str, Any]]:
-    """Everything in the journal."""
-    return await journal.tail(100)
+class Down(MemoryStore):
+    """A store whose log is down."""
+
+    async def append(self, log: str, entries: Sequence[bytes], keep: int) -> None:
+        """Fails."""
+        raise StoreFailed("down")
 
 
-async def test_a_decision_is_kept_with_its_features_and_without_its_text() -> None:
-    """The entry names the decision and measures the request; the prompt is not in it."""
+def question(text: str = SECRET, caller: Caller = ANONYMOUS) -> Question:
+    """A question that holds a secret in its prompt and system prompt."""
+    features = Features(
+        "f" * 32, "c" * 32, text, f"system: {text}", 20, 50, frozenset({"tools"}), 2, True, False,
+        read_traits=lambda: Traits("code", "de", 5, True, False, False),
+    )  # fmt: skip
+    return Question(a_request(text), features, a_catalog(), ("small", "large"), caller=caller)
+
+
+def noted(journal: Journal, **over: Any) -> Decision:
+    """A decision, its outcome and a rating with a comment, all noted."""
+    decision = a_decision(**over)
+    attempts = (
+        Attempt("small", "rejected", "schema: no", 5.0, 0.001, status=200, confidence=0.4),
+        Attempt("large", "ok", "", 9.0, 0.01, status=200),
+    )
+    journal.decided(decision, question())
+    journal.completed(decision, Completion("large", attempts, 0.011, 14.0, "stop"))
+    journal.rated(decision, Feedback("d-1", -0.5, "large", SECRET, "app", 7.0))
+    return decision
+
+
+async def raw(store: MemoryStore) -> bytes:
+    """Every byte that was written."""
+    return b"\n".join(await store.tail(LOG_NAME, 10_000))
+
+
+async def test_decision_outcome_and_feedback_come_back_in_order() -> None:
+    """With what a replay and a report need, joined by the decision's id."""
     journal = Journal(MemoryStore())
-    journal.decided(a_decision(created_at=5.5), a_question("Summarize my secret."))
-    (entry,) = await kept(journal)
-    assert (entry["kind"], entry["at"], entry["decision_id"]) == ("decision", 5.5, "d-1")
-    assert entry["eligible"] == ["small", "large"]
-    assert entry["features"]["words"] == 3
-    assert "secret" not in str(entry)
+    noted(journal, tenant="t", created_at=5.0, propensity=0.5, router_cost_usd=0.002)
+    decision, outcome, feedback = await journal.tail(10)
+    assert decision == {
+        "kind": "decision", "at": 5.0, "decision_id": "d-1", "tenant": "t", "key": "anonymous",
+        "source": "rules", "target": "small", "task": "general", "confidence": 0.9,
+        "propensity": 0.5, "fingerprint": "f" * 32, "catalog_version": "v1",
+        "eligible": ["small", "large"], "estimate_usd": 0.0001, "router_usd": 0.002,
+        "features": {
+            "input_tokens": 20, "turns": 2, "tools": True, "words": 5, "code": True,
+            "math": False, "language": "de",
+        },
+    }  # fmt: skip
+    assert (outcome["kind"], outcome["decision_id"], outcome["target"]) == (
+        "outcome", "d-1", "large",
+    )  # fmt: skip
+    assert (outcome["cost_usd"], outcome["latency_ms"], outcome["tenant"]) == (0.011, 14.0, "t")
+    assert [(a["target"], a["outcome"], a["confidence"]) for a in outcome["attempts"]] == [
+        ("small", "rejected", 0.4),
+        ("large", "ok", None),
+    ]
+    assert feedback["at"] == 7.0
+    assert (feedback["kind"], feedback["score"], feedback["preferred"], feedback["key"]) == (
+        "feedback", -0.5, "large", "app",
+    )  # fmt: skip
 
 
-async def test_a_decision_made_again_is_an_entry_of_its_own() -> None:
-    """It says what the first one says, with its own id and time."""
-    journal, question, first = Journal(MemoryStore()), a_question(), a_decision(created_at=5.5)
-    journal.decided(first, question)
-    journal.decided(first.again('d-"2"', 0.2, (), 6.5), question)
-    one, two = await kept(journal)
-    assert (two["decision_id"], two["at"]) == ('d-"2"', 6.5)
-    assert two == {**one, "decision_id": 'd-"2"', "at": 6.5}
+async def test_nothing_of_a_prompt_is_written_unasked() -> None:
+    """Neither prompt, system prompt nor comment, in any form."""
+    store = MemoryStore()
+    journal = Journal(store)
+    noted(journal)
+    await journal.flush()
+    written = await raw(store)
+    assert written
+    assert b"swordfish" not in written
 
 
-async def test_prompts_are_kept_where_the_operator_asked() -> None:
-    """Text and body are in the entry, for replay."""
+async def test_the_operator_may_ask_for_prompts() -> None:
+    """Then the last turn, the whole request and the comment are there for replay."""
     journal = Journal(MemoryStore(), JournalOptions(record_prompts=True))
-    question = a_question("Summarize this.")
-    journal.decided(a_decision(), question)
-    (entry,) = await kept(journal)
-    assert entry["prompt"] == "Summarize this."
-    assert entry["request"].encode() == question.request.body
+    noted(journal)
+    decision, _, feedback = await journal.tail(10)
+    assert decision["prompt"] == SECRET
+    assert orjson.loads(decision["request"])["messages"][0]["content"] == SECRET
+    assert feedback["comment"] == SECRET
 
 
-async def test_outcomes_and_feedback_name_their_decision() -> None:
-    """Each kind has its own entry; a comment is text, so it is left out."""
-    journal = Journal(MemoryStore())
-    attempt = Attempt("small", "ok", "", 12.0, 0.001)
-    journal.completed(a_decision(), Completion("small", (attempt,), 0.001, 13.0))
-    journal.rated(a_decision(), Feedback("d-1", 0.5, comment="private"))
-    outcome, feedback = await kept(journal)
-    assert (outcome["kind"], outcome["decision_id"]) == ("outcome", "d-1")
-    assert outcome["attempts"][0]["outcome"] == "ok"
-    assert (feedback["kind"], feedback["score"], feedback["comment"]) == ("feedback", 0.5, None)
+async def test_recorded_prompts_are_each_its_own() -> None:
+    """Two requests with one decision's facts keep their own words."""
+    journal = Journal(MemoryStore(), JournalOptions(record_prompts=True))
+    decision = a_decision()
+    journal.decided(decision, question("one"))
+    journal.decided(decision, question("two"))
+    assert [entry["prompt"] for entry in await journal.tail(10)] == ["one", "two"]
 
 
-async def test_what_does_not_fit_is_dropped_and_counted() -> None:
-    """A full buffer costs entries, never a request."""
-    journal, question = Journal(MemoryStore(), JournalOptions(buffered=2)), a_question()
-    for _ in range(5):
-        journal.decided(a_decision(), question)
+async def test_a_full_buffer_drops_and_counts() -> None:
+    """A store that is slow costs entries, never memory."""
+    journal = Journal(MemoryStore(), JournalOptions(buffered=2))
+    noted(journal)
+    assert journal.dropped == 1
+    assert len(await journal.tail(10)) == 2
+
+
+async def test_a_store_that_is_down_drops_counts_and_says_so(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Noting goes on."""
+    journal = Journal(Down())
+    noted(journal)
+    with caplog.at_level(logging.WARNING):
+        await journal.flush()
     assert journal.dropped == 3
-    assert len(await kept(journal)) == 2
+    assert "3 journal entries not kept: down" in caplog.text
+
+
+async def test_batches_come_back_as_one_log() -> None:
+    """However they were cut, the newest entries come, oldest first."""
+    journal = Journal(MemoryStore(), JournalOptions(batch=4))
+    for number in range(10):
+        journal.decided(a_decision(decision_id=f"d-{number}"), question())
+    tail = await journal.tail(7)
+    assert [entry["decision_id"] for entry in tail] == [f"d-{n}" for n in range(3, 10)]
+    assert len(await journal.tail(100)) == 10
+
+
+async def test_the_log_is_bounded() -> None:
+    """`keep` batches stay."""
+    journal = Journal(MemoryStore(), JournalOptions(batch=1, keep=3))
+    for number in range(5):
+        journal.decided(a_decision(decision_id=f"d-{number}"), question())
+    assert [e["decision_id"] for e in await journal.tail(100)] == ["d-2", "d-3", "d-4"]
+
+
+async def test_it_writes_by_itself_and_once_more_at_the_end() -> None:
+    """What came right before the end is not lost with the process."""
+    store = MemoryStore()
+    journal = Journal(store, JournalOptions(flush_s=0.001))
+    running = asyncio.ensure_future(journal.run())
+    journal.decided(a_decision(decision_id="first"), question())
+    async with asyncio.timeout(10):
+        while b"first" not in await raw(store):
+            await asyncio.sleep(0.001)
+    journal.decided(a_decision(decision_id="last"), question())
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert b"last" in await raw(store)

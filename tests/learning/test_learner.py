@@ -1,0 +1,300 @@
+"""The learner: from the router LLM's verdicts to a model, its record, and what feedback may do."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+from llmrouter.domain.decision import Feedback, Question, Source, Verdict
+from llmrouter.domain.features import Features, Traits
+from llmrouter.errors import StoreFailed
+from llmrouter.learning.learner import KEY_LEAST, Learner, LearnerOptions
+from llmrouter.learning.model import Example
+from llmrouter.learning.refit import FitFailed, pack, refit, unpack
+from llmrouter.learning.snapshot import CURRENT, PREVIOUS
+from llmrouter.store.memory import MemoryStore
+from tests.fakes import RecordingObserver, a_catalog, a_decision, a_request
+
+SUMS = ("What is {} plus {}?", "Add {} to {}.", "Compute {} times {}, please.")
+POEMS = ("Write a poem about {} and {}.", "A haiku on {} with {}.", "Sing of {} and of {}!")
+QUICK = LearnerOptions(first_fit=120, check_s=0.01, refresh=60)
+
+
+def question(text: str, task: str) -> Question:
+    """A question of a task to small and large."""
+    features = Features(
+        "f" * 32, "c" * 32, text, "", 20, 50, frozenset(), 1, False, False,
+        read_traits=lambda: Traits(task=task),
+    )  # fmt: skip
+    return Question(a_request(text), features, a_catalog(), ("small", "large"))
+
+
+def asked(number: int, dice: random.Random) -> tuple[Question, Verdict]:
+    """Sums are for small, poems for large."""
+    texts, task, target = ((SUMS, "math", "small"), (POEMS, "writing", "large"))[number % 2]
+    text = dice.choice(texts).format(dice.randrange(90), dice.randrange(90))
+    return question(text, task), Verdict(target, Source.LLM, "said so", task=task)
+
+
+class Bench:
+    """A learner on a store, taught by a stage that never errs."""
+
+    def __init__(self, store: MemoryStore | None = None, **over: Any) -> None:
+        self.store = store or MemoryStore()
+        self.observer = RecordingObserver()
+        self.agreement = 0.8
+        self.learner = Learner(
+            self.store, self.observer, lambda: self.agreement, over.get("options", QUICK)
+        )
+        self.dice = random.Random(7)
+        self.agreed = 0
+
+    def teach(self, count: int, wrong: bool = False) -> int:
+        """Lessons as the preference stage gives them; how many proposals agreed."""
+        agreed = 0
+        for number in range(count):
+            about, verdict = asked(number, self.dice)
+            if wrong:
+                other = "large" if verdict.target == "small" else "small"
+                verdict = Verdict(other, Source.LLM, "changed its mind", task=verdict.task)
+            proposal = self.learner.propose(about)
+            agreed += proposal is not None and proposal.target == verdict.target
+            self.learner.taught(about, proposal, verdict)
+        return agreed
+
+    def rate(self, number: int, key: str, score: float = -1.0, **over: Any) -> None:
+        """One rating of a decision that had been noted."""
+        about, verdict = asked(2 * number, self.dice)
+        decision = a_decision(verdict.target, decision_id=f"d-{number}", task="math")
+        self.learner.decided(decision, about)
+        self.learner.rated(decision, Feedback(decision.decision_id, score, caller=key, **over))
+
+    def counted(self, name: str) -> int:
+        """How often something was counted."""
+        return sum(1 for counted, _, _ in self.observer.counts if counted == name)
+
+
+@contextlib.asynccontextmanager
+async def running(learner: Learner) -> AsyncIterator[None]:
+    """The learner's loop, ended afterwards as the service ends it."""
+    task = asyncio.ensure_future(learner.run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def until(holds: Callable[[], object]) -> None:
+    """Wait for something that the loop does behind."""
+    async with asyncio.timeout(60):
+        while not holds():  # noqa: ASYNC110 - the loop under test has no event to wait for
+            await asyncio.sleep(0.01)
+
+
+@pytest.fixture(scope="module")
+def taught() -> Bench:
+    """A bench whose model was fitted in a process of its own, and that has earned trust."""
+
+    async def teach() -> Bench:
+        bench = Bench()
+        async with running(bench.learner):
+            bench.teach(160)
+            await until(lambda: bench.counted("model_fits"))
+            bench.agreed = bench.teach(240)
+            await until(lambda: trusted(bench, "Add 3 to 4."))
+        return bench
+
+    return asyncio.run(teach())
+
+
+def trusted(bench: Bench, text: str) -> bool:
+    """Whether a sum would be answered."""
+    proposal = bench.learner.propose(question(text, "math"))
+    return proposal is not None and proposal.trusted
+
+
+def test_nothing_learned_nothing_proposed() -> None:
+    """A cold learner is not a broken one."""
+    assert Bench().learner.propose(question("Add 3 to 4.", "math")) is None
+
+
+async def test_it_learns_the_router_llm_s_choices(taught: Bench) -> None:
+    """Fitted on 160 verdicts in another process it agrees with nearly all of the next 240."""
+    assert taught.agreed >= 225
+    for text, task, target in (
+        ("Add 17 to 5.", "math", "small"),
+        ("A haiku on 3 with 9.", "writing", "large"),
+    ):
+        proposal = taught.learner.propose(question(text, task))
+        assert proposal is not None
+        assert (proposal.target, proposal.task, proposal.trusted) == (target, task, True)
+        assert {proposal.target, *(a.target for a in proposal.alternatives)} == {"small", "large"}
+        assert 0.0 <= proposal.confidence <= 1.0
+    assert taught.counted("audits") == 240
+
+
+async def test_only_eligible_targets_are_proposed(taught: Bench) -> None:
+    """A model knows more targets than may serve."""
+    about = question("Add 17 to 5.", "math")
+    narrow = Question(about.request, about.features, about.catalog, ("large",))
+    proposal = taught.learner.propose(narrow)
+    assert proposal is not None
+    assert (proposal.target, proposal.alternatives) == ("large", ())
+
+
+async def test_a_task_it_never_met_is_not_trusted(taught: Bench) -> None:
+    """Trust is earned task by task."""
+    proposal = taught.learner.propose(question("Translate 'dog' to Latin.", "translation"))
+    assert proposal is not None
+    assert not proposal.trusted
+
+
+async def test_a_restart_keeps_the_model_and_its_record(taught: Bench) -> None:
+    """Another process on the same store proposes the same, as trusted, at once."""
+    again = Bench(taught.store)
+    before = taught.learner.propose(question("Add 17 to 5.", "math"))
+    async with running(again.learner):
+        await until(lambda: trusted(again, "Add 17 to 5."))
+        after = again.learner.propose(question("Add 17 to 5.", "math"))
+    assert before is not None
+    assert after is not None
+    assert (after.target, after.trusted) == (before.target, True)
+    assert again.counted("model_fits") == 0
+
+
+async def test_trust_is_withdrawn_when_agreement_falls(taught: Bench) -> None:
+    """The router LLM changed its mind about everything: the model stops answering, and says so."""
+    again = Bench(taught.store, options=LearnerOptions(first_fit=10**6, check_s=0.01, refresh=60))
+    async with running(again.learner):
+        await until(lambda: trusted(again, "Add 17 to 5."))
+        again.teach(150, wrong=True)
+        await until(lambda: not trusted(again, "Add 17 to 5."))
+    assert ("withdrawals", 1, {"task": "math"}) in again.observer.counts
+
+
+async def test_the_last_two_models_are_kept(taught: Bench) -> None:
+    """A save puts the one before aside, so there is a way back."""
+    store = MemoryStore()
+    first = await taught.store.get(CURRENT)
+    assert first is not None
+    await store.put(CURRENT, first, None)
+    again = Bench(store)
+    async with running(again.learner):
+        await until(lambda: trusted(again, "Add 17 to 5."))
+        again.teach(10)
+    assert await store.get(PREVIOUS) == first
+    assert await store.get(CURRENT) != first
+
+
+@pytest.mark.parametrize("stored", [b"", b"\x00\x00\x00\x02{}", b"junk" * 100])
+async def test_a_stored_model_that_cannot_be_read_is_started_without(
+    stored: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It says so and learns afresh."""
+    bench = Bench()
+    await bench.store.put(CURRENT, stored, None)
+    with caplog.at_level(logging.WARNING):
+        async with running(bench.learner):
+            await until(lambda: "no preference model from an earlier run" in caplog.text)
+    assert bench.learner.propose(question("Add 1 to 2.", "math")) is None
+
+
+class Down(MemoryStore):
+    """A store that is down."""
+
+    async def get(self, key: str) -> bytes | None:
+        """Fails."""
+        raise StoreFailed("down")
+
+
+async def test_a_store_that_is_down_does_not_keep_it_from_learning() -> None:
+    """The model lives in memory; only the next start misses it."""
+    bench = Bench(Down())
+    async with running(bench.learner):
+        bench.teach(130)
+        await until(lambda: bench.counted("model_fits"))
+    assert bench.learner.propose(question("Add 1 to 2.", "math")) is not None
+
+
+def test_one_key_s_ratings_are_bounded() -> None:
+    """Alone it has three; with 200 others for the task, 22 of the then 222 are a tenth."""
+    bench = Bench()
+    for number in range(20):
+        bench.rate(number, "loud")
+    assert bench.counted("feedback_ignored") == 20 - KEY_LEAST
+    bench.teach(400)
+    bench.observer.counts.clear()
+    for number in range(100, 140):
+        bench.rate(number, "loud")
+    assert bench.counted("feedback_ignored") == 40 - (22 - KEY_LEAST)
+
+
+def test_another_task_s_size_gives_no_key_a_louder_voice() -> None:
+    """A tenth is of the task's own examples, however much was learned elsewhere."""
+    bench = Bench()
+    for number in range(1, 801, 2):
+        about, verdict = asked(number, bench.dice)
+        bench.learner.taught(about, None, verdict)
+    for number in range(20):
+        bench.rate(number, "loud")
+    assert bench.counted("feedback_ignored") == 20 - KEY_LEAST
+
+
+def test_one_key_does_not_use_up_another_s_voice() -> None:
+    """Each has its own."""
+    bench = Bench()
+    for number in range(10):
+        bench.rate(number, "loud")
+    bench.observer.counts.clear()
+    bench.rate(11, "quiet")
+    assert bench.counted("feedback_ignored") == 0
+
+
+def test_feedback_on_what_is_not_remembered_is_passed_over() -> None:
+    """Its text is gone, and nothing is invented in its place."""
+    bench = Bench()
+    bench.learner.rated(a_decision(), Feedback("d-1", 1.0, caller="k"))
+    assert bench.observer.counts == []
+
+
+async def test_feedback_moves_an_estimate_at_once(taught: Bench) -> None:
+    """Ratings of this very prompt pull the choice towards the preferred target."""
+    again = Bench(taught.store)
+    about = question("Compute 41 times 67, please.", "math")
+    async with running(again.learner):
+        await until(lambda: trusted(again, "Add 17 to 5."))
+        before = again.learner.propose(about)
+        for number in range(KEY_LEAST):
+            decision = a_decision("small", decision_id=f"d-{number}", task="math")
+            again.learner.decided(decision, about)
+            again.learner.rated(decision, Feedback(f"d-{number}", -1.0, "large", caller="k"))
+        after = again.learner.propose(about)
+    assert before is not None
+    assert after is not None
+    assert before.target == "small"
+    large = {a.target: a.score for a in before.alternatives}["large"]
+    scores = {a.target: a.score for a in after.alternatives}
+    assert after.target == "large" or scores["large"] > large
+
+
+def test_examples_survive_the_pipe() -> None:
+    """Text with line ends, quotes and any language comes out as it went in."""
+    examples = [
+        Example('a\nb\u2028c "q" – 雨', {"x": 1.0}, {"x": 0.7}, "math"),
+        Example("", {"x": 0.0, "y": 0.5}, {"x": 1.0, "y": 1.0}, None),
+    ]
+    assert unpack(pack(examples)) == examples
+
+
+async def test_a_fit_that_fails_says_why() -> None:
+    """A grade that is no number is an error of the fitting process, with its last words."""
+    with pytest.raises(FitFailed) as caught:
+        await refit([Example("a", {"x": float("nan")}, {"x": 1.0}, "math")] * 30)
+    assert "Error" in str(caught.value)
