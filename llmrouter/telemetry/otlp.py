@@ -23,12 +23,14 @@ from opentelemetry.sdk.metrics.export import (
 )
 from opentelemetry.sdk.resources import Resource
 
+from llmrouter.domain import semconv
 from llmrouter.telemetry.metrics import Histogram, Labels, Metrics
 from llmrouter.telemetry.spans import SCOPE
 
 log = logging.getLogger(__name__)
 
 PREFERENCE = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE"
+INTEGERS = frozenset({semconv.SERVER_PORT, semconv.HTTP_STATUS_CODE})
 Key = tuple[str, Labels]
 _UNKNOWN: Any = None  # smallest and largest value: optional in OTLP, and not kept here
 
@@ -88,7 +90,7 @@ class Collector:
                 if value == before:
                     continue
                 value -= before
-            points.append(NumberDataPoint(dict(labels), started, now, value))
+            points.append(NumberDataPoint(_attributes(labels), started, now, value))
         return points
 
     def _bars(
@@ -107,7 +109,7 @@ class Collector:
                     continue
             points.append(
                 HistogramDataPoint(
-                    dict(labels),
+                    _attributes(labels),
                     started,
                     now,
                     sum(counts),
@@ -128,12 +130,18 @@ class Collector:
                 log.exception("the gauge %s could not be read", name)
                 continue
             points = [
-                NumberDataPoint(dict(labels), 0, now, value) for labels, value in readings.items()
+                NumberDataPoint(_attributes(labels), 0, now, value)
+                for labels, value in readings.items()
             ]
             if points:
                 full = name if "." in name else f"llmrouter.{name}"
                 text = self.metrics.helps.get(name, "")
                 yield Metric(full, text, "", export.Gauge(points))
+
+
+def _attributes(labels: Labels) -> dict[str, str | int]:
+    """Labels as attributes, with the types that the conventions give them."""
+    return {key: int(value) if key in INTEGERS else value for key, value in labels}
 
 
 def _unit(name: str) -> str:

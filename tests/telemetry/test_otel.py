@@ -233,7 +233,16 @@ async def test_metrics_arrive_with_the_recommended_buckets(monkeypatch: pytest.M
     assert list(duration.data_points[0].explicit_bounds) == [0.01 * 2**n for n in range(14)]
     by_model = {values(p.attributes)["gen_ai.request.model"]: p for p in duration.data_points}
     assert by_model["tiny"].count == 1
-    assert values(by_model["big"].attributes)["error.type"] == "429"
+    assert values(by_model["big"].attributes) == {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.provider.name": "anthropic",
+        "gen_ai.request.model": "big",
+        "server.address": "10.0.0.7",
+        "server.port": 8000,
+        "error.type": "429",
+    }
+    (served,) = collector.metric("http.server.request.duration").histogram.data_points
+    assert values(served.attributes)["http.response.status_code"] == 200
     tokens = collector.metric("gen_ai.client.token.usage").histogram
     assert list(tokens.data_points[0].explicit_bounds) == [4**n for n in range(14)]
     assert {values(p.attributes)["gen_ai.token.type"]: p.sum for p in tokens.data_points} == {
