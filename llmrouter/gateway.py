@@ -78,24 +78,25 @@ class Rooms:
 
 @dataclass(frozen=True, slots=True)
 class _Decided:
-    """A cached verdict as it was written down for one question."""
+    """A cached verdict as it was written down, and what it was written from."""
 
     verdict: Verdict
-    question: Question
     decision: Decision
+    catalog: Catalog
+    caller: Caller
+    eligible: tuple[str, ...]
 
     def serves(self, ruling: Ruling, question: Question) -> bool:
-        """Whether the decision for `question` could differ in id, times and notes alone."""
-        if ruling.verdict is not self.verdict or ruling.reason != self.decision.reason:
-            return False
-        asked, features = self.question, self.question.features
-        return asked is question or (
-            features.input_tokens == question.features.input_tokens
-            and features.fingerprint == question.features.fingerprint
-            and asked.catalog is question.catalog
-            and asked.caller is question.caller
-            and asked.eligible == question.eligible
-            and asked.excluded == question.excluded
+        """Whether a decision of this fingerprint could differ in id, times and notes alone."""
+        decision = self.decision
+        return (
+            ruling.verdict is self.verdict
+            and ruling.reason == decision.reason
+            and question.catalog is self.catalog
+            and question.caller is self.caller
+            and question.eligible == self.eligible
+            and question.excluded == decision.excluded
+            and question.features.input_tokens == decision.estimate.input_tokens
         )
 
 
@@ -106,7 +107,7 @@ class Gateway:
         self._rooms = rooms
         self._eligibility = Eligibility()
         self._asked: Recent[tuple[int, int], Question] = Recent()
-        self._decided: Recent[str, _Decided] = Recent()
+        self._decided: Recent[str, _Decided] = Recent(2 * 1024 * 1024)
 
     @property
     def catalog(self) -> CatalogSource:
@@ -163,10 +164,12 @@ class Gateway:
     def question(self, request: ChatRequest, caller: Caller, deadline: Deadline) -> Question:
         """The request, measured and screened. Raises NoEligibleTarget, NotFound, Forbidden.
 
-        A request that is read once (`api.intake`) is asked once, while nothing has changed: the
-        catalog is the same, everyone is well, and no deadline runs.
+        A request that is `kept` is asked once, while nothing has changed: the catalog is the same,
+        everyone is well, and no deadline runs.
         """
         catalog, unavailable = self._rooms.catalog.current, self._rooms.health.unavailable
+        if not request.kept:
+            return self._measured(request, caller, deadline, catalog)[1]
         key = (id(request), id(caller))  # a kept question keeps both alive, so the ids are theirs
         asked = self._asked.get(key)
         if (
@@ -244,7 +247,11 @@ class Gateway:
             timing_ms = (time.perf_counter() - started) * 1000.0
             return known.decision.again(decision_id, timing_ms, ruling.notes, time.time())
         decision = decision_of(ruling, question, decision_id, started)
-        self._decided.keep(name, _Decided(verdict, question, decision), len(question.request.body))
+        self._decided.keep(
+            name,
+            _Decided(verdict, decision, question.catalog, question.caller, question.eligible),
+            0,
+        )
         return decision
 
     async def _known(self, decision_id: str, caller: Caller) -> Decision:

@@ -92,12 +92,17 @@ class Bench:
             self.health.record(target, ok=False)
 
 
-def test_the_same_request_is_measured_once() -> None:
+def a_kept_request(text: str = "What is 2+2?") -> ChatRequest:
+    """A request that the same bytes yield again."""
+    return replace(a_request(text), kept=True)
+
+
+def test_a_kept_request_is_measured_once() -> None:
     """A request that comes again is the question it was, and equal to a fresh one's."""
-    bench, request = Bench(), a_request("one two three")
+    bench, request = Bench(), a_kept_request("one two three")
     first = bench.ask(request)
     assert bench.ask(request) is first
-    again = bench.ask(replace(request))
+    again = bench.ask(replace(request, kept=False))
     assert again is not first
     assert again.features == first.features
     assert again.eligible == first.eligible
@@ -105,7 +110,7 @@ def test_the_same_request_is_measured_once() -> None:
 
 def test_another_caller_asks_another_question() -> None:
     """What a key may reach and where its entries live is its own, for the same bytes too."""
-    bench, request = Bench(), a_request()
+    bench, request = Bench(), a_kept_request()
     first = bench.ask(request)
     limited = bench.ask(request, Caller("k", tenant="t", allow=frozenset({"large"})))
     assert limited.eligible == ("large",)
@@ -115,7 +120,7 @@ def test_another_caller_asks_another_question() -> None:
 
 def test_an_edited_catalog_asks_anew() -> None:
     """A swapped catalog is seen by the very next request."""
-    bench, request = Bench(), a_request()
+    bench, request = Bench(), a_kept_request()
     bench.ask(request)
     targets = dict(bench.holder.current.targets)
     targets["small"] = replace(targets["small"], enabled=False)
@@ -127,7 +132,7 @@ def test_an_edited_catalog_asks_anew() -> None:
 
 def test_an_ill_target_is_out_and_comes_back() -> None:
     """Health is looked at for every request, however often it came before."""
-    bench, request = Bench(), a_request()
+    bench, request = Bench(), a_kept_request()
     assert bench.ask(request).eligible == ("small", "large")
     bench.ill("small")
     asked = bench.ask(request)
@@ -139,7 +144,7 @@ def test_an_ill_target_is_out_and_comes_back() -> None:
 
 def test_a_target_that_was_ill_at_the_first_asking_comes_back() -> None:
     """A question asked while somebody was ill is not the answer to later ones."""
-    bench, request = Bench(), a_request()
+    bench, request = Bench(), a_kept_request()
     bench.ill("small")
     assert bench.ask(request).eligible == ("large",)
     bench.health.record("small", ok=True)
@@ -149,14 +154,14 @@ def test_a_target_that_was_ill_at_the_first_asking_comes_back() -> None:
 def test_a_deadline_is_the_request_s_own() -> None:
     """With a latency budget every request has its own point in time."""
     bench = Bench()
-    request = a_request(options=RouterOptions(latency_budget_ms=5000))
+    request = replace(a_request(options=RouterOptions(latency_budget_ms=5000)), kept=True)
     one, two = Deadline(1e12), Deadline(2e12)
     assert [bench.ask(request, deadline=d).deadline for d in (one, two)] == [one, two]
 
 
 async def test_each_repeat_is_a_decision_of_its_own() -> None:
     """Repeats share what they are about, not their id, time or record."""
-    bench, request = Bench(), a_request()
+    bench, request = Bench(), a_kept_request()
     first = await bench.gateway.decide(request, ANONYMOUS)
     second = await bench.gateway.decide(request, ANONYMOUS)
     assert (first.decision_id, second.decision_id) == ("dec_0", "dec_1")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from aiohttp import web
 
 from llmrouter.api.envelope import JSON
@@ -67,12 +69,14 @@ async def read_request(
 
 
 def _parsed(body: bytes, services: Services, endpoint: Endpoint) -> ChatRequest:
-    """The body as a request; the very same bytes are read once, while they are remembered."""
+    """The body as a request; bytes that come a second time are read for the last time."""
     key = (endpoint.value, body)
     chat = services.read.get(key)
     if chat is None:
         chat = parse(body, endpoint)
-        services.read.keep(key, chat, len(body))
+        if services.read.came_before(key):
+            chat = replace(chat, kept=True)
+            services.read.keep(key, chat, len(body))
     return chat
 
 

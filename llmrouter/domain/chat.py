@@ -61,7 +61,8 @@ class ChatRequest:
     `body` is what arrived, byte for byte; `document` is its parse and must not be mutated.
     `model` is None for `/route` and `/complete` bodies that leave it to the router, `"auto"` or a
     target's id on `/v1/chat/completions`. A bare `prompt` arrives as one user message and sets
-    `bare_prompt`, so that the relay knows it must write the messages itself.
+    `bare_prompt`, so that the relay knows it must write the messages itself. `kept` says that the
+    same bytes yield this very object again, so that what is worked out from it is worth keeping.
     """
 
     body: bytes
@@ -71,6 +72,7 @@ class ChatRequest:
     model: str | None = None
     stream: bool = False
     bare_prompt: bool = False
+    kept: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

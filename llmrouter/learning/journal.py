@@ -51,7 +51,11 @@ class Journal:
 
     def decided(self, decision: Decision, question: Question) -> None:
         """Note a decision with the request's features."""
-        self._note(self._decision_line, decision, question)
+        rest = decision.common.get("journal")
+        if rest is None:
+            self._note(self._decision_line, decision, question)
+        else:  # an equal one was written before: the question need not wait in memory
+            self._note(_line, decision, rest)
 
     def completed(self, decision: Decision, completion: Completion) -> None:
         """Note what an execution came to."""
@@ -109,13 +113,10 @@ class Journal:
         return orjson.dumps(entry)
 
     def _decision_line(self, decision: Decision, question: Question) -> bytes:
-        rest = decision.common.get("journal")
-        if rest is None:
-            rest = orjson.dumps(self._about(decision, question))[1:]
-            if not self._options.record_prompts:  # equal decisions may be of other words
-                decision.common["journal"] = rest
-        at, name = orjson.dumps(decision.created_at), orjson.dumps(decision.decision_id)
-        return b'{"kind":"decision","at":%b,"decision_id":%b,%b' % (at, name, rest)
+        rest = orjson.dumps(self._about(decision, question))[1:]
+        if not self._options.record_prompts:  # equal decisions may be of other words
+            decision.common["journal"] = rest
+        return _line(decision, rest)
 
     def _about(self, decision: Decision, question: Question) -> dict[str, Any]:
         """A decision's entry without what is new each time the same question is asked."""
@@ -148,6 +149,11 @@ class Journal:
             entry["prompt"] = features.text
             entry["request"] = question.request.body.decode("utf-8", "replace")
         return entry
+
+
+def _line(decision: Decision, rest: bytes) -> bytes:
+    at, name = orjson.dumps(decision.created_at), orjson.dumps(decision.decision_id)
+    return b'{"kind":"decision","at":%b,"decision_id":%b,%b' % (at, name, rest)
 
 
 def _encoded(entries: list[tuple[Line, Decision, Any]]) -> bytes:

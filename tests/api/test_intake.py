@@ -10,18 +10,18 @@ from tests.api.fakes import FakeGateway, client_of, services
 BODY = b'{"model":"auto","messages":[{"role":"user","content":"hi"}]}'
 
 
-async def test_the_same_bytes_are_read_once_and_each_endpoint_reads_its_own() -> None:
-    """A repeated body is the request it was; another path or another byte is another request."""
+async def test_bytes_that_come_again_are_kept_and_each_endpoint_reads_its_own() -> None:
+    """From the second time on a body is one request; another path or byte is another one."""
     gateway = FakeGateway()
     async with client_of(services(gateway)) as client:
-        for path in ("/route", "/route", "/v1/chat/completions"):
+        for path in ("/route", "/route", "/route", "/v1/chat/completions"):
             assert (await client.post(path, BODY)).status == 200
         assert (await client.post("/route", BODY + b" ")).status == 200
-    first, again, drop_in, other = (request for request, _ in gateway.asked)
-    assert again is first
-    assert drop_in is not first
-    assert other is not first
-    assert first.body == BODY
+    first, second, third, drop_in, other = (request for request, _ in gateway.asked)
+    assert (first.kept, second.kept, drop_in.kept, other.kept) == (False, True, False, False)
+    assert first == second
+    assert third is second
+    assert third.body == BODY
 
 
 async def test_a_body_that_was_refused_is_refused_again() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmrouter.domain.recent import ENTRY_BYTES, Recent
+from llmrouter.domain.recent import ENTRY_BYTES, SEEN, Recent
 
 
 def test_a_kept_value_is_found_and_replaced() -> None:
@@ -47,3 +47,15 @@ def test_the_weight_stays_within_its_bound(entries: list[tuple[int, int]]) -> No
     kept = [value for key in range(10) if (value := recent.get(key)) is not None]
     assert recent.weight == sum(2 * size + ENTRY_BYTES for size in kept)
     assert len(recent) == len(kept)
+
+
+def test_what_came_before_is_known_for_a_while() -> None:
+    """The first time is told from the second; what is long past counts as new."""
+    recent: Recent[str, int] = Recent()
+    assert [recent.came_before("a"), recent.came_before("a")] == [False, True]
+    for number in range(SEEN):
+        assert not recent.came_before(f"other {number}")
+    assert recent.came_before("a")
+    for number in range(2 * SEEN):
+        recent.came_before(f"more {number}")
+    assert not recent.came_before("a")
