@@ -71,7 +71,7 @@ class CostModel:
         slope, level = arrays.get("slope"), arrays.get("level")
         if meta.get("kind") != "costs" or not isinstance(targets, list):
             raise ModelUnreadable("these bytes are not a cost model")
-        width = len(inputs.keys)
+        width = inputs.width
         if slope is None or level is None or slope.shape != (width, len(targets)):
             raise ModelUnreadable(f"the cost model does not fit inputs of width {width}")
         return cls(

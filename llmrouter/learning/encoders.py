@@ -20,6 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmrouter.learning.hashing import BUCKETS, Floats, Ints, Signals, measure
+from llmrouter.learning.sketch import WIDTH as SKETCH_WIDTH
+from llmrouter.learning.sketch import sketch
 
 Arrays = dict[str, NDArray[np.generic]]
 Embed = Callable[[Sequence[str]], Floats]
@@ -30,10 +32,12 @@ class Encoded:
     """One text as numbers: `vector` float32 [encoder.width], `readable` float32 [R].
 
     R is fixed per encoder: `hashing.READABLE`, and what the encoder itself measures after it.
+    `sketch` is the memory's key (see `sketch`).
     """
 
     vector: Floats
     readable: Floats
+    sketch: Floats
 
 
 RARITY = ("unknown_words", "mean_rarity", "top_rarity", "rarity_spread", "known_pairs", "new_words")
@@ -42,10 +46,13 @@ RARITY = ("unknown_words", "mean_rarity", "top_rarity", "rarity_spread", "known_
 
 @dataclass(frozen=True, slots=True)
 class EncodedBatch:
-    """Many texts as numbers: `vectors` float32 [n, width], `readable` float32 [n, R]."""
+    """Many texts as numbers: `vectors` float32 [n, width], `readable` float32 [n, R], `sketches`
+    float32 [n, WIDTH].
+    """
 
     vectors: Floats
     readable: Floats
+    sketches: Floats
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -110,12 +117,13 @@ class HashingEncoder:
         rows, weights = self.term_weights(signals)
         weights *= self.scale.take(rows)
         vector = weights @ self.table.take(rows, axis=0).astype(np.float32)
-        readable = np.concatenate((signals.readable, self._unusual(signals)))
-        return Encoded(vector, readable)
-
-    def _unusual(self, signals: Signals) -> Floats:
-        """The values of `RARITY`: a rare or unknown word often makes a question hard."""
         rarity = self.rarity.take(self.rows.take(signals.terms))
+        readable = np.concatenate((signals.readable, self._unusual(signals, rarity)))
+        rarest = np.float32(self.rarity.max() if len(self.rarity) > 1 else 1.0)
+        return Encoded(vector, readable, sketch(signals, np.where(rarity > 0, rarity, rarest)))
+
+    def _unusual(self, signals: Signals, rarity: Floats) -> Floats:
+        """The values of `RARITY`: a rare or unknown word often makes a question hard."""
         words, pairs = rarity[: signals.pairs_from], rarity[signals.pairs_from :]
         known, out = int(np.count_nonzero(words)), np.zeros(len(RARITY), np.float32)
         unknown = len(words) - known
@@ -187,7 +195,8 @@ class DenseEncoder:
         """Joins a vector fetched elsewhere with the text's readable measurements."""
         if np.shape(vector) != (self.width,):
             raise ValueError(f"{self.name} gives {self.width} numbers, not {np.shape(vector)}")
-        return Encoded(np.asarray(vector, np.float32), measure(text).readable)
+        signals = measure(text)
+        return Encoded(np.asarray(vector, np.float32), signals.readable, sketch(signals))
 
     def encode(self, text: str) -> Encoded:
         """Embeds one text, as slow as `embed` is."""
@@ -195,7 +204,7 @@ class DenseEncoder:
 
     def encode_many(self, texts: Sequence[str]) -> EncodedBatch:
         """Embeds texts in one call of `embed`."""
-        empty = Encoded(np.zeros(self.width, np.float32), measure("").readable)
+        empty = self.wrap("", np.zeros(self.width, np.float32))
         if not texts:
             return stack([], empty)
         vectors = np.asarray(self.embed(texts), np.float32)
@@ -225,7 +234,10 @@ def stack(encoded: Sequence[Encoded], like: Encoded) -> EncodedBatch:
     """Many `Encoded` as one batch; `like` gives the shapes when there are none."""
     if not encoded:
         width, readable = len(like.vector), len(like.readable)
-        return EncodedBatch(np.zeros((0, width), np.float32), np.zeros((0, readable), np.float32))
+        widths = (width, readable, SKETCH_WIDTH)
+        return EncodedBatch(*(np.zeros((0, wide), np.float32) for wide in widths))
     return EncodedBatch(
-        np.stack([one.vector for one in encoded]), np.stack([one.readable for one in encoded])
+        np.stack([one.vector for one in encoded]),
+        np.stack([one.readable for one in encoded]),
+        np.stack([one.sketch for one in encoded]),
     )

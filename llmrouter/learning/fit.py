@@ -23,6 +23,7 @@ from llmrouter.learning.hashing import BUCKETS, Floats, Ints, Signals, measure
 from llmrouter.learning.memory import Memory
 from llmrouter.learning.model import Base, Example, Inputs, PreferenceModel, Pull
 from llmrouter.learning.network import NetworkSettings, fit_network
+from llmrouter.learning.sketch import WIDTH
 
 Progress = Callable[[str, float], None]
 
@@ -41,7 +42,7 @@ class FitSettings:
 
     `width`: vector length; `vocabulary`: kept terms; `trees`, `leaf`, `depth`: the forest;
     `blend`: the networks' share; `folds`: held-out folds for calibration and the memory's
-    residuals; `key_width`, `lists`, `capacity`, `sharpness`, `gain`, `shrink`: the memory.
+    residuals; `lists`, `capacity`, `sharpness`, `gain`, `shrink`: the memory.
     """
 
     width: int = 128
@@ -53,10 +54,9 @@ class FitSettings:
     features: float = 0.3
     blend: float = 0.5
     folds: int = 3
-    key_width: int = 64
     lists: int = 256
     capacity: int = 50_000
-    sharpness: float = 200.0
+    sharpness: float = 80.0
     gain: float = 1.0
     shrink: float = 0.3
 
@@ -97,7 +97,7 @@ def fit(
     progress("encode", 1.0)
     inputs = _fit_inputs(batch, settings)
     built = inputs.build(batch.vectors, batch.readable)
-    centres = _fit_centres(inputs.key(built), settings, seed)
+    centres = _fit_centres(batch.sketches, settings, seed)
     prior = _prior(grades, weights)
     if len(examples) < 2 * settings.folds or not targets:
         base = Base(targets, prior)
@@ -114,11 +114,10 @@ def fit(
         sharpness, pull = COLD_SHARPNESS, COLD_PULL
     memory = Memory(centres, len(targets), settings.capacity, sharpness)
     model = PreferenceModel(encoder, inputs, base, memory, pull)
-    keys = inputs.key(built)
     row_weights = _row_weights(weights)
     for row in range(max(0, len(examples) - settings.capacity), len(examples)):
         known = np.where(weights[row] > 0, grades[row], np.float32(np.nan))
-        memory.add(keys[row], known, held_out[row], float(row_weights[row]))
+        memory.add(batch.sketches[row], known, held_out[row], float(row_weights[row]))
     progress("remember", 1.0)
     return Fitted(model, held_out)
 
@@ -219,23 +218,14 @@ def _fit_inputs(batch: EncodedBatch, settings: FitSettings) -> Inputs:
         shift = batch.vectors.mean(axis=0)
         axes, sizes = _principal(batch.vectors - shift, settings.width)
         basis = (axes / (sizes + 1e-9)).astype(np.float32)
-    rough = Inputs(
+        width = settings.width
+    return Inputs(
         centre.astype(np.float32),
         spread.astype(np.float32),
-        np.zeros((0, 0), np.float32),
+        width + readable.shape[1],
         basis,
         shift,
     )
-    built = rough.build(batch.vectors, readable)
-    if count > settings.key_width:
-        words = built.shape[1] - readable.shape[1]
-        keys = np.zeros((built.shape[1], settings.key_width), np.float32)
-        axes, _ = _principal(built[:, :words], settings.key_width)
-        keys[:words, : axes.shape[1]] = axes
-    else:
-        random = np.random.default_rng(0).normal(size=(built.shape[1], settings.key_width))
-        keys = random.astype(np.float32)
-    return Inputs(rough.centre, rough.spread, keys, basis, shift)
 
 
 def _principal(values: Floats, count: int) -> tuple[Floats, Floats]:
@@ -254,13 +244,13 @@ def _fit_centres(keys: Floats, settings: FitSettings, seed: int) -> Floats:
 
     random = np.random.default_rng(seed)
     learned = min(settings.lists, len(keys) // 16)
-    centres = np.zeros((0, settings.key_width), np.float32)
+    centres = np.zeros((0, WIDTH), np.float32)
     if learned >= 2:
         means = MiniBatchKMeans(
             learned, random_state=seed, n_init=1, batch_size=4096, max_iter=20, compute_labels=False
         ).fit(keys)
         centres = means.cluster_centers_.astype(np.float32)
-    extra = random.normal(size=(settings.lists - len(centres), settings.key_width))
+    extra = random.normal(size=(settings.lists - len(centres), WIDTH))
     centres = np.concatenate((centres, extra.astype(np.float32)))
     norm = np.sqrt((centres**2).sum(axis=1, keepdims=True))
     return np.asarray(centres / np.maximum(norm, 1e-9), np.float32)

@@ -102,7 +102,7 @@ class Learner:
         self._model: PreferenceModel | None = None
         self._trust = Trust(Windows(agreement()))
         self._lessons: deque[_Lesson] = deque(maxlen=self._options.remembered)
-        self._by_decision: OrderedDict[str, tuple[str, str]] = OrderedDict()
+        self._by_fingerprint: OrderedDict[str, tuple[str, str]] = OrderedDict()
         self._trusted: set[str] = set()
         self._learned = 0
         self._fitted_at = 0
@@ -168,15 +168,18 @@ class Learner:
             self._model.remember(self._model.encode(lesson.text), lesson.grades, LABEL_WEIGHT)
 
     def decided(self, decision: Decision, question: Question) -> None:
-        """Keep a decided request's text for the feedback that may come."""
+        """Keep a decided request's text for the feedback that may come; equal ones share it."""
+        name = decision.fingerprint
+        if name in self._by_fingerprint:
+            return
         text = question.features.text[:TEXT_LIMIT]
-        self._by_decision[decision.decision_id] = (text, decision.task)
-        if len(self._by_decision) > self._options.remembered // 4:
-            self._by_decision.popitem(last=False)
+        self._by_fingerprint[name] = (text, decision.task)
+        if len(self._by_fingerprint) > self._options.remembered // 4:
+            self._by_fingerprint.popitem(last=False)
 
     def rated(self, decision: Decision, feedback: Feedback) -> None:
         """Feedback grades the target that answered, and the one the caller would have preferred."""
-        known = self._by_decision.get(decision.decision_id)
+        known = self._by_fingerprint.get(decision.fingerprint)
         if known is None or not self._may_influence(decision.task, feedback.caller):
             return
         grade = (feedback.score + 1.0) / 2.0

@@ -24,8 +24,8 @@ NEIGHBOURS = 32
 MISSING = 255
 _LEVELS = np.float32(254)
 _KEY = np.float32(127)
-_SAME = np.float32(0.99)
-"""Cosine at and above which keys count as equal: int8 rounding blurs the last hundredth."""
+_SAME = np.float32(0.90)
+"""Cosine of sketches from which a request counts as the same one, in other clothes at most."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,16 +70,15 @@ class Estimates:
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """From encodings to the estimator's inputs [d], and to memory keys [k].
+    """From encodings to the estimator's inputs [width].
 
-    `centre`, `spread` [R] standardise the readable measurements; `basis` [width, v] and `shift`
-    [width] reduce a dense encoder's vector (None: taken as it is); `keys` [d, k] projects to keys,
-    of the words alone (once fitted): a greeting or a mark more does not hide a repeat.
+    `centre`, `spread` [R] standardise the readable measurements; `basis` [w, v] and `shift` [w]
+    reduce a dense encoder's vector (None: taken as it is). `width` is the length of an input.
     """
 
     centre: Floats
     spread: Floats
-    keys: Floats
+    width: int
     basis: Floats | None = None
     shift: Floats | None = None
 
@@ -89,12 +88,6 @@ class Inputs:
             vectors = np.asarray((vectors - self.shift) @ self.basis, np.float32)
         measured = np.minimum(np.maximum((readable - self.centre) / self.spread, -CLIP), CLIP)
         return np.concatenate((vectors * VECTOR_SHARE, measured), axis=-1)
-
-    def key(self, inputs: Floats) -> Floats:
-        """Unit key(s) of inputs; the zero vector where there is nothing to go by."""
-        keys = inputs @ self.keys
-        norm = np.sqrt((keys * keys).sum(axis=-1, keepdims=True))
-        return np.asarray(keys / np.maximum(norm, np.float32(1e-9)), np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +166,7 @@ class PreferenceModel:
         quality, doubt = self.base.estimate(inputs[None])
         at = self._at(targets)
         wide, unsure = self._widen(quality[0], doubt[0], at)
-        found = self.memory.look(self.inputs.key(inputs))
+        found = self.memory.look(encoded.sketch)
         final, weight = self._corrected(wide, at, found)
         known = (at >= 0) & (at < len(self.targets))
         return Estimates(tuple(targets), final, unsure, weight, known, found.nearest)
@@ -183,12 +176,11 @@ class PreferenceModel:
         batch = texts if isinstance(texts, EncodedBatch) else self.encoder.encode_many(texts)
         inputs = self.inputs.build(batch.vectors, batch.readable)
         quality, doubt = self.base.estimate(inputs)
-        keys = self.inputs.key(inputs)
         at = self._at(targets)
         out = np.zeros((len(batch), len(at)), np.float32)
         for row in range(len(batch)):
             wide, _ = self._widen(quality[row], doubt[row], at)
-            out[row], _ = self._corrected(wide, at, self.memory.look(keys[row]))
+            out[row], _ = self._corrected(wide, at, self.memory.look(batch.sketches[row]))
         return out
 
     def remember(self, encoded: Encoded, grades: Mapping[str, float], weight: float = 1.0) -> None:
@@ -206,7 +198,7 @@ class PreferenceModel:
         bases, _ = self._widen(quality[0], doubt[0], everything)
         row = np.full(len(everything), np.nan, np.float32)
         row[at] = [grade for target, grade in grades.items() if target in self.columns]
-        self.memory.add(self.inputs.key(inputs), row, bases, weight)
+        self.memory.add(encoded.sketch, row, bases, weight)
 
     def _at(self, targets: Sequence[str]) -> NDArray[np.int64]:
         return np.array([self.columns.get(target, -1) for target in targets], np.int64)
@@ -257,7 +249,6 @@ class PreferenceModel:
             "prior": base.prior,
             "centre": inputs.centre,
             "spread": inputs.spread,
-            "keys": inputs.keys,
         }
         if inputs.basis is not None and inputs.shift is not None:
             arrays |= {"basis": inputs.basis, "shift": inputs.shift}
@@ -270,6 +261,7 @@ class PreferenceModel:
         meta = {
             "encoder": self.encoder.name,
             "width": self.encoder.width,
+            "inputs": inputs.width,
             "targets": list(base.targets),
             "columns": list(self.columns),
             "blend": base.blend,
@@ -309,7 +301,7 @@ def _restore(
         raise ValueError(f"fitted on {name!r} [{width}], not {encoder.name!r} [{encoder.width}]")
     whole: dict[str, Any] = arrays
     reduced = whole.get("basis"), whole.get("shift")
-    inputs = Inputs(whole["centre"], whole["spread"], whole["keys"], *reduced)
+    inputs = Inputs(whole["centre"], whole["spread"], int(meta["inputs"]), *reduced)
     network, forest = part("network"), part("forest")
     restored: dict[str, Any] = {**forest, "depth": int(forest["depth"])} if forest else {}
     base = Base(

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 Arrays = dict[str, NDArray[np.generic]]
 
 MAGIC = b"LLMRPREF"
-VERSION = 1
+VERSION = 2
 _ENVELOPE = struct.Struct("<8sHIQ")
 _META = "meta"
 

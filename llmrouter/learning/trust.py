@@ -47,7 +47,7 @@ class Comparison(NamedTuple):
 def facts(found: Estimates, choice: Choice) -> Facts:
     """What a confidence is made of, for the `choice` made from `found`. See `NAMES`.
 
-    `nearness` is 1 for a remembered repeat and falls to 0 within a few hundredths of cosine;
+    `nearness` is 1 where the nearest remembered request has a cosine of 0.9 and 0 below 0.6;
     `support` counts graded near neighbours of the chosen target, at most 3; `level` is the mean
     quality of all candidates: where most would do, few choices are wrong.
     """
@@ -57,7 +57,7 @@ def facts(found: Estimates, choice: Choice) -> Facts:
         float(found.quality[at]),
         min(choice.margin, 1.0),
         float(found.doubt[at]),
-        float(np.exp((near - 1.0) * 50.0)),
+        min(max((near - 0.6) / 0.3, 0.0), 1.0),
         float(min(found.support[at], 3.0)),
         float(found.quality.mean()),
     )

@@ -10,7 +10,7 @@ from llmrouter.learning.fit import FitSettings, fit
 from llmrouter.learning.model import Example
 from llmrouter.learning.storage import ModelUnreadable
 
-SMALL = FitSettings(width=16, vocabulary=500, trees=2, lists=4, capacity=50, key_width=16)
+SMALL = FitSettings(width=16, vocabulary=500, trees=2, lists=4, capacity=50)
 
 
 def _requests(count: int, seed: int) -> tuple[list[str], list[dict[str, float]]]:
@@ -62,7 +62,7 @@ def test_costs_are_stored_beside_their_model() -> None:
     data = learned.to_bytes()
     restored = CostModel.from_bytes(data, learned.inputs)
     np.testing.assert_array_equal(restored.slope, learned.slope)
-    narrow = FitSettings(width=8, trees=2, lists=4, capacity=10, key_width=4)
+    narrow = FitSettings(width=8, trees=2, lists=4, capacity=10)
     other = fit([], narrow).model
     with pytest.raises(ModelUnreadable, match="does not fit"):
         CostModel.from_bytes(data, other.inputs)

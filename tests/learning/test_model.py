@@ -16,7 +16,7 @@ from llmrouter.learning.network import NetworkSettings
 from llmrouter.learning.storage import ModelUnreadable, pack, unpack
 
 SMALL = FitSettings(
-    width=16, vocabulary=500, trees=20, lists=8, capacity=400, key_width=16,
+    width=16, vocabulary=500, trees=20, lists=8, capacity=400,
     network=NetworkSettings(members=2, hidden=16, epochs=30),
 )  # fmt: skip
 ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=200)
