@@ -169,6 +169,7 @@ async def _gateway(
     journal = Journal(store, JournalOptions(record_prompts=settings.record_prompts))
     ledger = Ledger(store, encode_decision, decode_decision)
     health = TargetHealth()
+    _watch_health(telemetry, health, holder)
     relay = Relay()
     stack.push_async_callback(relay.close)
     chat = OpenAIChat(os.environ, telemetry.current_headers)
@@ -226,6 +227,16 @@ def _executor(
         finished=finished,
     )
     return Executor(relay, telemetry, health, options)
+
+
+def _watch_health(telemetry: Telemetry, health: TargetHealth, holder: CatalogHolder) -> None:
+    """What `/metrics` shows of circuit breakers and of the catalog's edits."""
+    telemetry.gauge(
+        "breaker_state",
+        lambda: {(("state", s), ("target", t)): 1.0 for t, s in health.states().items()},
+    )
+    telemetry.gauge("catalog_problems", lambda: {(): float(len(holder.problems))})
+    holder.on_change.append(lambda _: telemetry.count("catalog_reloads", 1, {}))
 
 
 def _keys(settings: Settings, store: Store, telemetry: Telemetry) -> tuple[Keyring, Limits | None]:
