@@ -102,7 +102,7 @@ class Learner:
         self._model: PreferenceModel | None = None
         self._trust = Trust(Windows(agreement()))
         self._lessons: deque[_Lesson] = deque(maxlen=self._options.remembered)
-        self._by_fingerprint: OrderedDict[str, tuple[str, str]] = OrderedDict()
+        self._texts: OrderedDict[str, str] = OrderedDict()  # by fingerprint
         self._trusted: set[str] = set()
         self._learned = 0
         self._fitted_at = 0
@@ -169,21 +169,19 @@ class Learner:
 
     def decided(self, decision: Decision, question: Question) -> None:
         """Keep a decided request's text for the feedback that may come; equal ones share it."""
-        name = decision.fingerprint
-        if name in self._by_fingerprint:
+        if decision.fingerprint in self._texts:
             return
-        text = question.features.text[:TEXT_LIMIT]
-        self._by_fingerprint[name] = (text, decision.task)
-        if len(self._by_fingerprint) > self._options.remembered // 4:
-            self._by_fingerprint.popitem(last=False)
+        self._texts[decision.fingerprint] = question.features.text[:TEXT_LIMIT]
+        if len(self._texts) > self._options.remembered // 4:
+            self._texts.popitem(last=False)
 
     def rated(self, decision: Decision, feedback: Feedback) -> None:
         """Feedback grades the target that answered, and the one the caller would have preferred."""
-        known = self._by_fingerprint.get(decision.fingerprint)
-        if known is None or not self._may_influence(decision.task, feedback.caller):
+        text = self._texts.get(decision.fingerprint)
+        if text is None or not self._may_influence(decision.task, feedback.caller):
             return
         grade = (feedback.score + 1.0) / 2.0
-        fresh = _Lesson(*known, key=feedback.caller)
+        fresh = _Lesson(text, decision.task, key=feedback.caller)
         fresh.grades[decision.target], fresh.weights[decision.target] = grade, FEEDBACK_WEIGHT
         if feedback.preferred is not None:
             fresh.grades[feedback.preferred] = 1.0
