@@ -13,6 +13,7 @@ import ctypes
 import gc
 import logging
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -23,22 +24,31 @@ from collections.abc import Sequence
 import uvloop
 from aiohttp import web
 
+from llmrouter.api.admission import Admission
 from llmrouter.bootstrap import Service, service
 from llmrouter.settings import Settings
 
 log = logging.getLogger(__name__)
 
 M_ARENA_MAX = -8  # malloc.h
+START_LIMIT_S = 20.0
+AGAIN_S = 5.0  # until a worker that did not start is tried again
+IDLE_S = 1.0  # how long a kept-alive connection may be quiet before leaving closes it
+CRASHES = 10  # more than so many ends that nobody asked for end the service
 
 
 def bind(host: str, port: int) -> socket.socket:
     """A listening socket. Raises OSError when the address is taken or not ours."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listening.bind((host, port))
-    listening.listen(2048)
-    listening.setblocking(False)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+        listening.listen(2048)
+        listening.setblocking(False)
+    except OSError:
+        listening.close()
+        raise
     return listening
 
 
@@ -68,7 +78,7 @@ async def _serve(settings: Settings, listening: socket.socket, ready_fd: int | N
             os.write(ready_fd, b"1")
             os.close(ready_fd)
         await stop.wait()
-        await _drain(settings, built, site)
+        await _drain(settings, built, runner, site)
         await runner.cleanup()
 
 
@@ -93,22 +103,36 @@ def settle_garbage_collector() -> None:
     gc.set_threshold(25_000, 20, 50)
 
 
-async def _drain(settings: Settings, built: Service, site: web.SockSite) -> None:
+async def _drain(
+    settings: Settings, built: Service, runner: web.AppRunner, site: web.SockSite
+) -> None:
     log.info("draining")
     admission = built.admission
     admission.begin_leaving()
     await asyncio.sleep(settings.leave_s)
     await site.stop()
-    deadline = time.monotonic() + settings.drain_s
-    await asyncio.sleep(min(0.2, settings.drain_s))
-    try:
-        async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
-            await admission.idle()
-    except TimeoutError:
+    if not await _at_rest(admission, runner, settings.drain_s):
         log.warning(
             "%d requests were still running after %s s", admission.running, settings.drain_s
         )
     admission.begin_draining()
+
+
+async def _at_rest(admission: Admission, runner: web.AppRunner, limit_s: float) -> bool:
+    """Wait until nothing runs and nobody can send more; False when that took over `limit_s`.
+
+    A kept-alive connection cannot be told to go while it is idle: closing it may cross with its
+    next request, which would be lost. The next answer on it says `Connection: close`, so it is
+    given `IDLE_S` to come for one.
+    """
+    started = quiet = time.monotonic()
+    while (now := time.monotonic()) - started < limit_s:
+        if admission.running:
+            quiet = now
+        elif not (runner.server and runner.server.connections) or now - quiet >= IDLE_S:
+            return True
+        await asyncio.sleep(0.02)
+    return not admission.running
 
 
 def run_workers(listening: socket.socket, count: int, arguments: Sequence[str]) -> int:
@@ -119,8 +143,10 @@ def run_workers(listening: socket.socket, count: int, arguments: Sequence[str]) 
         signal.signal(wanted, lambda *_: fleet.ask_stop())
     signal.signal(signal.SIGHUP, lambda *_: fleet.ask_replace())
     for _ in range(count):
-        fleet.start()
-    return fleet.watch()
+        if (failed := fleet.start()) is not None:
+            fleet.stop()
+            return failed
+    return fleet.watch(listening)
 
 
 class _Fleet:
@@ -140,41 +166,64 @@ class _Fleet:
     def ask_replace(self) -> None:
         self._replacing = True
 
-    def start(self) -> subprocess.Popen[bytes]:
-        """Start one worker and wait until it serves."""
+    def start(self) -> int | None:
+        """Start one worker and wait until it serves; its exit status where it does not."""
         read_fd, write_fd = os.pipe()
         command = [sys.executable, "-m", "llmrouter", "serve", *self._arguments]
         command += ["--fd", str(self._fd), "--ready-fd", str(write_fd)]
         worker = subprocess.Popen(command, pass_fds=(self._fd, write_fd))  # noqa: S603 - ourselves
         os.close(write_fd)
-        os.read(read_fd, 1)
+        readable, _, _ = select.select([read_fd], [], [], START_LIMIT_S)
+        serves = bool(readable) and os.read(read_fd, 1) == b"1"
         os.close(read_fd)
-        self._workers.append(worker)
-        return worker
+        if serves:
+            self._workers.append(worker)
+            return None
+        if not readable:
+            log.error("worker %d did not serve within %.0f s", worker.pid, START_LIMIT_S)
+            worker.kill()
+        return abs(worker.wait()) or 1
 
-    def watch(self) -> int:
+    def watch(self, listening: socket.socket) -> int:
         """Replace what dies until asked to stop, then stop all. 1 when workers keep crashing."""
+        wanted, not_before = len(self._workers), 0.0
         while not self._stopping:
             for worker in [w for w in self._workers if w.poll() is not None]:
                 self._workers.remove(worker)
                 self._crashes += 1
                 log.error("worker %d ended with status %s", worker.pid, worker.returncode)
-                if self._crashes > 10:
-                    self._stop(self._workers)
+            if len(self._workers) < wanted and time.monotonic() >= not_before:
+                if self.start() is not None:
+                    not_before = time.monotonic() + AGAIN_S
+                if self._crashes > CRASHES or not self._workers:
+                    self.stop()
                     return 1
-                self.start()
             if self._replacing:
                 self._replacing = False
-                for worker in list(self._workers):
-                    self.start()
-                    self._workers.remove(worker)
-                    self._stop([worker])
+                self._replace()
             time.sleep(0.1)
-        self._stop(self._workers)
+        listening.close()  # or the kernel would go on taking connections that nobody serves
+        self.stop()
         return 0
 
-    def _stop(self, workers: Sequence[subprocess.Popen[bytes]]) -> None:
-        for worker in workers:
-            worker.terminate()
-        for worker in workers:
-            worker.wait()
+    def _replace(self) -> None:
+        """A new worker for each one. Where the new one does not serve, the old ones go on."""
+        for worker in list(self._workers):
+            if self._stopping:
+                return
+            if self.start() is not None:
+                log.error("a new worker does not serve, the old ones go on")
+                return
+            self._workers.remove(worker)
+            _end([worker])
+
+    def stop(self) -> None:
+        """Ask every worker to drain, and wait for all."""
+        _end(self._workers)
+
+
+def _end(workers: Sequence[subprocess.Popen[bytes]]) -> None:
+    for worker in workers:
+        worker.terminate()
+    for worker in workers:
+        worker.wait()

@@ -60,7 +60,7 @@ def _guard(services: Services, access: Mapping[object, Access]) -> Middleware:
                     if admitted and limits is not None:
                         await limits.admit(caller)
                     response = await handler(request)
-                    if admitted and admission.phase is not Phase.SERVING and not response.prepared:
+                    if admission.phase is not Phase.SERVING and not response.prepared:
                         response.force_close()  # so that the caller's next one finds another worker
                 except LLMRouterError as error:
                     span.set("http.response.status_code", error.status)
@@ -78,7 +78,10 @@ def _guard(services: Services, access: Mapping[object, Access]) -> Middleware:
         except ConnectionError:
             raise
         except Exception as error:
-            return _answer(error, request)
+            answer = _answer(error, request)
+            if admission.phase is not Phase.SERVING:
+                answer.force_close()
+            return answer
 
     return guard
 
