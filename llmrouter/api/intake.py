@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from aiohttp import web
 
 from llmrouter.api.envelope import JSON
@@ -73,9 +71,9 @@ def _parsed(body: bytes, services: Services, endpoint: Endpoint) -> ChatRequest:
     key = (endpoint.value, body)
     chat = services.read.get(key)
     if chat is None:
-        chat = parse(body, endpoint)
-        if services.read.came_before(key):
-            chat = replace(chat, kept=True)
+        again = services.read.came_before(key)
+        chat = parse(body, endpoint, kept=again)
+        if again:
             services.read.keep(key, chat, len(body))
     return chat
 

@@ -45,8 +45,11 @@ class Endpoint(Enum):
     OPENAI = "/v1/chat/completions"
 
 
-def parse(body: bytes, endpoint: Endpoint) -> ChatRequest:
-    """Check a chat-completions body. Raises BadRequest with `param` and `code` set."""
+def parse(body: bytes, endpoint: Endpoint, *, kept: bool = False) -> ChatRequest:
+    """Check a chat-completions body. Raises BadRequest with `param` and `code` set.
+
+    `kept` says that the caller will keep the request for when the same bytes come again.
+    """
     document = parse_object(body)
     get = document.get
     stream = get("stream")
@@ -74,6 +77,7 @@ def parse(body: bytes, endpoint: Endpoint) -> ChatRequest:
         _model(get("model"), endpoint),
         stream is True,
         bare,
+        kept,
     )
 
 

@@ -36,8 +36,9 @@ def _matches_facts(when: Conditions, question: Question) -> bool:
 
 
 def _matches_text(when: Conditions, question: Question) -> bool:
-    text = question.features.text[:MATCHED_CHARACTERS]
-    return when.matches is None or when.matches.search(text) is not None
+    if when.matches is None:
+        return True
+    return when.matches.search(question.features.text[:MATCHED_CHARACTERS]) is not None
 
 
 def _matches_traits(when: Conditions, question: Question) -> bool:
