@@ -27,7 +27,7 @@ from llmrouter.errors import Forbidden, ModelNotFound, NoEligibleTarget, NotFoun
 from llmrouter.execution.executor import Execution, Executor
 from llmrouter.execution.plan import Order
 from llmrouter.routing.default import price_distance
-from llmrouter.routing.eligibility import Demand, Eligibility, Screening, refusal
+from llmrouter.routing.eligibility import Demand, Eligibility, Screening, permitted, refusal
 from llmrouter.routing.router import Router, Ruling
 
 DECISION_VALID_S = 3600.0  # how long a decision may be executed by its id
@@ -270,7 +270,7 @@ class Gateway:
                 param="router.decision_id",
                 code="decision_expired",
             )
-        return decision
+        return permitted(decision, self._rooms.catalog.current, caller)
 
 
 def is_pinned(request: ChatRequest) -> bool:
@@ -378,7 +378,7 @@ def explained(decision: Decision) -> dict[str, Any]:
 
 def _only(pinned: Target, screening: Screening) -> tuple[str, ...]:
     reasons = [e.reason for e in screening.excluded if e.target == pinned.id]
-    if reasons and not reasons[0].startswith("circuit"):
+    if reasons and not reasons[0].startswith(("circuit", "rate limited")):
         raise NoEligibleTarget(f"no eligible target: {pinned.id}: {reasons[0]}", param="model")
     return (pinned.id,)
 

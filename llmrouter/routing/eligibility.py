@@ -12,10 +12,11 @@ from math import inf
 
 from llmrouter.domain.catalog import Catalog
 from llmrouter.domain.chat import Caller, RouterOptions
-from llmrouter.domain.decision import Exclusion
+from llmrouter.domain.decision import Decision, Exclusion
 from llmrouter.domain.features import Features
 from llmrouter.domain.quick import quick
 from llmrouter.domain.target import Target
+from llmrouter.errors import Forbidden
 
 Unavailable = Callable[[str], str | None]
 
@@ -82,6 +83,30 @@ def refusal(target: Target, demand: Demand) -> str | None:
         asked = f"tier {demand.tier!r}" if demand.tier else "no tier"
         return f"{asked} is not among its tiers ({offered})"
     return None
+
+
+def permitted(decision: Decision, catalog: Catalog, caller: Caller) -> Decision:
+    """The decision with the fallbacks that this key may use. Raises Forbidden for its target.
+
+    Keys that share a tenant see each other's decisions; an id is no way around tier or allow-list.
+    """
+
+    def refused(name: str) -> str | None:
+        target = catalog.targets.get(name)
+        if target is None:
+            return "it is not in the catalog any more"
+        if caller.allow is not None and name not in caller.allow:
+            return f"key {caller.name!r} may not use it"
+        if caller.tier and target.tiers is not None and caller.tier not in target.tiers:
+            return f"key {caller.name!r} is for tier {caller.tier!r}"
+        return None
+
+    if (reason := refused(decision.target)) is not None:
+        raise Forbidden(
+            f"{decision.target}: {reason}", param="router.decision_id", code="target_not_allowed"
+        )
+    kept = tuple(name for name in decision.fallbacks if refused(name) is None)
+    return decision if kept == decision.fallbacks else replace(decision, fallbacks=kept)
 
 
 def standing_reason(target: Target, demand: Demand) -> str | None:

@@ -1,0 +1,286 @@
+"""The gateway's calls: what is pinned, what is refused and in which words, whose a decision is."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+
+from llmrouter.domain.catalog import Cascade, Catalog
+from llmrouter.domain.chat import ANONYMOUS, Caller, ChatRequest, RouterOptions
+from llmrouter.domain.codec import decode_decision, encode_decision
+from llmrouter.domain.decision import Decision, Feedback, Question, Source
+from llmrouter.errors import Forbidden, LLMRouterError, ModelNotFound, NoEligibleTarget, NotFound
+from llmrouter.execution.plan import Order
+from llmrouter.gateway import DECISION_VALID_S, Gateway, Rooms
+from llmrouter.routing.default import Default
+from llmrouter.routing.router import Router
+from llmrouter.routing.rules import StartCascade
+from llmrouter.signals.extract import Extractor
+from llmrouter.signals.fingerprint import Fingerprinter
+from llmrouter.store.ledger import Ledger, LedgerOptions
+from llmrouter.store.memory import MemoryStore
+from llmrouter.upstream.health import TargetHealth
+from tests.fakes import RecordingObserver, a_catalog, a_request, a_target
+
+PRO = frozenset({"pro"})
+
+
+@dataclass
+class Notes:
+    """A journal that keeps ratings."""
+
+    ratings: list[Feedback] = field(default_factory=list)
+
+    def decided(self, decision: Decision, question: Question) -> None:
+        """Pass."""
+
+    def rated(self, decision: Decision, feedback: Feedback) -> None:
+        """Keep it."""
+        self.ratings.append(feedback)
+
+
+@dataclass
+class Orders:
+    """An executor that keeps what it was ordered to run."""
+
+    orders: list[Order] = field(default_factory=list)
+
+    def run(self, order: Order) -> Orders:
+        """Keep it."""
+        self.orders.append(order)
+        return self
+
+    async def open(self) -> Order:
+        """The last order."""
+        return self.orders[-1]
+
+
+class Bench:
+    """A gateway over real rooms, with a catalog of small, large, and a costly one for pro."""
+
+    def __init__(self) -> None:
+        self.current: Catalog = a_catalog(
+            a_target("small"),
+            a_target("large", context_window=1000),
+            a_target("costly", tiers=PRO),
+            a_target("off", enabled=False),
+            cascade=Cascade(order=("small", "large")),
+        )
+        self.observer, self.notes, self.executor = RecordingObserver(), Notes(), Orders()
+        self.health = TargetHealth()
+        self.steps = 0
+        rooms: dict[str, Any] = {
+            "catalog": self,
+            "measure": Extractor(Fingerprinter(b"k" * 32)),
+            "router": Router({"auto": (), "cascade": (StartCascade(),)}, self.observer, Default()),
+            "executor": self.executor,
+            "ledger": Ledger(
+                MemoryStore(), encode_decision, decode_decision, LedgerOptions(flush_s=0.0)
+            ),
+            "health": self.health,
+            "observer": self.observer,
+            "journal": self.notes,
+            "escalate": lambda *_: self.steps,
+        }
+        self.gateway = Gateway(Rooms(**rooms))
+
+    async def decide(self, caller: Caller = ANONYMOUS, **options: Any) -> Decision:
+        """A decision on a request with these options; `model` pins."""
+        return await self.gateway.decide(asked(**options), caller)
+
+    async def order(self, caller: Caller = ANONYMOUS, **options: Any) -> Order:
+        """What would be executed."""
+        order: Any = await self.gateway.complete(asked(**options), caller)
+        assert isinstance(order, Order)
+        return order
+
+
+def asked(model: str = "auto", text: str = "hi", **options: Any) -> ChatRequest:
+    """A request."""
+    return a_request(text, model=model, options=RouterOptions(**options))
+
+
+async def failing(error: type[LLMRouterError], call: Any) -> LLMRouterError:
+    """The error that a call ends with."""
+    with pytest.raises(error) as caught:
+        await call
+    return caught.value
+
+
+async def test_a_pinned_target_is_taken_and_has_no_fallback() -> None:
+    """The caller named it; another model's answer would be a surprise."""
+    decision = await Bench().decide(model="large")
+    assert (decision.target, decision.source, decision.fallbacks) == ("large", Source.PINNED, ())
+    assert decision.confidence == 1.0
+
+
+@pytest.mark.parametrize("name", ["gpt-99", "off", "", "Small"])
+async def test_an_unknown_pin_is_model_not_found(name: str) -> None:
+    """With what there is instead; a disabled target is not there."""
+    error = await failing(ModelNotFound, Bench().decide(model=name))
+    assert (error.status, error.code, error.param) == (404, "model_not_found", "model")
+    assert "there are: auto, small, large, costly" in error.message
+
+
+@pytest.mark.parametrize(
+    "caller", [ANONYMOUS, Caller("k", tier="free"), Caller("k", allow=frozenset({"small"}))]
+)
+async def test_a_pin_that_policy_forbids_is_403(caller: Caller) -> None:
+    """Tier and allow-list are permissions, not sizes."""
+    error = await failing(Forbidden, Bench().decide(caller, model="costly"))
+    assert (error.status, error.code, error.param) == (403, "target_not_allowed", "model")
+    assert "costly" in error.message
+
+
+async def test_a_pin_that_cannot_serve_is_422_with_its_reason() -> None:
+    """A request too long for it."""
+    error = await failing(NoEligibleTarget, Bench().decide(model="large", text="word " * 900))
+    assert error.status == 422
+    assert error.message.startswith("no eligible target: large: needs about ")
+
+
+@pytest.mark.parametrize("retry_after_s", [None, 30.0])
+async def test_a_pinned_target_that_is_ill_is_still_tried(retry_after_s: float | None) -> None:
+    """The executor's breaker answers; there is nobody else to ask, and 422 would be untrue."""
+    bench = Bench()
+    for _ in range(5):
+        bench.health.record("small", ok=False, retry_after_s=retry_after_s)
+    assert (await bench.decide(model="small")).target == "small"
+
+
+async def test_a_key_s_tier_is_not_the_request_s_to_choose() -> None:
+    """A free key that says pro is told so."""
+    error = await failing(Forbidden, Bench().decide(Caller("k", tier="free"), tier="pro"))
+    assert (error.code, error.param) == ("tier_not_allowed", "router.tier")
+    assert "key 'k' is for tier 'free', not 'pro'" in error.message
+
+
+async def test_nobody_left_is_422_and_lists_every_reason() -> None:
+    """Each target and why it is out."""
+    error = await failing(NoEligibleTarget, Bench().decide(deny=("small", "large")))
+    assert (error.status, error.code) == (422, "no_eligible_target")
+    for part in (
+        "small: in router.deny",
+        "large: in router.deny",
+        "costly: no tier is not among its tiers (pro)",
+        "off: disabled in the catalog",
+    ):
+        assert part in error.message
+
+
+@pytest.mark.parametrize("option", ["allow", "deny"])
+async def test_a_list_that_names_nobody_known_is_404(option: str) -> None:
+    """A typing error must not silently allow or deny nothing."""
+    error = await failing(NotFound, Bench().decide(**{option: ("smal",)}))
+    assert "'smal'" in error.message
+
+
+async def test_a_decision_id_executes_exactly_that_decision() -> None:
+    """Whatever would be decided now."""
+    bench = Bench()
+    decision = await bench.decide(tier="pro", allow=("costly", "large"))
+    assert decision.target != "small"
+    order = await bench.order(decision_id=decision.decision_id)
+    assert order.decision is decision
+    assert len(bench.observer.decisions) == 1
+
+
+async def test_a_decision_is_its_tenant_s() -> None:
+    """Another's is as absent as one never made: to run, to find, to rate, to list."""
+    bench, mine, theirs = Bench(), Caller("a", tenant="a"), Caller("b", tenant="b")
+    name = (await bench.decide(mine)).decision_id
+    error = await failing(NotFound, bench.order(theirs, decision_id=name))
+    assert (error.code, error.param) == ("not_found", "decision_id")
+    await failing(NotFound, bench.gateway.find(name, theirs))
+    await failing(NotFound, bench.gateway.rate(Feedback(name, 1.0), theirs))
+    assert await bench.gateway.recent(10, theirs) == []
+    assert [d["decision_id"] for d in await bench.gateway.recent(10, mine)] == [name]
+    assert (await bench.order(mine, decision_id=name)).decision.decision_id == name
+
+
+async def test_an_unknown_decision_is_404() -> None:
+    """Nothing is decided in its place."""
+    bench = Bench()
+    await failing(NotFound, bench.order(decision_id="dec_0123456789ab_7"))
+    assert bench.executor.orders == []
+
+
+async def test_an_old_decision_has_expired(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is valid for an hour, to the second."""
+    bench = Bench()
+    decision = await bench.decide()
+    now = decision.created_at
+    monkeypatch.setattr(time, "time", lambda: now + DECISION_VALID_S)
+    assert (await bench.order(decision_id=decision.decision_id)).decision is decision
+    monkeypatch.setattr(time, "time", lambda: now + DECISION_VALID_S + 1)
+    error = await failing(NotFound, bench.order(decision_id=decision.decision_id))
+    assert (error.code, error.param) == ("decision_expired", "router.decision_id")
+
+
+@pytest.mark.parametrize("edit", ["removed", "disabled"])
+async def test_a_decision_for_a_target_that_left_has_expired(edit: str) -> None:
+    """An edit of the catalog since is told, not worked around."""
+    bench = Bench()
+    decision = await bench.decide()
+    targets = dict(bench.current.targets)
+    gone = targets.pop(decision.target)
+    if edit == "disabled":
+        targets[gone.id] = replace(gone, enabled=False)
+    bench.current = replace(bench.current, targets=targets, default="large", version="v2")
+    error = await failing(NotFound, bench.order(decision_id=decision.decision_id))
+    assert error.code == "decision_expired"
+    assert "not in the catalog any more" in error.message
+
+
+@pytest.mark.parametrize(
+    "caller", [Caller("free", tier="free"), Caller("small", allow=frozenset({"small"}))]
+)
+async def test_a_decision_id_is_no_way_around_tier_or_allow_list(caller: Caller) -> None:
+    """Keys that share a tenant see each other's decisions, and keep their own limits."""
+    bench = Bench()
+    decision = await bench.decide(Caller("pro", tier="pro"), allow=("costly",))
+    error = await failing(Forbidden, bench.order(caller, decision_id=decision.decision_id))
+    assert (error.status, error.code) == (403, "target_not_allowed")
+    assert bench.executor.orders == []
+
+
+async def test_nor_are_its_fallbacks() -> None:
+    """Those the key may not use are not tried."""
+    bench = Bench()
+    decision = await bench.decide(Caller("pro", tier="pro"))
+    assert (decision.target, set(decision.fallbacks)) == ("small", {"large", "costly"})
+    order = await bench.order(Caller("free", tier="free"), decision_id=decision.decision_id)
+    assert order.decision.fallbacks == ("large",)
+
+
+async def test_only_a_cascade_asks_where_to_start() -> None:
+    """What the hook says goes into the order, and other decisions never ask it."""
+    bench = Bench()
+    bench.steps = 1
+    assert (await bench.order(strategy="cascade")).escalate == 1
+    assert (await bench.order()).escalate == 0
+
+
+async def test_feedback_is_signed_with_the_key_and_the_time() -> None:
+    """What a caller claims about itself does not count."""
+    bench = Bench()
+    decision = await bench.decide()
+    claimed = Feedback(decision.decision_id, 0.5, "large", caller="somebody", created_at=1.0)
+    await bench.gateway.rate(claimed, Caller("app"))
+    kept = bench.notes.ratings[0]
+    assert (kept.caller, kept.score, kept.preferred) == ("app", 0.5, "large")
+    assert kept.created_at >= decision.created_at
+    assert bench.observer.ratings == [kept]
+
+
+async def test_a_preferred_target_must_exist() -> None:
+    """A lesson about nobody is none."""
+    bench = Bench()
+    decision = await bench.decide()
+    rating = Feedback(decision.decision_id, 0.5, "gpt-99")
+    error = await failing(NotFound, bench.gateway.rate(rating, ANONYMOUS))
+    assert error.param == "preferred"
+    assert bench.notes.ratings == []
