@@ -28,11 +28,11 @@ PROMPT = (
 
 def spelt(number: int) -> str:
     """The prompt, its first letters in one of 4,096 mixtures of case: other bytes, one decision."""
-    head = "".join(
-        letter.upper() if number >> place & 1 else letter.lower()
-        for place, letter in enumerate(PROMPT[:14])
-    )
-    return head + PROMPT[14:]
+    letters = list(PROMPT)
+    places = [place for place, letter in enumerate(PROMPT) if letter.isalpha()][:12]
+    for bit, place in enumerate(places):
+        letters[place] = letters[place].upper() if number >> bit & 1 else letters[place].lower()
+    return "".join(letters)
 
 
 def body(prompt: str) -> bytes:
