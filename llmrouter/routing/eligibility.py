@@ -7,7 +7,7 @@ and the reasons `Health` gives. It never ranks; that is the stages' business.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf
 
 from llmrouter.domain.catalog import Catalog
