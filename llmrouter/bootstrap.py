@@ -241,10 +241,14 @@ def _watch_health(telemetry: Telemetry, health: TargetHealth, holder: CatalogHol
 
 def _keys(settings: Settings, store: Store, telemetry: Telemetry) -> tuple[Keyring, Limits | None]:
     try:
-        policies = parse_policies(settings.key_limits)
-        keys = restricted(parse_keys(settings.api_keys.get_secret_value()), policies)
+        keys = parse_keys(settings.api_keys.get_secret_value())
     except ValueError as error:
-        raise Misconfigured(str(error)) from None
+        raise Misconfigured(f"LLMROUTER_API_KEYS: {error}") from None
+    try:
+        policies = parse_policies(settings.key_limits)
+        keys = restricted(keys, policies)
+    except ValueError as error:
+        raise Misconfigured(f"LLMROUTER_KEY_LIMITS: {error}") from None
     admin = settings.admin_key.get_secret_value() or None
     keyring = Keyring(keys, admin, isolate=settings.isolate_tenants)
     return keyring, Limits(policies, store, telemetry.count) if policies else None
