@@ -205,6 +205,41 @@ async def _decide(settings: Settings, text: str) -> dict[str, Any]:
         return (await built.gateway.decide(request, ANONYMOUS)).public()
 
 
+@app.command()
+def train(
+    dataset: Annotated[
+        list[Path] | None, typer.Argument(help="Outcome files (.jsonl, .jsonl.gz).")
+    ] = None,
+    journal: Annotated[bool, typer.Option("--journal", help="Learn from the journal too.")] = False,
+    rollback: Annotated[
+        bool, typer.Option("--rollback", help="Go back to the model before this one.")
+    ] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Of the fit.")] = 0,
+) -> None:
+    """Learn preferences from outcomes; a running service takes the model over."""
+    from llmrouter.evaluation.train_command import TrainOptions, run_train
+
+    settings = _settings(None, None, None, None)
+    raise typer.Exit(
+        run_train(dataset or [], TrainOptions(settings.store, journal, rollback, seed))
+    )
+
+
+@app.command()
+def report(
+    days: Annotated[float, typer.Option(min=0.01, help="Length of what is compared.")] = 7.0,
+    json: Annotated[Path | None, typer.Option(help="Write every figure as JSON.")] = None,
+    export: Annotated[
+        Path | None, typer.Option(help="Write the journal as rows for `eval` and `train`.")
+    ] = None,
+) -> None:
+    """Quality to cost per task and target: this week against last week."""
+    from llmrouter.evaluation.report_command import ReportOptions, run_report
+
+    settings = _settings(None, None, None, None)
+    raise typer.Exit(run_report(ReportOptions(settings.store, days, json, export)))
+
+
 @catalog_app.command("check")
 def catalog_check(
     directory: Annotated[Path | None, typer.Argument(help="[default: prompts]")] = None,

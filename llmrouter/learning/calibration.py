@@ -92,6 +92,8 @@ RECENT = 40
 """Audited answers that are looked at alone, so that a sudden loss shows before the window turns."""
 ALARM = 0.004
 """How unlikely the errors among them must be, at the agreement asked for, to withdraw at once."""
+ASKED = 1000
+"""Requests over which the share above the cut is counted; at least a tenth must have come."""
 
 
 @dataclass(slots=True)
@@ -100,8 +102,23 @@ class _Window:
 
     held: list[Observation] = field(default_factory=list)
     audits: deque[bool] = field(default_factory=lambda: deque(maxlen=RECENT))
+    asked: deque[bool] = field(default_factory=lambda: deque(maxlen=ASKED))
     cut: float | None = None
     news: int = 0
+
+    def fair(self) -> list[Observation]:
+        """Observations in the proportions of traffic above and below the cut.
+
+        Those above are seen by audits alone, so all observations together would say too little of
+        them; the newest of those below are taken, as many as belong to the ones above.
+        """
+        share = sum(self.asked) / max(len(self.asked), 1)
+        if self.cut is None or share == 0 or len(self.asked) * 10 < ASKED:
+            return self.held
+        bar = self.cut
+        sure = [one for one in self.held if one.confidence >= bar]
+        rest = [one for one in self.held if one.confidence < bar]
+        return sure + rest[max(0, len(rest) - math.ceil(len(sure) * (1 - share) / share)) :]
 
     def trim(self, size: int) -> None:
         """Keeps the newest `size` above the cut and the newest `size` below it.
@@ -176,15 +193,30 @@ class Windows:
         if window.news > len(window.held) // 100:
             window.trim(self.size)
             window.cut = threshold(
-                window.held, self.target_agreement, risk=self.risk, least=self.least
+                window.fair(), self.target_agreement, risk=self.risk, least=self.least
             )
             window.news = 0
         return window.cut
 
     def trusts(self, task: str | None, confidence: float) -> bool:
-        """Whether a choice of this confidence may be answered for `task`."""
+        """Whether a choice of this confidence may be answered for `task`; counts it as asked."""
         cut = self.cut(task)
-        return cut is not None and confidence >= cut
+        sure = cut is not None and confidence >= cut
+        window = self._windows.get(task or ANY_TASK)
+        if window is not None:
+            window.asked.append(sure)
+        return sure
+
+    def successor(self) -> Windows:
+        """Windows without observations, that know the cuts and the traffic so far.
+
+        For confidences that are computed anew: the cuts say which observations to keep until the
+        first new cut.
+        """
+        fresh = Windows(self.target_agreement, self.size, self.risk, self.least, self.tasks)
+        for name, window in self._windows.items():
+            fresh._windows[name] = _Window(asked=window.asked.copy(), cut=window.cut)
+        return fresh
 
     def observations(self, task: str | None) -> tuple[Observation, ...]:
         """The window of `task`, oldest first."""

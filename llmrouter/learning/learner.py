@@ -34,7 +34,7 @@ from llmrouter.learning.calibration import Windows
 from llmrouter.learning.choice import burden, choose
 from llmrouter.learning.model import Example, PreferenceModel
 from llmrouter.learning.refit import FitFailed, refit
-from llmrouter.learning.snapshot import CURRENT, PREVIOUS, Snapshot
+from llmrouter.learning.snapshot import CURRENT, PREVIOUS, Snapshot, trained_at
 from llmrouter.learning.storage import ModelUnreadable
 from llmrouter.learning.trust import Comparison, Trust, facts
 
@@ -108,6 +108,7 @@ class Learner:
         self._fitted_at = 0
         self._compared = 0
         self._saved_at = 0
+        self._trained_at = 0.0
         self._scale: tuple[str, float] = ("", 0.0)
 
     def propose(self, question: Question) -> Proposal | None:
@@ -253,30 +254,36 @@ class Learner:
         model = self._model
         if model is None or self._learned == self._saved_at:
             return
-        self._saved_at = self._learned
         try:
-            snapshot = Snapshot(model, self._fitted_at, self._trust.dump())
-            packed = await asyncio.to_thread(snapshot.to_bytes)
             previous = await self._store.get(CURRENT)
+            newer = previous is not None and _trained_at(previous) > self._trained_at
+            if newer and await self._load():  # `llmrouter train` ran meanwhile
+                return
+            self._saved_at = self._learned
+            snapshot = Snapshot(model, self._fitted_at, self._trust.dump(), self._trained_at)
+            packed = await asyncio.to_thread(snapshot.to_bytes)
             if previous is not None:
                 await self._store.put(PREVIOUS, previous, None)
             await self._store.put(CURRENT, packed, None)
-        except StoreFailed as failure:
+        except (StoreFailed, ModelUnreadable) as failure:
             log.warning("preference model not kept: %s", failure)
 
-    async def _load(self) -> None:
+    async def _load(self) -> bool:
+        trust = Trust(Windows(self._agreement()))  # earned anew: it was another model's
         try:
             packed = await self._store.get(CURRENT)
             if packed is None:
-                return
+                return False
             snapshot = await asyncio.to_thread(Snapshot.from_bytes, packed)
-            self._trust.load(snapshot.comparisons)
+            trust.load(snapshot.comparisons)
         except (StoreFailed, ModelUnreadable, ValueError, TypeError) as error:
             log.warning("no preference model from an earlier run: %s", error)
-            return
-        self._model = snapshot.model
+            return False
+        self._trust = trust
+        self._model, self._trained_at = snapshot.model, snapshot.trained_at
         self._learned = self._fitted_at = self._saved_at = snapshot.learned
         await self._refresh()
+        return True
 
     def _watch_trust(self, task: str) -> None:
         trusted = self._trust.windows.cut(task) is not None
@@ -295,6 +302,14 @@ class Learner:
             self._observer.count("feedback_ignored", 1, {"task": task})
             return False
         return True
+
+
+def _trained_at(stored: bytes) -> float:
+    """As `trained_at`; what cannot be read may be overwritten."""
+    try:
+        return trained_at(stored)
+    except ModelUnreadable:
+        return 0.0
 
 
 def scale_of(catalog: Catalog) -> float:

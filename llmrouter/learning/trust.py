@@ -102,8 +102,7 @@ class Trust:
         A new object: swap it in whole. Comparisons observed meanwhile are carried by `follow`.
         """
         seen, past = self._seen, list(self._past)
-        old = self.windows
-        windows = Windows(old.target_agreement, old.size, old.risk, old.least, old.tasks)
+        windows = self.windows.successor()
         fresh = Trust(windows, self.kept, deque(past), seen)
         if len(past) >= ENOUGH and len({len(one.facts) for one in past}) == 1:
             known = np.array([one.facts for one in past], np.float64)

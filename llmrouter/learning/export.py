@@ -1,0 +1,76 @@
+"""From journal entries to rows that `llmrouter eval` and `llmrouter train` read.
+
+Why it exists: a journal tells in several entries what one request came to; a row tells it at once:
+`{"id", "task", "prompt", "outcomes": {target: 0..1}, "costs": {target: USD}}`.
+
+What it refuses: a decision without recorded prompt text gives no row (`LLMROUTER_RECORD_PROMPTS`),
+and nothing is graded that nobody judged: feedback grades the target that answered and the one that
+was preferred, a cascade's rejection grades the rejected attempt 0, and the router LLM's choice is
+a label only where `labels` asks for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+Entry = Mapping[str, Any]
+
+
+@dataclass(slots=True)
+class _Story:
+    """What the journal knows of one decision."""
+
+    decision: Entry
+    grades: dict[str, list[float]] = field(default_factory=dict)
+    rejected: set[str] = field(default_factory=set)
+    costs: dict[str, float] = field(default_factory=dict)
+
+    def outcomes(self, labels: bool) -> dict[str, float]:
+        found: dict[str, float] = {}
+        if labels and self.decision.get("source") == "llm":
+            chosen = str(self.decision["target"])
+            found = {str(name): float(name == chosen) for name in self.decision["eligible"]}
+        found |= dict.fromkeys(self.rejected, 0.0)
+        return found | {target: sum(own) / len(own) for target, own in self.grades.items()}
+
+
+def rows(entries: Iterable[Entry], *, labels: bool = False) -> list[dict[str, Any]]:
+    """One row a decision with recorded text, in the order of decisions.
+
+    Entries of other kinds, of unknown decisions and with missing keys are passed over: a journal
+    is bounded, so its beginning may be cut off. Several grades of one target are averaged.
+    """
+    stories: dict[str, _Story] = {}
+    for entry in entries:
+        name = str(entry.get("decision_id", ""))
+        if entry.get("kind") == "decision" and isinstance(entry.get("prompt"), str):
+            stories[name] = _Story(entry)
+        elif name in stories:
+            _add(stories[name], entry)
+    return [
+        {
+            "id": name,
+            "task": story.decision.get("task") or "",
+            "prompt": story.decision["prompt"],
+            "outcomes": story.outcomes(labels),
+            "costs": story.costs,
+        }
+        for name, story in stories.items()
+    ]
+
+
+def _add(story: _Story, entry: Entry) -> None:
+    if entry.get("kind") == "feedback":
+        grade = (min(max(float(entry["score"]), -1.0), 1.0) + 1.0) / 2.0
+        story.grades.setdefault(str(entry["target"]), []).append(grade)
+        if entry.get("preferred"):
+            story.grades.setdefault(str(entry["preferred"]), []).append(1.0)
+    elif entry.get("kind") == "outcome":
+        for attempt in entry.get("attempts", ()):
+            target = str(attempt["target"])
+            if attempt["outcome"] == "rejected":
+                story.rejected.add(target)
+            if attempt["outcome"] in ("ok", "rejected"):
+                story.costs[target] = float(attempt["cost_usd"])
