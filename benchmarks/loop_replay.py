@@ -170,6 +170,9 @@ def main() -> None:
     parser.add_argument("--router-usd", type=float, default=0.0001, help="of one router call")
     parser.add_argument("--agreement", type=float, default=0.95)
     parser.add_argument("--audit-rate", type=float, default=0.02)
+    parser.add_argument("--trials", type=float, default=0.5, help="share of router calls compared")
+    parser.add_argument("--by-name", action="store_true", help="as live: labels and names alone")
+    parser.add_argument("--one-window", action="store_true", help="trust over all tasks together")
     parser.add_argument("--file-order", action="store_true", help="do not shuffle first arrivals")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--html", type=Path)
@@ -183,7 +186,14 @@ def main() -> None:
         given.requests, given.exponent, given.near, given.after, not given.file_order, given.seed
     )
     router = RouterModel(given.accuracy, given.router_usd, seed=given.seed)
-    loop = Loop(given.agreement, audit_rate=given.audit_rate, seed=given.seed)
+    loop = Loop(
+        given.agreement,
+        audit_rate=given.audit_rate,
+        trials=given.trials,
+        seed=given.seed,
+        by_name=given.by_name,
+        per_task=not given.one_window,
+    )
     requests = stream(rows, traffic)
     screen = Console(stderr=True)
     with Progress(console=screen, transient=True, disable=not screen.is_terminal) as bar:

@@ -8,7 +8,10 @@ What it refuses: the model never sees an outcome that the service would not have
 were executed are graded. "Agreed" means that the model's choice was worth no less than the router
 LLM's choice by graded outcome; naming the same target is reported beside it. To know it, both
 choices must run, which happens on audits and on a random `trials` share of router calls, and is
-paid for in the spend.
+paid for in the spend. The live service runs one target a request, so it can only compare names:
+`by_name` replays exactly that, with the router LLM's picks as the only labels.
+
+Confidence, trust and its windows are the service's own (`learning.trust`).
 """
 
 from __future__ import annotations
@@ -26,11 +29,12 @@ from llmrouter.learning.calibration import Windows
 from llmrouter.learning.choice import burden, choose
 from llmrouter.learning.encoders import Encoded
 from llmrouter.learning.fit import FitSettings, fit
-from llmrouter.learning.model import Estimates, Example, PreferenceModel
+from llmrouter.learning.learner import LABEL_WEIGHT
+from llmrouter.learning.model import Example, PreferenceModel
+from llmrouter.learning.trust import Comparison, Facts, Trust, facts
+from llmrouter.signals.traits import measure
 
 Progress = Callable[[float], None]
-
-SEEN, UNSEEN = "seen", "unseen"
 
 GOOD = 0.5
 VOTE = 0.5
@@ -43,23 +47,24 @@ class Loop:
     """Settings of the loop. `refits`: after how many requests the model is fitted again.
 
     `trials`: share of router calls on which the model's own choice runs too, to be compared.
-    `explore`: share on which a random target runs too. `seen_from`: cosine of the nearest
-    remembered request from which a request counts as seen before; trust is earned separately for
-    those and for the others, each on `least` comparisons or more.
-    `learn` False leaves the decision cache alone with the router LLM.
+    `explore`: share on which a random target runs too. Trust is recomputed after `refresh`
+    comparisons, and per task, as the service reads it, where `per_task`. `by_name`: the picks are
+    the labels, nothing is graded, and agreeing is naming the same target. `learn` False leaves the
+    decision cache alone with the router LLM.
     """
 
     target_agreement: float = 0.95
-    least: int = 100
-    seen_from: float = 0.975
     audit_rate: float = 0.02
     trials: float = 0.5
     explore: float = 0.0
     quality: float = 0.8
     refits: tuple[int, ...] = (300, 600, 1000, 1500, 2000, 3000, 4000, 5000, 6000, 7000, 8000, 9000)
+    refresh: int = 100
     seed: int = 0
     learn: bool = True
-    settings: FitSettings = field(default_factory=lambda: FitSettings(shrink=0.3))
+    by_name: bool = False
+    per_task: bool = True
+    settings: FitSettings = field(default_factory=FitSettings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,20 +92,17 @@ class Served:
 @dataclass(frozen=True, slots=True)
 class _Opinion:
     choice: int
-    facts: tuple[float, ...]
+    facts: Facts
     confidence: float
     encoded: Encoded
-    stratum: str
+    task: str
 
 
 @dataclass
 class _State:
     cache: dict[str, int] = field(default_factory=dict)
     examples: list[Example] = field(default_factory=list)
-    facts: list[tuple[float, ...]] = field(default_factory=list)
-    agreed: list[bool] = field(default_factory=list)
-    strata: list[str] = field(default_factory=list)
-    trust: tuple[float, ...] = ()
+    compared: int = 0
     model: PreferenceModel | None = None
 
 
@@ -116,7 +118,7 @@ class Replay:
             [[row.outcomes[target] for target in self.targets] for row in rows]
         )
         self.router, self.loop = router, loop
-        self.windows = Windows(loop.target_agreement, least=loop.least)
+        self.trust = Trust(Windows(loop.target_agreement))
         self._burdens = burden(self.prices)
         self._dice = random.Random(loop.seed)  # noqa: S311 - a simulation, not a secret
         self._state = _State()
@@ -142,8 +144,8 @@ class Replay:
         if held is not None:
             score, usd = float(outcomes[held]), float(self.prices[held])
             return Served(request.kind, "cache", score, asked, usd, 0.0, asked_usd)
-        opinion = self._opinion(request.text)
-        if opinion is not None and self.windows.trusts(opinion.stratum, opinion.confidence):
+        opinion = self._opinion(request)
+        if opinion is not None and self.trust.trusts(opinion.task, opinion.confidence):
             return self._learned(request, opinion, named, asked_usd)
         return self._asked(request, opinion, named, key, asked_usd)
 
@@ -151,14 +153,15 @@ class Replay:
         """The model answers; a random share is audited behind the request."""
         outcomes, choice = self.outcomes[request.row], opinion.choice
         usd, router_usd = float(self.prices[choice]), 0.0
-        agreed = bool(outcomes[choice] >= outcomes[named] - 1e-9)
+        agreed = self._agrees(choice, named, outcomes)
         audited = self._dice.random() < self.loop.audit_rate
         if audited:
             router_usd = self.router.usd
-            usd += router_usd + (float(self.prices[named]) if named != choice else 0.0)
-            self._observe(opinion, agreed)
+            both = named != choice and not self.loop.by_name
+            usd += router_usd + (float(self.prices[named]) if both else 0.0)
+            self._observe(opinion, agreed, audited=True)
             self._learn(request.text, opinion.encoded, named, {named, choice}, outcomes)
-        else:
+        elif not self.loop.by_name:
             self._graded(request.text, opinion.encoded, choice, float(outcomes[choice]))
         return Served(
             kind=request.kind,
@@ -181,9 +184,11 @@ class Replay:
         ran = {named}
         if self.loop.learn and self._dice.random() < self.loop.explore:
             ran.add(self._dice.randrange(len(self.targets)))
-        if opinion is not None and self._dice.random() < self.loop.trials:
+        if opinion is not None and self.loop.by_name:
+            self._observe(opinion, opinion.choice == named, audited=False)
+        elif opinion is not None and self._dice.random() < self.loop.trials:
             ran.add(opinion.choice)
-            self._observe(opinion, bool(outcomes[opinion.choice] >= outcomes[named] - 1e-9))
+            self._observe(opinion, self._agrees(opinion.choice, named, outcomes), audited=False)
         self._state.cache[key] = named
         if self.loop.learn:
             encoded = opinion.encoded if opinion is not None else None
@@ -192,42 +197,30 @@ class Replay:
         score = float(outcomes[named])
         return Served(request.kind, "llm", score, score, usd, self.router.usd, asked_usd)
 
-    def _opinion(self, text: str) -> _Opinion | None:
+    def _agrees(self, choice: int, named: int, outcomes: NDArray[np.float64]) -> bool:
+        if self.loop.by_name:
+            return choice == named
+        return bool(outcomes[choice] >= outcomes[named] - 1e-9)
+
+    def _opinion(self, request: Request) -> _Opinion | None:
         model = self._state.model
         if model is None:
             return None
-        encoded = model.encode(text)
+        encoded = model.encode(request.text)
         found = model.estimate(encoded, self.targets)
-        picked = choose(found.quality, self._burdens, self.loop.quality)
-        facts = self._facts(found, picked.index, picked.margin)
-        stratum = SEEN if found.nearest >= self.loop.seen_from else UNSEEN
-        return _Opinion(picked.index, facts, self._confidence(facts), encoded, stratum)
+        wish = 1.0 if self.loop.by_name else self.loop.quality
+        picked = choose(found.quality, self._burdens, wish)
+        known = facts(found, picked)
+        confidence = self.trust.confidence(known)
+        task = measure(request.text).task if self.loop.per_task else ""
+        return _Opinion(picked.index, known, confidence, encoded, task)
 
-    def _facts(self, found: Estimates, choice: int, margin: float) -> tuple[float, ...]:
-        """What the confidence is made of: the estimate, its lead, doubt, and how near it was."""
-        near = min(max(found.nearest, 0.0), 1.0)
-        return (
-            float(found.quality[choice]),
-            min(margin, 1.0),
-            float(found.doubt[choice]),
-            float(np.exp((near - 1.0) * 50.0)),
-            float(min(found.support[choice], 3.0)),
-            float(found.quality.mean()),
-        )
-
-    def _confidence(self, facts: tuple[float, ...]) -> float:
-        """The probability that the choice is as good, by logistic regression on past facts."""
-        if not self._state.trust:
-            return facts[0]
-        bias, *slopes = self._state.trust
-        total = bias + sum(slope * fact for slope, fact in zip(slopes, facts, strict=True))
-        return float(1 / (1 + np.exp(-max(min(total, 30.0), -30.0))))
-
-    def _observe(self, opinion: _Opinion, agreed: bool) -> None:
-        self.windows.observe(opinion.stratum, opinion.confidence, agreed)
-        self._state.facts.append(opinion.facts)
-        self._state.agreed.append(agreed)
-        self._state.strata.append(opinion.stratum)
+    def _observe(self, opinion: _Opinion, agreed: bool, *, audited: bool) -> None:
+        self.trust.observe(Comparison(opinion.task, opinion.facts, agreed, audited))
+        self._state.compared += 1
+        if self._state.compared >= self.loop.refresh:
+            self._state.compared = 0
+            self.trust = self.trust.refresh()
 
     def _learn(
         self,
@@ -238,6 +231,9 @@ class Replay:
         outcomes: NDArray[np.float64],
     ) -> None:
         """Graded outcomes of what ran, and what the router LLM's pick says of the others."""
+        if self.loop.by_name:
+            self._labelled(text, encoded, named)
+            return
         grades = {self.targets[index]: float(outcomes[index]) for index in ran}
         weights = dict.fromkeys(grades, 1.0)
         votes = {
@@ -260,18 +256,17 @@ class Replay:
         if self._state.model is not None:
             self._state.model.remember(encoded, grades)
 
+    def _labelled(self, text: str, encoded: Encoded | None, named: int) -> None:
+        """As the service learns it: the pick satisfies, the others were not needed."""
+        labels = {target: float(index == named) for index, target in enumerate(self.targets)}
+        self._state.examples.append(Example(text, labels, LABEL_WEIGHT))
+        if self._state.model is not None and encoded is not None:
+            self._state.model.remember(encoded, labels, LABEL_WEIGHT)
+
     def _refit(self) -> None:
         self._state.model = fit(self._state.examples, self.loop.settings, seed=self.loop.seed).model
-        facts, agreed = np.array(self._state.facts), np.array(self._state.agreed)
-        if len(agreed) >= 50 and 0 < agreed.sum() < len(agreed):
-            from sklearn.linear_model import LogisticRegression
-
-            fitted = LogisticRegression(C=10.0, max_iter=2000).fit(facts, agreed)
-            self._state.trust = (float(fitted.intercept_[0]), *fitted.coef_[0].tolist())
-        self.windows = Windows(self.loop.target_agreement, least=self.loop.least)
-        past = zip(self._state.facts, self._state.agreed, self._state.strata, strict=True)
-        for seen, was, stratum in past:
-            self.windows.observe(stratum, self._confidence(seen), was)
+        self._state.compared = 0
+        self.trust = self.trust.refresh()
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,8 +92,6 @@ def test_trust_is_earned_and_its_answers_agree() -> None:
         audit_rate=0.2,
         refits=(400, 1000, 2000),
         settings=QUICK,
-        least=60,
-        seen_from=0.9,
     )
     served = Replay(rows, PRICES, RouterModel(accuracy=0.9, wobble=0.0), loop).run(requests)
     late = summary(served[2000:], len(served))
