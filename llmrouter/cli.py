@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -112,12 +113,12 @@ def demo(
     from llmrouter.server import bind
 
     settings = _settings(host, port, workers, prompts)
-    listening = bind("127.0.0.1", 0)
-    sim_port = listening.getsockname()[1]
-    listening.close()
-    simulator = subprocess.Popen(  # noqa: S603 - this program itself
-        [sys.executable, "-m", "llmrouter", "sim", "--port", str(sim_port)]
-    )
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until the server has its own
+    with bind("127.0.0.1", 0) as listening:  # it takes connections before the simulator is up
+        sim_port, fd = listening.getsockname()[1], listening.fileno()
+        simulator = subprocess.Popen(  # noqa: S603 - this program itself
+            [sys.executable, "-m", "llmrouter", "sim", "--fd", str(fd)], pass_fds=(fd,)
+        )
     os.environ["LLMROUTER_DEMO_UPSTREAM"] = f"http://127.0.0.1:{sim_port}/v1"
     try:
         _serve(settings, announce=_announce)
@@ -153,16 +154,19 @@ def sim(
     error_rate: Annotated[
         float, typer.Option(help="Share of requests that fail, 0..1, on top of each model's own.")
     ] = 0.0,
+    fd: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Start an OpenAI-compatible upstream that says it is simulated."""
+    import socket
+
     import uvloop
 
     from llmrouter.simulator.app import SimOptions, serve
 
+    options = SimOptions(latency_scale=latency_scale, error_rate=error_rate)
+    listening = None if fd is None else socket.socket(fileno=fd)
     try:
-        uvloop.run(
-            serve(host, port, SimOptions(latency_scale=latency_scale, error_rate=error_rate))
-        )
+        uvloop.run(serve(host, port, options, listening))
     except OSError as error:
         raise _fail(f"cannot listen on {host}:{port}: {error.strerror}") from None
 

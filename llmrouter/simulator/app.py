@@ -7,6 +7,7 @@ is in `faults`. Everything but ids and the clock follows from the request and th
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 import uuid
 from collections.abc import Mapping
@@ -49,12 +50,17 @@ def create_app(options: SimOptions | None = None) -> web.Application:
     return app
 
 
-async def serve(host: str, port: int, options: SimOptions) -> None:
-    """Run until cancelled. Raises OSError when the address is taken."""
+async def serve(
+    host: str, port: int, options: SimOptions, listening: socket.socket | None = None
+) -> None:
+    """Run until cancelled, on `listening` where it is given. Raises OSError when it cannot."""
     runner = web.AppRunner(create_app(options), access_log=None, handler_cancellation=True)
     await runner.setup()
     try:
-        await web.TCPSite(runner, host, port).start()
+        if listening is None:
+            await web.TCPSite(runner, host, port).start()
+        else:
+            await web.SockSite(runner, listening).start()
         await asyncio.Event().wait()
     finally:
         await runner.cleanup()
