@@ -117,15 +117,9 @@ def choose_many(quality: Matrix, burdens: Matrix, price: float | NDArray[np.floa
 
 
 def on_one_scale(expected: Matrix) -> Matrix:
-    """Burdens for a sweep: costs relative to the mean cost of the dearest target."""
+    """Burdens as the service takes them: costs relative to a typical request's at the dearest."""
     top = float(expected.mean(axis=0).max()) if expected.size else 0.0
     return expected / top if top > 0 else np.zeros_like(expected)
-
-
-def within_row(expected: Matrix) -> Matrix:
-    """Burdens as the service takes them: each cost relative to the dearest for that request."""
-    top = expected.max(axis=1, keepdims=True)
-    return np.where(top > 0, expected / np.where(top > 0, top, 1.0), 0.0)
 
 
 def always_cheapest(held: Beliefs, truth: Truth) -> Played:
@@ -209,7 +203,7 @@ def ladder(quality: NDArray[np.float64], cost: NDArray[np.float64]) -> list[int]
 def learned(held: Beliefs, truth: Truth, name: str) -> Played:
     """The service's choice at `quality: 0.5`, and the whole curve."""
     quality, expected = held.quality[name], held.expected[name]
-    choices = choose_many(quality, within_row(expected), factor(DEFAULT_QUALITY))
+    choices = choose_many(quality, on_one_scale(expected), factor(DEFAULT_QUALITY))
     burdens = on_one_scale(expected)
     score = np.empty((len(quality), len(PRICES_OF_BURDEN)))
     cost = np.empty_like(score)
@@ -263,7 +257,7 @@ def learned_cascade(held: Beliefs, truth: Truth, name: str, accuracy: float) -> 
     quality, expected = held.quality[name], held.expected[name]
     burdens = on_one_scale(expected)
     title = f"{name} + cascade {accuracy:.0%}"
-    first = choose_many(quality, within_row(expected), factor(DEFAULT_QUALITY))
+    first = choose_many(quality, on_one_scale(expected), factor(DEFAULT_QUALITY))
     default = _cascade(truth, _escalation(quality, first), accuracy)
     score = np.empty((len(quality), len(PRICES_OF_BURDEN)))
     cost = np.empty_like(score)
