@@ -45,6 +45,7 @@ from llmrouter.routing.preference import LearnedOnly, Preference
 from llmrouter.routing.router import Router
 from llmrouter.routing.rules import Rules, StartCascade
 from llmrouter.routing.session import Session
+from llmrouter.routing.shadow import Shadow
 from llmrouter.settings import Settings, is_loopback
 from llmrouter.signals.extract import Extractor
 from llmrouter.signals.fingerprint import Fingerprinter
@@ -185,12 +186,17 @@ async def _gateway(
     def cached(inner: Stage) -> Cached:
         return Cached(inner, store, fingerprinter.cache_key, background, policy)
 
-    pipelines: dict[str, tuple[Stage, ...]] = {
-        "auto": (Rules(), Session(cached(Preference(learner, llm, background)), store)),
+    alone: dict[str, tuple[Stage, ...]] = {
         "rules": (Rules(),),
         "learned": (LearnedOnly(learner),),
-        "llm": (cached(llm),),
+        "llm": (llm,),
         "cascade": (StartCascade(),),
+    }
+    afresh = Shadow(Preference(learner, llm, background), alone, telemetry, background)
+    pipelines: dict[str, tuple[Stage, ...]] = {
+        **alone,
+        "llm": (cached(llm),),
+        "auto": (Rules(), Session(cached(afresh), store)),
     }
     rooms = Rooms(
         catalog=holder,

@@ -414,3 +414,16 @@ async def test_a_cascade_climbs_when_the_same_turn_comes_again(
         _, metrics = await up.get("/metrics")
     assert tried == ["small", "large"]
     assert 'llmrouter_escalations_total{signal="retry"} 1' in metrics
+
+
+async def test_a_shadow_decides_alongside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wired through: it is counted, and the answer and what is cached stay the live stage's."""
+    routing = f"{ROUTING}learned: {{shadow: cascade}}\n"
+    written(tmp_path / "prompts", routing=routing)
+    async with running(tmp_path, monkeypatch) as up:
+        _, first, _ = await up.post("/route", prompt="Say something about copper.")
+        _, again, _ = await up.post("/route", prompt="Say something about copper.")
+        _, metrics = await up.get("/metrics")
+    assert (first["source"], again["source"]) == ("llm", "cache")
+    outcome = "agreed" if first["target"] == "small" else "disagreed"
+    assert f'llmrouter_shadow_total{{outcome="{outcome}",strategy="cascade"}} 1' in metrics

@@ -21,6 +21,7 @@ COUNTERS = {
     "judgements": "Verdicts of the judge by outcome.",
     "hedges": "Second attempts started because the first was slow.",
     "audits": "Learned choices compared with the router LLM's, by outcome and task.",
+    "shadow": "Choices compared with those of the strategy that decides alongside, by outcome.",
     "withdrawals": "Times that learned preferences stopped answering a task on their own.",
     "stage_failures": "Stages that failed or overran, by kind; another stage decided.",
     "feedback": "Ratings received.",
