@@ -146,6 +146,27 @@ async def test_replacing_workers_and_leaving_lose_no_request(tmp_path: Path) -> 
     assert "Traceback" not in started.log.read_text()
 
 
+async def test_an_idle_connection_gets_its_last_answer(tmp_path: Path) -> None:
+    """A request that crosses with leaving is served, and told to close; new ones find nobody."""
+    written(tmp_path / "prompts", **RULES_ONLY)
+    with process(tmp_path, "serve") as started:
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=1)) as session:
+            async with session.post(f"{started.base}/route", json=BODY) as response:
+                assert response.status == 200
+                assert response.headers.get("Connection") != "close"
+            started.signal(signal.SIGTERM)
+            async with asyncio.timeout(30):
+                while "draining" not in started.log.read_text():  # noqa: ASYNC110 - a log
+                    await asyncio.sleep(0.01)
+            await asyncio.sleep(0.1)
+            async with session.post(f"{started.base}/route", json=BODY) as response:
+                assert response.status == 200
+                assert response.headers.get("Connection") == "close"
+            with pytest.raises(aiohttp.ClientConnectionError):
+                await session.post(f"{started.base}/route", json=BODY)
+        assert await asyncio.to_thread(started.ends) == 0
+
+
 async def test_a_worker_that_dies_is_replaced(tmp_path: Path) -> None:
     """The other one serves meanwhile."""
     written(tmp_path / "prompts", **RULES_ONLY)
