@@ -211,7 +211,8 @@ class Journal(Protocol):
 class Proposal:
     """What learned preferences would choose; `trusted` where their record lets it count.
 
-    `facts` is what the confidence was made of, handed back when the choice is compared.
+    `facts` is what the confidence was made of, handed back when the choice is compared. `audit` is
+    the least share of such answers that should be audited: high while trust is young.
     """
 
     target: str
@@ -220,6 +221,7 @@ class Proposal:
     alternatives: tuple[Alternative, ...]
     trusted: bool
     facts: tuple[float, ...] = ()
+    audit: float = 0.0
 
 
 class Preferences(Protocol):
