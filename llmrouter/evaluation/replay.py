@@ -154,7 +154,8 @@ class Replay:
         outcomes, choice = self.outcomes[request.row], opinion.choice
         usd, router_usd = float(self.prices[choice]), 0.0
         agreed = self._agrees(choice, named, outcomes)
-        audited = self._dice.random() < self.loop.audit_rate
+        share = max(self.loop.audit_rate, self.trust.windows.audit_share(opinion.task))
+        audited = self._dice.random() < share
         if audited:
             router_usd = self.router.usd
             both = named != choice and not self.loop.by_name

@@ -95,6 +95,10 @@ ALARM = 0.004
 ASKED = 1000
 """Requests over which the share above the cut is counted; at least a tenth must have come."""
 
+YOUNG = 100.0
+"""Answers after which every second one is still audited; then fewer and fewer. Without them, what
+trust rests on would hardly grow once it is earned, and no looser cut could ever be proved."""
+
 
 @dataclass(slots=True)
 class _Window:
@@ -105,6 +109,7 @@ class _Window:
     asked: deque[bool] = field(default_factory=lambda: deque(maxlen=ASKED))
     cut: float | None = None
     news: int = 0
+    answered: int = 0
 
     def fair(self) -> list[Observation]:
         """Observations in the proportions of traffic above and below the cut.
@@ -205,7 +210,13 @@ class Windows:
         window = self._windows.get(task or ANY_TASK)
         if window is not None:
             window.asked.append(sure)
+            window.answered += sure
         return sure
+
+    def audit_share(self, task: str | None) -> float:
+        """The share of trusted answers to audit: near 1 at first, then falling as they grow."""
+        window = self._windows.get(task or ANY_TASK)
+        return YOUNG / (YOUNG + window.answered) if window is not None else 1.0
 
     def successor(self) -> Windows:
         """Windows without observations, that know the cuts and the traffic so far.
@@ -215,7 +226,9 @@ class Windows:
         """
         fresh = Windows(self.target_agreement, self.size, self.risk, self.least, self.tasks)
         for name, window in self._windows.items():
-            fresh._windows[name] = _Window(asked=window.asked.copy(), cut=window.cut)
+            fresh._windows[name] = _Window(
+                asked=window.asked.copy(), cut=window.cut, answered=window.answered
+            )
         return fresh
 
     def observations(self, task: str | None) -> tuple[Observation, ...]:

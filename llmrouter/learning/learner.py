@@ -139,6 +139,7 @@ class Learner:
             alternatives=scored[1:],
             trusted=self._trust.trusts(task, confidence),
             facts=known,
+            audit=self._trust.windows.audit_share(task),
         )
 
     def _burdens(self, question: Question, costs: Floats, waits: Floats) -> Floats:

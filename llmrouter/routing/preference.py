@@ -38,7 +38,7 @@ class Preference:
         settings = question.catalog.learned
         proposal = self._preferences.propose(question) if settings.enabled else None
         if proposal is not None and proposal.trusted:
-            if self._chance() < settings.audit_rate:
+            if self._chance() < max(settings.audit_rate, proposal.audit):
                 self._background.start(self._audit(question, proposal), "audit")
             return learned(proposal)
         verdict = await self._teacher.decide(question)

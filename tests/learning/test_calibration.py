@@ -74,6 +74,31 @@ def test_audits_keep_the_trust_that_other_traffic_would_push_out() -> None:
     assert len(windows.observations("code")) == 400
 
 
+def test_young_trust_is_audited_more() -> None:
+    """Nearly every answer at first, a tenth after nine hundred."""
+    windows = Windows(0.95)
+    for _ in range(100):
+        windows.observe("code", 0.9, True)
+    assert windows.audit_share("code") == 1
+    for _ in range(900):
+        assert windows.trusts("code", 0.9)
+    assert windows.audit_share("code") == pytest.approx(0.1)
+    assert windows.successor().audit_share("code") == pytest.approx(0.1)
+
+
+def test_a_looser_cut_is_proved_in_the_proportions_of_traffic() -> None:
+    """Nine in ten requests are sure and always right, the others right four times in five."""
+    windows = Windows(0.95)
+    dice = random.Random(0)
+    for _ in range(400):
+        windows.observe("code", 0.9, True)
+    for _ in range(1000):
+        windows.trusts("code", 0.9 if dice.random() < 0.9 else 0.5)
+    for _ in range(600):
+        windows.observe("code", 0.5, dice.random() < 0.8)
+    assert windows.trusts("code", 0.5)
+
+
 def test_bad_audits_withdraw_at_once() -> None:
     """Forty audits with eight errors end the trust that a thousand agreements had earned."""
     windows = Windows(0.95)
