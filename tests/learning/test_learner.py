@@ -93,7 +93,7 @@ async def running(learner: Learner) -> AsyncIterator[None]:
 
 async def until(holds: Callable[[], object]) -> None:
     """Wait for something that the loop does behind."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(240):
         while not holds():  # noqa: ASYNC110 - the loop under test has no event to wait for
             await asyncio.sleep(0.01)
 
