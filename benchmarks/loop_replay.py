@@ -170,7 +170,7 @@ def main() -> None:
     parser.add_argument("--router-usd", type=float, default=0.0001, help="of one router call")
     parser.add_argument("--agreement", type=float, default=0.95)
     parser.add_argument("--audit-rate", type=float, default=0.02)
-    parser.add_argument("--trials", type=float, default=0.5, help="share of router calls compared")
+    parser.add_argument("--trials", type=float, default=1.0, help="share of router calls compared")
     parser.add_argument("--by-name", action="store_true", help="as live: labels and names alone")
     parser.add_argument("--one-window", action="store_true", help="trust over all tasks together")
     parser.add_argument("--file-order", action="store_true", help="do not shuffle first arrivals")

@@ -55,7 +55,7 @@ class Loop:
 
     target_agreement: float = 0.95
     audit_rate: float = 0.02
-    trials: float = 0.5
+    trials: float = 1.0
     explore: float = 0.0
     quality: float = 0.8
     refits: tuple[int, ...] = (300, 600, 1000, 1500, 2000, 3000, 4000, 5000, 6000, 7000, 8000, 9000)
