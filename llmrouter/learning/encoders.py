@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -93,6 +93,12 @@ class HashingEncoder:
     rarity: Floats
     scale: Floats
     table: NDArray[np.int8]
+    rarest: np.float32 = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Unknown words are worth the most in a sketch; the most is looked up once."""
+        most = self.rarity.max() if len(self.rarity) > 1 else 1.0
+        object.__setattr__(self, "rarest", np.float32(most))
 
     @property
     def name(self) -> str:
@@ -114,13 +120,14 @@ class HashingEncoder:
 
     def project(self, signals: Signals) -> Encoded:
         """The vector of already measured signals."""
-        rows, weights = self.term_weights(signals)
+        every = self.rows.take(signals.terms)
+        rarity = self.rarity.take(every)
+        rows, weights = _weighted(signals, every, rarity)
         weights *= self.scale.take(rows)
         vector = weights @ self.table.take(rows, axis=0).astype(np.float32)
-        rarity = self.rarity.take(self.rows.take(signals.terms))
         readable = np.concatenate((signals.readable, self._unusual(signals, rarity)))
-        rarest = np.float32(self.rarity.max() if len(self.rarity) > 1 else 1.0)
-        return Encoded(vector, readable, sketch(signals, np.where(rarity > 0, rarity, rarest)))
+        worth = np.where(rarity > 0, rarity, self.rarest)
+        return Encoded(vector, readable, sketch(signals, worth))
 
     def _unusual(self, signals: Signals, rarity: Floats) -> Floats:
         """The values of `RARITY`: a rare or unknown word often makes a question hard."""
@@ -140,15 +147,7 @@ class HashingEncoder:
     def term_weights(self, signals: Signals) -> tuple[Ints, Floats]:
         """Kept rows and their weights: damped count times rarity, each family of unit length."""
         rows = self.rows.take(signals.terms)
-        weights = np.log(signals.counts)
-        weights += np.float32(1)
-        weights *= self.rarity.take(rows)
-        for part in (weights[: signals.pairs_from], weights[signals.pairs_from :]):
-            norm = float(part @ part)
-            if norm > 0:
-                part *= np.float32(1 / math.sqrt(norm))
-        known = np.flatnonzero(rows)
-        return rows.take(known).astype(np.int64), weights.take(known)
+        return _weighted(signals, rows, self.rarity.take(rows))
 
     def arrays(self) -> Arrays:
         """What `from_arrays` needs to restore this encoder."""
@@ -177,6 +176,18 @@ class HashingEncoder:
             scale.astype(np.float32),
             table.astype(np.int8),
         )
+
+
+def _weighted(signals: Signals, rows: NDArray[np.uint16], rarity: Floats) -> tuple[Ints, Floats]:
+    weights = np.log(signals.counts)
+    weights += np.float32(1)
+    weights *= rarity
+    for part in (weights[: signals.pairs_from], weights[signals.pairs_from :]):
+        norm = float(part @ part)
+        if norm > 0:
+            part *= np.float32(1 / math.sqrt(norm))
+    known = np.flatnonzero(rows)
+    return rows.take(known).astype(np.int64), weights.take(known)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ import numpy as np
 from llmrouter.learning.hashing import Floats, Ints, Signals
 
 WIDTH = 64
-_PATTERNS = 8192
+_PATTERNS = 2048
 _SIGNS = np.random.default_rng(64).choice(np.array([-1, 1], np.int8), size=(_PATTERNS, WIDTH))
 _SPREAD, _MASK = 40503, _PATTERNS - 1
 
