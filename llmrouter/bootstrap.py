@@ -175,10 +175,10 @@ async def _gateway(
     stack.push_async_callback(relay.close)
     chat = OpenAIChat(os.environ, telemetry.current_headers)
     stack.push_async_callback(chat.close)
-    executor = _executor(settings, relay, chat, telemetry, health, journal)
-
-    llm = LLM(chat, telemetry, bounded_view)
     learner = Learner(store, telemetry, lambda: holder.current.learned.target_agreement)
+    everyone = Everyone(journal, learner)
+    executor = Executor(relay, telemetry, health, _execution(settings, chat, everyone))
+    llm = LLM(chat, telemetry, bounded_view)
     background = Background()
     stack.push_async_callback(background.close)
     policy = CachePolicy(settings.cache_ttl_s, NEAR_ENTRIES, observe=telemetry.cache)
@@ -206,33 +206,26 @@ async def _gateway(
         ledger=ledger,
         health=health,
         observer=telemetry,
-        journal=Everyone(journal, learner),
+        journal=everyone,
         escalate=Escalation(holder, telemetry),
     )
-    for work in (ledger.run(), journal.run(), holder.watch(), chat.warm(), learner.run()):
-        task = asyncio.get_running_loop().create_task(work)
-        stack.push_async_callback(_stop, task)
+    standing = Background()
+    stack.push_async_callback(standing.close, 0.0)
+    for work in (ledger.run, journal.run, holder.watch, chat.warm, learner.run):
+        standing.start(work(), work.__qualname__)
     return Gateway(rooms)
 
 
-def _executor(
-    settings: Settings,
-    relay: Relay,
-    chat: OpenAIChat,
-    telemetry: Telemetry,
-    health: TargetHealth,
-    journal: Journal,
-) -> Executor:
+def _execution(settings: Settings, chat: OpenAIChat, everyone: Everyone) -> ExecutorOptions:
     def finished(execution: Execution) -> None:
         if execution.completion is not None:
-            journal.completed(execution.decision, execution.completion)
+            everyone.completed(execution.decision, execution.completion)
 
-    options = ExecutorOptions(
+    return ExecutorOptions(
         limits=TargetLimits(settings.target_concurrency),
         verifier=Verifier(judge=chat),
         finished=finished,
     )
-    return Executor(relay, telemetry, health, options)
 
 
 def _watch_health(telemetry: Telemetry, health: TargetHealth, holder: CatalogHolder) -> None:
@@ -280,8 +273,3 @@ class Everyone:
         """Feedback arrived."""
         self._journal.rated(decision, feedback)
         self._learner.rated(decision, feedback)
-
-
-async def _stop(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)

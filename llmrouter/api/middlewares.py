@@ -18,6 +18,7 @@ from llmrouter.api.admission import Phase
 from llmrouter.api.envelope import InternalError, refusal, translated
 from llmrouter.api.keys import Keyring
 from llmrouter.api.services import CALLER, Services
+from llmrouter.domain import semconv
 from llmrouter.domain.chat import ANONYMOUS, Caller
 from llmrouter.errors import LLMRouterError
 
@@ -63,17 +64,17 @@ def _guard(services: Services, access: Mapping[object, Access]) -> Middleware:
                     if admission.phase is not Phase.SERVING and not response.prepared:
                         response.force_close()  # so that the caller's next one finds another worker
                 except LLMRouterError as error:
-                    span.set("http.response.status_code", error.status)
+                    span.set(semconv.HTTP_STATUS_CODE, error.status)
                     if error.status >= 500:
                         span.fail(error.label, error.message)
                     raise
                 except web.HTTPException as error:
-                    span.set("http.response.status_code", error.status)
+                    span.set(semconv.HTTP_STATUS_CODE, error.status)
                     raise
                 finally:
                     if admitted:
                         admission.leave()
-                span.set("http.response.status_code", response.status)
+                span.set(semconv.HTTP_STATUS_CODE, response.status)
                 return response
         except ConnectionError:
             raise

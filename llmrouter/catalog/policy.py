@@ -14,6 +14,7 @@ from typing import Any, Final
 from llmrouter.catalog.fields import Block, Sheet, hint, shown
 from llmrouter.catalog.schema import read_base_url, read_key_name, read_price
 from llmrouter.domain.catalog import (
+    CHECKS,
     Acceptance,
     Cascade,
     Conditions,
@@ -54,17 +55,6 @@ CONDITION_KEYS: Final = (
     "max_turns",
     "tier",
     "matches",
-)
-CHECKS: Final = (
-    "regex",
-    "exact",
-    "min_chars",
-    "max_chars",
-    "required_sections",
-    "json",
-    "code_fence",
-    "language",
-    "python",
 )
 SHADOWS: Final = ("rules", "learned", "llm", "cascade")
 _ENCODER = re.compile(r"hashing|(?:openai|local)(?::[\w./-]+)?")

@@ -5,22 +5,22 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from llmrouter.domain.target import Target
 
-CHECK_NAMES: frozenset[str] = frozenset(
-    {
-        "regex",
-        "exact",
-        "min_chars",
-        "max_chars",
-        "required_sections",
-        "json",
-        "code_fence",
-        "language",
-        "python",
-    }
+CHECKS: Final = (
+    "regex",
+    "exact",
+    "min_chars",
+    "max_chars",
+    "required_sections",
+    "json",
+    "code_fence",
+    "language",
+    "python",
 )
+CHECK_NAMES: Final = frozenset(CHECKS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,10 +15,10 @@ from typing import Annotated, Any
 import orjson
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from typer.core import TyperCommand
 
 from llmrouter.evaluation import report as tables
+from llmrouter.evaluation.bar import bar
 from llmrouter.evaluation.beliefs import Fitting
 from llmrouter.evaluation.costing import read_prices
 from llmrouter.evaluation.dataset import BadInput, Dataset, read_all
@@ -102,12 +102,12 @@ def eval_command(
         options = Options(Fitting(learners[: len(encoder or ["hashing"])], known, seed), draws)
     found = families(trains)
     done = []
-    with _progress(errors) as bar:
+    with bar(errors) as progress:
         for one in tests:
-            task = bar.add_task(one.name, total=1.0)
+            task = progress.add_task(one.name, total=1.0)
 
             def step(name: str, share: float, task: Any = task, title: str = one.name) -> None:
-                bar.update(task, completed=share, description=f"{title}: {name}")
+                progress.update(task, completed=share, description=f"{title}: {name}")
 
             done.append(evaluate(one, found, options, step))
     try:
@@ -160,19 +160,6 @@ def _check_sets(tests: Sequence[Dataset], trains: Sequence[Dataset]) -> None:
 
 def _named(sets: Sequence[Dataset]) -> set[str]:
     return {target for one in sets for row in one.rows for target in (*row.outcomes, *row.costs)}
-
-
-def _progress(errors: Console) -> Progress:
-    shown = errors.is_terminal
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.percentage:>3.0f}%"),
-        TimeElapsedColumn(),
-        console=errors,
-        transient=True,
-        disable=not shown,
-    )
 
 
 def _results(done: Sequence[Evaluated]) -> tuple[Any, ...]:

@@ -18,10 +18,10 @@ from pathlib import Path
 
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from llmrouter.domain.ports import Store
 from llmrouter.errors import StoreFailed
+from llmrouter.evaluation.bar import bar
 from llmrouter.evaluation.dataset import BadInput, Row, read_all
 from llmrouter.learning.export import rows as journal_rows
 from llmrouter.learning.fit import Fitted, fit
@@ -102,21 +102,13 @@ async def _from_journal(store: Store) -> list[Example]:
 
 
 def _fit(examples: Sequence[Example], seed: int, errors: Console) -> Fitted:
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.percentage:>3.0f}%"),
-        TimeElapsedColumn(),
-        console=errors,
-        transient=True,
-        disable=not errors.is_terminal,
-    ) as bar:
+    with bar(errors) as progress:
         spans = {"encode": (0.0, 0.05), "hold out": (0.05, 0.7), "fit": (0.7, 0.97)}
-        shown = bar.add_task("fit", total=1.0)
+        shown = progress.add_task("fit", total=1.0)
 
         def step(stage: str, share: float) -> None:
             start, end = spans.get(stage, (0.97, 1.0))
-            bar.update(shown, completed=start + (end - start) * share, description=stage)
+            progress.update(shown, completed=start + (end - start) * share, description=stage)
 
         return fit(examples, seed=seed, progress=step)
 

@@ -122,16 +122,6 @@ def fit(
     return Fitted(model, held_out)
 
 
-def related(examples: Sequence[Example], targets: Sequence[str]) -> list[Example]:
-    """The examples that grade any of `targets`.
-
-    Data sets with no target in common gain nothing from a common fit, and small ones lose: fit a
-    model for `targets` on these alone.
-    """
-    wanted = frozenset(targets)
-    return [example for example in examples if not wanted.isdisjoint(example.grades)]
-
-
 def grade_matrix(examples: Sequence[Example]) -> tuple[tuple[str, ...], Floats, Floats]:
     """Targets (sorted), grades [n, T] and weights [n, T]; a weight of 0 marks no grade."""
     targets = tuple(sorted({target for example in examples for target in example.grades}))

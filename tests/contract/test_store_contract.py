@@ -20,11 +20,10 @@ from redis.exceptions import RedisError
 from llmrouter.domain.ports import Store
 from llmrouter.errors import StoreFailed
 from llmrouter.store.disk import DiskStore
-from llmrouter.store.layered import LayeredStore
 from llmrouter.store.memory import MemoryStore
 from llmrouter.store.redis import RedisStore
 
-BACKENDS = ("memory", "disk", "disk-shared", "redis", "layered")
+BACKENDS = ("memory", "disk", "disk-shared", "redis")
 
 
 @dataclass
@@ -96,14 +95,10 @@ async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
             shared = request.param == "disk-shared"
             again = lambda: DiskStore(tmp_path, shared=shared, clock=clock)  # noqa: E731
             store = again()
-        case "redis":
+        case _:
             url = request.getfixturevalue("redis_url")
             clock = None
             again = lambda: RedisStore(url, prefix=f"{tmp_path.name}:")  # noqa: E731
-            store = again()
-        case _:
-            beneath = MemoryStore(clock=clock)
-            again = lambda: LayeredStore(MemoryStore(clock=clock), beneath)  # noqa: E731
             store = again()
     opened = Bench(store, again, clock)
     yield opened
