@@ -121,7 +121,7 @@ class Gateway:
         return await self._decide(question)
 
     async def complete(self, request: ChatRequest, caller: Caller) -> Execution:
-        """Decide (or take the decision named by id) and execute up to the commit point."""
+        """Decide (or take the decision named by id). The execution starts when it is opened."""
         deadline = Deadline.after_ms(request.options.latency_budget_ms)
         decision_id = request.options.decision_id
         if decision_id is None:
@@ -138,7 +138,7 @@ class Gateway:
             caller=caller,
             escalate=self._rooms.escalate(request, features, caller) if decision.cascade else 0,
         )
-        return await self._rooms.executor.run(order).open()
+        return self._rooms.executor.run(order)
 
     async def rate(self, feedback: Feedback, caller: Caller) -> None:
         """Keep feedback on one of the caller's decisions. Raises NotFound."""
@@ -195,9 +195,11 @@ class Gateway:
                 code="tier_not_allowed",
             )
         if options.allow or options.deny:
-            for name in (*(options.allow or ()), *options.deny):
-                if name not in catalog.targets:
-                    raise NotFound(f"no target {name!r} in the catalog", param="router.allow")
+            for param, names in (("allow", options.allow or ()), ("deny", options.deny)):
+                for name in names:
+                    if name not in catalog.targets:
+                        message = f"no target {name!r} in the catalog"
+                        raise NotFound(message, param=f"router.{param}")
         features = self._rooms.measure.features(request, caller)
         demand = Demand(options, features, caller)
         pinned = pinned_target(request, catalog, demand)

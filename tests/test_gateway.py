@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import pytest
+
 from llmrouter.domain.catalog import Catalog
 from llmrouter.domain.chat import ANONYMOUS, Caller, ChatRequest, RouterOptions
 from llmrouter.domain.deadline import NEVER, Deadline
 from llmrouter.domain.decision import Decision, Question, Source, Verdict
 from llmrouter.domain.ports import Stage
+from llmrouter.errors import NotFound
 from llmrouter.gateway import Gateway, Rooms
 from llmrouter.routing.default import Default
 from llmrouter.routing.router import Router
@@ -207,3 +210,18 @@ async def test_what_differs_is_written_down_anew() -> None:
     assert (await decided()).catalog_version == "v2"
     stage.verdict = Verdict("large", Source.CACHE, "cached", 0.9, "general")
     assert (await decided()).target == "large"
+
+
+@pytest.mark.parametrize(
+    ("options", "param"),
+    [
+        (RouterOptions(allow=("small", "smal")), "router.allow"),
+        (RouterOptions(allow=("small",), deny=("larg",)), "router.deny"),
+    ],
+)
+def test_an_unknown_id_is_reported_where_it_stands(options: RouterOptions, param: str) -> None:
+    """The parameter is the list that has it, not the other one."""
+    bench = Bench(Says("small"))
+    with pytest.raises(NotFound) as refused:
+        bench.gateway.question(a_request(options=options), ANONYMOUS, NEVER)
+    assert refused.value.param == param
