@@ -220,6 +220,18 @@ class RouterLLMFailed(Exception):
         self.output_tokens = output_tokens
 
 
+class EncoderFailed(Exception):
+    """A text could not be encoded in time; learned preferences abstain.
+
+    `kind` is one of `timeout`, `connect`, `http`, `malformed`, `circuit_open`, `misconfigured`.
+    """
+
+    def __init__(self, kind: str, detail: str = "") -> None:
+        super().__init__(f"{kind}: {detail}" if detail else kind)
+        self.kind = kind
+        self.detail = detail
+
+
 class UpstreamFailure(Exception):
     """One attempt at one target failed before its first event, or during the reply.
 

@@ -224,6 +224,18 @@ class Proposal:
     audit: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Prospect:
+    """What is expected of a target for one request: `quality` 0..1, and the `doubt` about it.
+
+    `doubt` is a standard deviation: high for a target of which little was seen.
+    """
+
+    target: str
+    quality: float
+    doubt: float
+
+
 class Preferences(Protocol):
     """Learned preferences: they propose at once, and learn from what was decided instead."""
 
@@ -233,4 +245,19 @@ class Preferences(Protocol):
 
     def taught(self, question: Question, proposal: Proposal | None, verdict: Verdict) -> None:
         """The router LLM's verdict on a question, and what had been proposed for it."""
+        ...
+
+
+class Embeddings(Protocol):
+    """Vectors of texts from somewhere that takes its time: a server, or a model of this machine."""
+
+    async def embed(self, texts: Sequence[str]) -> Sequence[Sequence[float]]:
+        """One vector a text, in order, all of one length. Raises EncoderFailed.
+
+        The caller bounds the wait; a cancelled call leaves nothing behind.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Release what is held; it is not used after."""
         ...
