@@ -241,7 +241,15 @@ def _cascade(fields: Block, targets: Mapping[str, bool], has_router: bool) -> Ca
 
 
 def _acceptance(cascade: Block) -> Acceptance:
-    known = ("min_confidence", "schema", "checks", "samples", "judge", "judge_min_score")
+    known = (
+        "min_confidence",
+        "min_margin",
+        "schema",
+        "checks",
+        "samples",
+        "judge",
+        "judge_min_score",
+    )
     accept = cascade.block("accept", known)
     if accept is None:
         return Acceptance()
@@ -251,6 +259,7 @@ def _acceptance(cascade: Block) -> Acceptance:
     ]
     changes = _given(
         min_confidence=accept.number("min_confidence", 0, 1),
+        min_margin=accept.number("min_margin", 0, 1),
         schema=accept.flag("schema"),
         samples=accept.whole("samples", 0, 9),
         judge=accept.flag("judge"),
@@ -287,6 +296,7 @@ def _learned(fields: Block) -> Learned:
         "target_agreement",
         "audit_rate",
         "explore_rate",
+        "explore_budget_usd_per_day",
         "shadow",
         "encoder",
     )
@@ -301,6 +311,7 @@ def _learned(fields: Block) -> Learned:
         target_agreement=learned.number("target_agreement", 0.5, 1),
         audit_rate=learned.number("audit_rate", 0, 1),
         explore_rate=learned.number("explore_rate", 0, 1),
+        explore_budget_usd_per_day=learned.number("explore_budget_usd_per_day"),
         shadow=learned.choice("shadow", SHADOWS),
         encoder=encoder,
     )

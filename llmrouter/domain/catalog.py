@@ -67,6 +67,9 @@ class Rule:
 class Acceptance:
     """When a cascade accepts an answer. Each signal is off unless set.
 
+    `min_confidence` and `min_margin` bound what the answer's own log-probabilities are worth: the
+    mean of them, and how far each token was ahead of the next likeliest (0..1 both).
+
     Each of `checks` maps names of CHECK_NAMES to their value, all of which must hold:
     `{max_chars: 800, required_sections: [Summary]}`; `python` is "module:function".
     """
@@ -77,6 +80,7 @@ class Acceptance:
     samples: int = 0
     judge: bool = False
     judge_min_score: float = 0.7
+    min_margin: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +96,17 @@ class Cascade:
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """Settings of the learned preference model."""
+    """Settings of the learned preference model.
+
+    `explore_rate` is the share of requests on which another target may serve,
+    `explore_budget_usd_per_day` what their answers may cost together.
+    """
 
     enabled: bool = True
     target_agreement: float = 0.95
     audit_rate: float = 0.02
     explore_rate: float = 0.0
+    explore_budget_usd_per_day: float = 1.0
     shadow: str | None = None
     encoder: str = "hashing"
 

@@ -54,9 +54,10 @@ class ReplyEvent:
 
     Not streaming: the whole body. Streaming: one complete SSE event with its framing as received.
     What the adapter learned from the piece comes along: `text` is the answer's text in this piece,
-    `logprobs` the tokens' log-probabilities; `finish_reason`, `model`, `response_id` and `usage`
-    are set on the piece that carries them. `done` marks the stream's `[DONE]`; `usage_only` the
-    chunk that exists because the service asked for usage on its own account.
+    `logprobs` the tokens' log-probabilities, `margins` how far (0..1) each token's probability was
+    ahead of the next likeliest, where the upstream tells; `finish_reason`, `model`, `response_id`
+    and `usage` are set on the piece that carries them. `done` marks the stream's `[DONE]`;
+    `usage_only` the chunk that exists because the service asked for usage on its own account.
     """
 
     data: bytes
@@ -67,6 +68,7 @@ class ReplyEvent:
     response_id: str | None = None
     usage: Usage | None = None
     logprobs: tuple[float, ...] = ()
+    margins: tuple[float, ...] = ()
     refusal: bool = False
     done: bool = False
     usage_only: bool = False

@@ -6,6 +6,7 @@ field that makes no sense is left out, it never breaks a reply that is otherwise
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -31,6 +32,7 @@ class Reading:
     response_id: str | None = None
     usage: Usage | None = None
     logprobs: tuple[float, ...] = ()
+    margins: tuple[float, ...] = ()
     refusal: bool = False
     substance: bool = False
     choices: int = 0
@@ -52,6 +54,7 @@ def read(document: Mapping[str, Any]) -> Reading:
     choices = document.get("choices")
     text, finish, refusal, substance = "", None, False, False
     logprobs: tuple[float, ...] = ()
+    margins: tuple[float, ...] = ()
     if not isinstance(choices, list):
         choices = ()
     for choice in choices:
@@ -68,8 +71,8 @@ def read(document: Mapping[str, Any]) -> Reading:
         reason = choice.get("finish_reason")
         if finish is None and isinstance(reason, str):
             finish = reason
-        if choice.get("logprobs"):
-            logprobs = logprobs or _logprobs(choice["logprobs"])
+        if choice.get("logprobs") and not logprobs:
+            logprobs, margins = _logprobs(choice["logprobs"])
     return Reading(
         text=text,
         finish_reason=finish,
@@ -77,6 +80,7 @@ def read(document: Mapping[str, Any]) -> Reading:
         response_id=response_id if isinstance(response_id, str) else None,
         usage=usage_of(usage) if isinstance(usage, dict) else None,
         logprobs=logprobs,
+        margins=margins,
         refusal=refusal or finish == "content_filter",
         substance=substance,
         choices=len(choices),
@@ -132,12 +136,35 @@ def _text(content: object) -> str:
     return ""
 
 
-def _logprobs(value: object) -> tuple[float, ...]:
+def _logprobs(value: object) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Each token's log-probability, and each one's margin where the two likeliest are given."""
     tokens = _mapping(value).get("content")
     if not isinstance(tokens, list):
-        return ()
-    found = (token.get("logprob") for token in tokens if isinstance(token, dict))
-    return tuple(float(p) for p in found if isinstance(p, int | float))
+        return (), ()
+    logprobs: list[float] = []
+    margins: list[float] = []
+    for token in tokens:
+        if (logprob := _logprob(token)) is not None:
+            logprobs.append(logprob)
+            if (margin := _margin(token.get("top_logprobs"))) is not None:
+                margins.append(margin)
+    return tuple(logprobs), tuple(margins)
+
+
+def _logprob(token: object) -> float | None:
+    """A token's log-probability, -100 at least (some servers write -inf as -9999), or None."""
+    value = _mapping(token).get("logprob")
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
+        return None
+    return min(0.0, max(float(value), -100.0))
+
+
+def _margin(top: object) -> float | None:
+    """How far the likeliest token's probability is ahead of the next one's; None without two."""
+    if not isinstance(top, list):
+        return None
+    likeliest = sorted(p for token in top if (p := _logprob(token)) is not None)[-2:]
+    return math.exp(likeliest[1]) - math.exp(likeliest[0]) if len(likeliest) == 2 else None
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

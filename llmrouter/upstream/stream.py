@@ -132,6 +132,7 @@ class Stream:
             response_id=reading.response_id,
             usage=reading.usage,
             logprobs=reading.logprobs,
+            margins=reading.margins,
             refusal=reading.refusal,
             usage_only=self._strip_usage and reading.usage is not None and not reading.choices,
         )
@@ -171,6 +172,7 @@ def whole(body: bytes, kind: str) -> ReplyEvent:
         response_id=reading.response_id,
         usage=reading.usage,
         logprobs=reading.logprobs,
+        margins=reading.margins,
         refusal=reading.refusal,
         done=True,
     )

@@ -44,6 +44,7 @@ cascade:
     samples: 3
     judge: true
     judge_min_score: 0.8
+    min_margin: 0.4
   judge: {model: j, base_url: https://j.example/v1, api_key_env: J_KEY}
   reserve_ms: 500
   escalate_on_retry: false
@@ -95,7 +96,7 @@ def test_every_setting_reaches_the_policy() -> None:
     )
     assert policy.cascade == Cascade(
         ("small", "large"),
-        Acceptance(0.6, False, checks, 3, True, 0.8),
+        Acceptance(0.6, False, checks, 3, True, 0.8, 0.4),
         500,
         False,
         RouterLLM("j", "https://j.example/v1", "J_KEY"),
@@ -141,6 +142,10 @@ GOLDEN = [
     ("model: tiny, ", "", "f:2: `router.model` is missing"),
     ("output: 0.4}", "output: 0.4, cached_input: 0}",
      "f:2: `router.price` cannot hold `cached_input` here: give input and output"),
+    ("min_margin: 0.4", "min_margim: 0.4",
+     "f:24: unknown key `cascade.accept.min_margim`: did you mean `min_margin`?"),
+    ("min_margin: 0.4", "min_margin: 4",
+     "f:24: `cascade.accept.min_margin` must be between 0 and 1, not 4"),
     ("name: sums", "nam: sums", "f:5: `rules[0].name` is missing"),
     ("name: the-rest", "name: sums", "f:8: `rules[1].name` is 'sums' again (first on line 5)"),
     ("    when: {}\n", "",
@@ -182,20 +187,20 @@ GOLDEN = [
      "my_package.checks:is_polite"),
     ("  judge: {model: j, base_url: https://j.example/v1, api_key_env: J_KEY}",
      "  judge: {model: j, base_url: https://j.example/v1, api_key_env: sk-1}",
-     "f:24: `cascade.judge.api_key_env` looks like a key itself: put the key into an environment "
+     "f:25: `cascade.judge.api_key_env` looks like a key itself: put the key into an environment "
      "variable, write that variable's name here, and revoke the key if this file was shared"),
     ("shadow: rules", "shadow: rule",
-     "f:27: `learned.shadow` cannot be rule: did you mean `rules`?"),
+     "f:28: `learned.shadow` cannot be rule: did you mean `rules`?"),
     ('encoder: "openai:text-embedding-3-small"', "encoder: bert",
-     "f:27: `learned.encoder` must be hashing, openai, local, or openai:model, local:model"),
+     "f:28: `learned.encoder` must be hashing, openai, local, or openai:model, local:model"),
     ("target_agreement: 0.9", "target_agreement: 95",
-     "f:27: `learned.target_agreement` must be between 0.5 and 1, not 95"),
+     "f:28: `learned.target_agreement` must be between 0.5 and 1, not 95"),
     ("sessions: {enabled: true", "sessions: {enabeld: true",
-     "f:28: unknown key `sessions.enabeld`: did you mean `enabled`?"),
+     "f:29: unknown key `sessions.enabeld`: did you mean `enabled`?"),
     ("sessions: {enabled: true, ttl_s: 60, min_gain: 0.2}", "sessions: on",
-     "f:28: `sessions` must be a block such as {enabled: …, ttl_s: …}, not 'on'"),
+     "f:29: `sessions` must be a block such as {enabled: …, ttl_s: …}, not 'on'"),
     ("max_attempts: 3", "max_attempts: 0",
-     "f:29: `fallback.max_attempts` must be between 1 and 20, not 0"),
+     "f:30: `fallback.max_attempts` must be between 1 and 20, not 0"),
 ]  # fmt: skip
 
 

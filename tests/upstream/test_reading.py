@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -108,3 +109,27 @@ def test_only_objects_are_parsed() -> None:
     assert parsed(b'{"a": 1}') == {"a": 1}
     for bad in (b"", b"[]", b"1", b"{", b'{"a": "\xff"}'):
         assert parsed(bad) is None
+
+
+def token(*top: object, logprob: object = -0.1) -> dict[str, Any]:
+    """One token's entry with its likeliest alternatives."""
+    return {"logprob": logprob, "top_logprobs": [{"logprob": p} for p in top]}
+
+
+@pytest.mark.parametrize(
+    ("tokens", "logprobs", "margins"),
+    [
+        ([token(math.log(0.7), math.log(0.2), math.log(0.1))], (-0.1,), (0.5,)),
+        ([token(math.log(0.2), math.log(0.7))], (-0.1,), (0.5,)),
+        ([token(-0.1, -9999), token(-0.1)], (-0.1, -0.1), (math.exp(-0.1),)),
+        ([{"logprob": -0.1}, {"logprob": -0.2, "top_logprobs": None}], (-0.1, -0.2), ()),
+        ([token("x", True, math.nan), token(-1, -1, logprob=None), 7], (-0.1,), ()),
+    ],
+)
+def test_margins_are_read_where_the_two_likeliest_are_given(
+    tokens: list[object], logprobs: tuple[float, ...], margins: tuple[float, ...]
+) -> None:
+    """In any order of the list; nonsense and single candidates have no margin."""
+    reading = read({"choices": [{"message": {"content": "x"}, "logprobs": {"content": tokens}}]})
+    assert reading.logprobs == logprobs
+    assert reading.margins == pytest.approx(margins)
