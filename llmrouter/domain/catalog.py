@@ -106,9 +106,9 @@ class Learned:
     target_agreement: float = 0.95
     audit_rate: float = 0.02
     explore_rate: float = 0.0
-    explore_budget_usd_per_day: float = 1.0
     shadow: str | None = None
     encoder: str = "hashing"
+    explore_budget_usd_per_day: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
