@@ -135,10 +135,15 @@ class Journal:
             "eligible": list(question.eligible),
             "estimate_usd": decision.estimate.cost_usd,
             "router_usd": decision.router_cost_usd,
+            "asked": _asked(question),
             "features": {
                 "input_tokens": features.input_tokens,
+                "output_tokens": features.output_tokens,
+                "asked_output": features.asked_output,
+                "needs": sorted(features.needs),
                 "turns": features.turns,
                 "tools": features.tools,
+                "task": traits.task,
                 "words": traits.words,
                 "code": traits.code,
                 "math": traits.math,
@@ -149,6 +154,24 @@ class Journal:
             entry["prompt"] = features.text
             entry["request"] = question.request.body.decode("utf-8", "replace")
         return entry
+
+
+def _asked(question: Question) -> dict[str, Any]:
+    """What limited the choice, as far as it was said: options, the tier in force, the key's own."""
+    request, caller = question.request, question.caller
+    options = request.options
+    said = {
+        "model": None if request.model == "auto" else request.model,
+        "tier": caller.tier or options.tier,
+        "allow": options.allow,
+        "deny": options.deny or None,
+        "latency_budget_ms": options.latency_budget_ms,
+        "max_cost_usd": options.max_cost_usd,
+        "quality": options.quality,
+        "strategy": None if options.strategy == "auto" else options.strategy,
+        "key_allow": None if caller.allow is None else sorted(caller.allow),
+    }
+    return {name: value for name, value in said.items() if value is not None}
 
 
 def _line(decision: Decision, rest: bytes) -> bytes:

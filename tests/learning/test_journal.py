@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import orjson
 import pytest
 
-from llmrouter.domain.chat import ANONYMOUS, Caller
+from llmrouter.domain.chat import ANONYMOUS, Caller, RouterOptions
 from llmrouter.domain.decision import Decision, Feedback, Question
 from llmrouter.domain.features import Features, Traits
 from llmrouter.domain.reply import Attempt, Completion
@@ -67,9 +68,11 @@ async def test_decision_outcome_and_feedback_come_back_in_order() -> None:
         "source": "rules", "target": "small", "task": "general", "confidence": 0.9,
         "propensity": 0.5, "fingerprint": "f" * 32, "catalog_version": "v1",
         "eligible": ["small", "large"], "estimate_usd": 0.0001, "router_usd": 0.002,
+        "asked": {},
         "features": {
-            "input_tokens": 20, "turns": 2, "tools": True, "words": 5, "code": True,
-            "math": False, "language": "de",
+            "input_tokens": 20, "output_tokens": 50, "asked_output": False, "needs": ["tools"],
+            "turns": 2, "tools": True, "task": "code", "words": 5, "code": True, "math": False,
+            "language": "de",
         },
     }  # fmt: skip
     assert (outcome["kind"], outcome["decision_id"], outcome["target"]) == (
@@ -95,6 +98,24 @@ async def test_nothing_of_a_prompt_is_written_unasked() -> None:
     written = await raw(store)
     assert written
     assert b"swordfish" not in written
+
+
+async def test_what_limited_the_choice_is_kept() -> None:
+    """A request can be decided again without its words: only what was said is written."""
+    journal = Journal(MemoryStore())
+    options = RouterOptions(
+        tier="pro", deny=("small",), max_cost_usd=0.5, quality=0.0, strategy="rules", session="me"
+    )
+    limited = replace(
+        question(caller=Caller("app", allow=frozenset({"small", "large"}))),
+        request=a_request(options=options, model="large"),
+    )
+    journal.decided(a_decision(), limited)
+    (entry,) = await journal.tail(1)
+    assert entry["asked"] == {
+        "model": "large", "tier": "pro", "deny": ["small"], "max_cost_usd": 0.5, "quality": 0.0,
+        "strategy": "rules", "key_allow": ["large", "small"],
+    }  # fmt: skip
 
 
 async def test_the_operator_may_ask_for_prompts() -> None:
