@@ -40,6 +40,7 @@ from llmrouter.learning.learner import Learner
 from llmrouter.routing.cached import Cached, CachePolicy
 from llmrouter.routing.default import Default
 from llmrouter.routing.escalate import Escalation
+from llmrouter.routing.explore import Budget, Explore
 from llmrouter.routing.llm import LLM
 from llmrouter.routing.preference import LearnedOnly, Preference
 from llmrouter.routing.router import Router
@@ -193,10 +194,12 @@ async def _gateway(
         "cascade": (StartCascade(),),
     }
     afresh = Shadow(Preference(learner, llm, background), alone, telemetry, background)
+    budget = Budget(store, background)
+    exploring = Explore(cached(afresh), learner.prospects, budget, telemetry)
     pipelines: dict[str, tuple[Stage, ...]] = {
         **alone,
         "llm": (cached(llm),),
-        "auto": (Rules(), Session(cached(afresh), store)),
+        "auto": (Rules(), Session(exploring, store)),
     }
     rooms = Rooms(
         catalog=holder,

@@ -371,6 +371,7 @@ def explained(decision: Decision) -> dict[str, Any]:
     shown["created_at"] = decision.created_at
     shown["cascade"] = decision.cascade
     shown["router_cost_usd"] = decision.router_cost_usd
+    shown["propensity"] = decision.propensity
     shown["stages"] = [
         {"stage": n.stage, "outcome": n.outcome, "detail": n.detail, "ms": n.ms}
         for n in decision.stages

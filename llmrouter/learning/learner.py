@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from llmrouter.domain.catalog import Catalog
 from llmrouter.domain.decision import Alternative, Decision, Feedback, Question, Verdict
-from llmrouter.domain.ports import Observer, Proposal, Store
+from llmrouter.domain.ports import Observer, Proposal, Prospect, Store
 from llmrouter.errors import StoreFailed
 from llmrouter.learning.calibration import Windows
 from llmrouter.learning.choice import burden, choose
@@ -141,6 +141,18 @@ class Learner:
             facts=known,
             audit=self._trust.windows.audit_share(task),
         )
+
+    def prospects(self, question: Question) -> tuple[Prospect, ...]:
+        """What is expected of each eligible target, for exploring; empty while nothing is learned.
+
+        The doubt shrinks with the graded requests near this one.
+        """
+        if self._model is None:
+            return ()
+        found = self._model.estimate(question.features.text[:TEXT_LIMIT], question.eligible)
+        doubts = found.doubt / np.sqrt(1.0 + found.support)
+        each = zip(question.eligible, found.quality.tolist(), doubts.tolist(), strict=True)
+        return tuple(Prospect(*one) for one in each)
 
     def _burdens(self, question: Question, costs: Floats, waits: Floats) -> Floats:
         """On one scale for the whole catalog, so that dear requests weigh what they cost."""

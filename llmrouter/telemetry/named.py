@@ -22,6 +22,7 @@ COUNTERS = {
     "hedges": "Second attempts started because the first was slow.",
     "audits": "Learned choices compared with the router LLM's, by outcome and task.",
     "shadow": "Choices compared with those of the strategy that decides alongside, by outcome.",
+    "explored": "Requests that another target than the chosen one served, to learn from it.",
     "withdrawals": "Times that learned preferences stopped answering a task on their own.",
     "stage_failures": "Stages that failed or overran, by kind; another stage decided.",
     "feedback": "Ratings received.",

@@ -149,6 +149,21 @@ async def test_only_eligible_targets_are_proposed(taught: Bench) -> None:
     assert (proposal.target, proposal.alternatives) == ("large", ())
 
 
+async def test_prospects_tell_what_is_known_and_how_well(taught: Bench) -> None:
+    """One for each eligible target, in order; graded repeats nearby leave less doubt."""
+    about = question("Add 17 to 5.", "math")
+    small, large = taught.learner.prospects(about)
+    assert (small.target, large.target) == ("small", "large")
+    assert small.quality > large.quality
+    (stranger, _) = taught.learner.prospects(question("Résumé du Code civil?", "math"))
+    assert 0.0 < small.doubt < stranger.doubt
+
+
+def test_a_cold_learner_has_no_prospects() -> None:
+    """Nothing is known of anybody."""
+    assert Bench().learner.prospects(question("Add 3 to 4.", "math")) == ()
+
+
 async def test_a_task_it_never_met_is_not_trusted(taught: Bench) -> None:
     """Trust is earned task by task."""
     proposal = taught.learner.propose(question("Translate 'dog' to Latin.", "translation"))
