@@ -350,5 +350,6 @@ MODES: dict[str, Answer] = {
     "s529": refusal("529 Overloaded", "oops"),
     "long": refusal("400 Bad Request", "too long", "context_length_exceeded"),
     "filtered": refusal("400 Bad Request", "filtered", "content_filter"),
+    "no_logprobs": refusal("400 Bad Request", "Unrecognized request argument: top_logprobs"),
     "no_options": refusal("400 Bad Request", "Unrecognized request argument: stream_options"),
 }

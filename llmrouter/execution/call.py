@@ -14,17 +14,18 @@ from llmrouter.execution.splice import splice
 
 
 def prepare(
-    request: ChatRequest, target: Target, *, ask_usage: bool = True, logprobs: bool = False
+    request: ChatRequest, target: Target, *, ask_usage: bool = True, candidates: int = 0
 ) -> tuple[bytes, bool]:
     """The body to send, and whether the usage chunk was asked for on the service's own account.
 
     Sets `model`, removes `router`, writes a bare `prompt` as messages. A stream asks for its
-    usage unless `ask_usage` is False; `logprobs` asks for log-probabilities where the caller does
-    not say. Raises ValueError when the body is not a JSON object.
+    usage unless `ask_usage` is False. `candidates` 1 asks for the tokens' log-probabilities where
+    the caller does not say, 2 for those of the next likeliest as well. Raises ValueError when the
+    body is not a JSON object.
     """
     document = request.document
     if not (
-        request.bare_prompt or logprobs or "router" in document or "stream_options" in document
+        request.bare_prompt or candidates or "router" in document or "stream_options" in document
     ):
         quick = _quick(request, target, ask_usage=ask_usage)
         if quick is not None:
@@ -34,8 +35,10 @@ def prepare(
         messages = [{"role": message.role, "content": message.text} for message in request.messages]
         replace["prompt"] = None
         replace["messages"] = orjson.dumps(messages)
-    if logprobs and "logprobs" not in document:
+    if candidates and "logprobs" not in document:
         replace["logprobs"] = b"true"
+    if candidates > 1 and document.get("logprobs", True) and "top_logprobs" not in document:
+        replace["top_logprobs"] = orjson.dumps(candidates)
     added = False
     if request.stream and ask_usage:
         given = document.get("stream_options")

@@ -24,7 +24,17 @@ from llmrouter.execution.course import Course
 from llmrouter.execution.flow import Flow
 from llmrouter.execution.judge import judge
 from llmrouter.execution.plan import expected_latency_ms, plan
-from llmrouter.execution.verify import Answer, Finding, Verifier, confidence, inspect
+from llmrouter.execution.verify import (
+    MARGIN,
+    Answer,
+    Finding,
+    Verifier,
+    asks_format,
+    bounds,
+    confidence,
+    found_good,
+    inspect,
+)
 
 _AGREE = 0.5
 
@@ -62,6 +72,7 @@ async def cascade(flow: Flow, verifier: Verifier) -> Answer:
         if not opinion.findings:
             reason = "; ".join(opinion.remarks)
             await flow.close(run, "ok", reason, confidence=opinion.sure)
+            verifier.record.served(order.decision.decision_id, answer.target, answer.readings)
             return answer
         await _reject(flow, run, opinion, step.following if higher else None)
         weight = len(opinion.findings)
@@ -70,7 +81,9 @@ async def cascade(flow: Flow, verifier: Verifier) -> Answer:
         if not higher:
             break
     if best is not None:
-        return best[1]
+        answer = best[1]
+        verifier.record.served(order.decision.decision_id, answer.target, answer.readings)
+        return answer
     if planned.spares and course.final is None and order.deadline.remaining_s() > 0:
         spares = replace(planned, targets=planned.spares)
         spare = Course(lambda: spares, order.catalog.fallback)
@@ -86,10 +99,11 @@ async def _hold(
     flow: Flow, verifier: Verifier, course: Course, target: Target, following: Target | None
 ) -> tuple[Run, Answer] | None:
     """A whole reply, held back; None when the attempt failed."""
-    wanted = flow.order.catalog.cascade.accept.min_confidence is not None
-    opened = await flow.open(
-        target, course, following, logprobs=wanted and "logprobs" in target.capabilities
-    )
+    wanted = bounds(flow.order.catalog.cascade.accept)
+    candidates = 0
+    if wanted and "logprobs" in target.capabilities:
+        candidates = 2 if MARGIN in wanted else 1
+    opened = await flow.open(target, course, following, candidates=candidates)
     if opened is None:
         return None
     run, event = opened
@@ -115,6 +129,7 @@ async def _hold(
         text="".join(one.text for one in events),
         finish_reason=run.finish_reason,
         logprobs=tuple(p for one in events for p in one.logprobs),
+        margins=tuple(p for one in events for p in one.margins),
         refusal=any(one.refusal for one in events),
     )
 
@@ -135,9 +150,20 @@ async def _opinion(
         if answer.refusal and flow.order.catalog.fallback.on_refusal:
             found.append(Finding("refusal", "the target refused"))
         remarks: list[str] = []
-        if thorough and not found and not answer.calls_tools:
+        asked = thorough and not found and not answer.calls_tools
+        if asked:
             found, remarks = await _asked(flow, verifier, answer, accept)
-        return Opinion(tuple(found), tuple(remarks), confidence(answer, verifier))
+        sure = confidence(answer, accept, verifier)
+        good = found_good(
+            found,
+            accept,
+            answer,
+            asked=asked and not remarks,
+            formatted=asks_format(document.get("response_format")),
+        )
+        if good is not None:
+            verifier.record.verified(answer.target, answer.readings, good)
+        return Opinion(tuple(found), tuple(remarks), sure)
     except BaseException as error:
         await flow.abandon(run, error)
         raise

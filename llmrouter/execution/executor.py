@@ -56,12 +56,12 @@ class Executor:
     ) -> None:
         self.options = options or ExecutorOptions()
         self._desk = Desk(upstream, observer, health, self.options.limits)
-        self._no_usage: set[str] = set()
+        self._refused: set[tuple[str, str]] = set()
         self._best: tuple[Catalog, Target] | None = None
 
     def run(self, order: Order) -> Execution:
         """An execution that has not started: await `open`, or iterate it."""
-        return Execution(self, Flow(self._desk, order, self._no_usage))
+        return Execution(self, Flow(self._desk, order, self._refused))
 
     def best_cost_usd(self, catalog: Catalog, usage: Usage) -> float:
         """What the same tokens would have cost at the catalog's most expensive target."""
@@ -98,6 +98,11 @@ class Execution:
     def target(self) -> str | None:
         """Who answers, once that is known."""
         return self._flow.account.target
+
+    @property
+    def tried(self) -> int:
+        """Attempts so far, the one that is running included."""
+        return len(self._flow.account.attempts) + (self._run is not None)
 
     async def open(self) -> Execution:
         """Execute up to the commit point. Raises LLMRouterError when no attempt gets there.

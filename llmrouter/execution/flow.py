@@ -14,7 +14,7 @@ from llmrouter.execution.call import prepare
 from llmrouter.execution.course import Course
 from llmrouter.execution.ends import gave_up
 from llmrouter.execution.plan import Order, patience_s
-from llmrouter.execution.policy import rejects_usage_option
+from llmrouter.execution.policy import rejected_option
 
 _STREAM_FACTOR = 10.0  # a stream may flow this many times longer than its target's timeout_s
 
@@ -35,24 +35,25 @@ class Account:
 
 
 class Flow:
-    """One order being executed. `no_usage` remembers targets that refuse `stream_options`."""
+    """One order being executed. `refused` remembers options that targets refused: (id, option)."""
 
-    def __init__(self, desk: Desk, order: Order, no_usage: set[str]) -> None:
+    def __init__(self, desk: Desk, order: Order, refused: set[tuple[str, str]]) -> None:
         self.desk = desk
         self.order = order
         self.account = Account([], desk.clock())
-        self._no_usage = no_usage
+        self._refused = refused
         self._started = 0
 
-    def start(
-        self, target: Target, following: Target | None = None, *, logprobs: bool = False
-    ) -> Run:
+    def start(self, target: Target, following: Target | None = None, *, candidates: int = 0) -> Run:
         """An attempt, ready to open. A cascade's attempts ask for every detail."""
         order = self.order
         request = order.request
         detail = order.decision.cascade
         body, added = prepare(
-            request, target, ask_usage=target.id not in self._no_usage, logprobs=logprobs
+            request,
+            target,
+            ask_usage=(target.id, "stream_options") not in self._refused,
+            candidates=0 if (target.id, "logprobs") in self._refused else candidates,
         )
         remaining = order.deadline.remaining_s()
         patience = patience_s(order, target, following, remaining)
@@ -74,17 +75,18 @@ class Flow:
         return Run(self.desk, target, sending)
 
     async def open(
-        self, target: Target, course: Course, following: Target | None, *, logprobs: bool = False
+        self, target: Target, course: Course, following: Target | None, *, candidates: int = 0
     ) -> tuple[Run, ReplyEvent] | None:
         """Open an attempt; None when it failed, which is then noted on the course."""
-        run = self.start(target, following, logprobs=logprobs)
+        run = self.start(target, following, candidates=candidates)
         try:
             event = await run.open()
         except UpstreamFailure as failure:
-            if not (rejects_usage_option(failure) and target.id not in self._no_usage):
+            option = rejected_option(failure)
+            if option is None or (target.id, option) in self._refused:
                 await self.failed(run, failure, course)
                 return None
-            self._no_usage.add(target.id)
+            self._refused.add((target.id, option))
             await self.close(run, "failed", str(failure), failure)
         except BaseException as error:
             await self.abandon(run, error)
@@ -92,7 +94,7 @@ class Flow:
         else:
             self.desk.health.record(target.id, ok=True)
             return run, event
-        return await self.open(target, course, following, logprobs=logprobs)
+        return await self.open(target, course, following, candidates=candidates)
 
     async def failed(self, run: Run, failure: UpstreamFailure, course: Course) -> None:
         """Close a failed attempt and let everyone who should know of it know."""

@@ -80,6 +80,7 @@ _TOO_LONG_WORDS = (
     "exceed_context_size",
     "too many tokens",
 )
+ADDED = ("stream_options", "logprobs")
 _FILTERED = frozenset({"content_filter", "content_policy_violation"})
 
 
@@ -120,6 +121,8 @@ def said(body: bytes) -> tuple[str | None, str, str | None, str | None]:
     )
 
 
-def rejects_usage_option(failure: UpstreamFailure) -> bool:
-    """Whether an older server refuses `stream_options`, which this service added."""
-    return failure.status in (400, 422) and b"stream_options" in failure.body
+def rejected_option(failure: UpstreamFailure) -> str | None:
+    """Which option that this service may have added an older server refuses, or None."""
+    if failure.status not in (400, 422):
+        return None
+    return next((name for name in ADDED if name.encode() in failure.body), None)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -23,9 +23,11 @@ from llmrouter.domain.ports import ChatModel
 from llmrouter.domain.reply import ReplyEvent
 from llmrouter.domain.target import Target
 from llmrouter.execution.checks import CHECKS, language_of
+from llmrouter.execution.record import NoRecord, Record
 
 log = logging.getLogger(__name__)
 
+CONFIDENCE, MARGIN = "confidence", "margin"
 _CALLS_TOOLS = frozenset({"tool_calls", "function_call"})
 
 
@@ -38,7 +40,24 @@ class Answer:
     text: str
     finish_reason: str | None
     logprobs: tuple[float, ...] = ()
+    margins: tuple[float, ...] = ()
     refusal: bool = False
+
+    @property
+    def readings(self) -> dict[str, float]:
+        """How sure the answer was of itself (0..1), by measure, where the upstream tells.
+
+        `confidence` is the geometric mean of the tokens' probabilities. `margin` is the mean lead
+        of each token over the next likeliest, in the quarter of the tokens where it was closest: of
+        a label that is the deciding token, in prose what is sure anyway does not drown the doubt.
+        """
+        read: dict[str, float] = {}
+        if self.logprobs:
+            read[CONFIDENCE] = math.exp(math.fsum(self.logprobs) / len(self.logprobs))
+        if self.margins:
+            closest = sorted(self.margins)[: -(-len(self.margins) // 4)]
+            read[MARGIN] = math.fsum(closest) / len(closest)
+        return read
 
     @property
     def calls_tools(self) -> bool:
@@ -57,27 +76,40 @@ class Finding:
         return f"{self.signal}: {self.detail}"
 
 
-def exponential(target: str, logprob: float) -> float:
-    """The plain reading of a mean token log-probability, for targets nobody has calibrated."""
-    return math.exp(min(0.0, logprob))
+NO_RECORD = NoRecord()
 
 
 @dataclass(frozen=True, slots=True)
 class Verifier:
-    """What verification works with. `judge` None means no judge is connected."""
+    """What verification works with. `judge` None means no judge is connected; `record` knows what
+    each target's own confidence has been worth."""
 
     judge: ChatModel | None = None
-    calibrate: Callable[[str, float], float] = exponential
+    record: Record = NO_RECORD
     language: Callable[[str], str | None] = language_of
     max_answer_bytes: int = field(default=16 * 1024 * 1024)
 
 
-def confidence(answer: Answer, verifier: Verifier) -> float | None:
-    """The answer's own confidence (0..1), or None where the upstream gave no log-probabilities."""
-    if not answer.logprobs:
-        return None
-    mean = math.fsum(answer.logprobs) / len(answer.logprobs)
-    return min(1.0, max(0.0, verifier.calibrate(answer.target.id, mean)))
+def bounds(accept: Acceptance) -> dict[str, float]:
+    """The least of each measure of an answer's own confidence that is accepted, where it is on."""
+    asked = {CONFIDENCE: accept.min_confidence, MARGIN: accept.min_margin}
+    return {measure: least for measure, least in asked.items() if least is not None}
+
+
+def calibrated(answer: Answer, verifier: Verifier) -> dict[str, float]:
+    """What the answer's readings are worth at its target: probabilities that it is good."""
+    record = verifier.record
+    return {
+        measure: record.probability(answer.target, measure, reading)
+        for measure, reading in answer.readings.items()
+    }
+
+
+def confidence(answer: Answer, accept: Acceptance, verifier: Verifier) -> float | None:
+    """The confidence (0..1) to show: the least of the measures that are on, or of all; or None."""
+    worth = calibrated(answer, verifier)
+    asked = [worth[measure] for measure in bounds(accept) if measure in worth]
+    return min(asked or worth.values(), default=None)
 
 
 def inspect(
@@ -85,10 +117,11 @@ def inspect(
 ) -> list[Finding]:
     """Everything wrong with an answer, by the signals that are on."""
     found: list[Finding] = []
-    if accept.min_confidence is not None:
-        sure = confidence(answer, verifier)
-        if sure is not None and sure < accept.min_confidence:
-            found.append(Finding("confidence", f"{sure:.2f} is under {accept.min_confidence:.2f}"))
+    if least := bounds(accept):
+        worth = calibrated(answer, verifier)
+        for measure, bound in least.items():
+            if measure in worth and worth[measure] < bound:
+                found.append(Finding(measure, f"{worth[measure]:.2f} is under {bound:.2f}"))
     if answer.calls_tools:
         return found
     if accept.schema:
@@ -102,18 +135,32 @@ def inspect(
     return found
 
 
+def found_good(
+    findings: Sequence[Finding], accept: Acceptance, answer: Answer, *, asked: bool, formatted: bool
+) -> bool | None:
+    """Whether the signals other than the answer's own confidence found it good: its outcome.
+
+    None where they cannot tell: a tool call, no other signal on, or one that costs a call and was
+    not asked or had no answer (`asked` False). `formatted`: the caller asked for a format.
+    """
+    if any(finding.signal not in (CONFIDENCE, MARGIN) for finding in findings):
+        return False
+    if answer.calls_tools:
+        return None
+    if accept.judge or accept.samples > 1:
+        return True if asked else None
+    return True if accept.checks or (accept.schema and formatted) else None
+
+
 def violates_format(text: str, response_format: object) -> str | None:
     """What breaks the `response_format` the caller asked for, or None."""
-    if not isinstance(response_format, dict):
-        return None
-    kind = response_format.get("type")
-    if kind not in ("json_object", "json_schema"):
+    if not isinstance(response_format, dict) or not asks_format(response_format):
         return None
     try:
         value = orjson.loads(text)
     except orjson.JSONDecodeError as error:
         return f"not valid JSON: {error}"
-    if kind == "json_object":
+    if response_format["type"] == "json_object":
         return None if isinstance(value, dict) else "not a JSON object"
     named = response_format.get("json_schema")
     schema = named.get("schema") if isinstance(named, dict) else None
@@ -127,6 +174,12 @@ def violates_format(text: str, response_format: object) -> str | None:
         return None
     at = "/".join(map(str, wrong.instance_path))
     return f"violates the schema{' at ' + at if at else ''}: {str(wrong.message)[:200]}"
+
+
+def asks_format(response_format: object) -> bool:
+    """Whether a `response_format` asks for anything that can be checked."""
+    kind = response_format.get("type") if isinstance(response_format, dict) else None
+    return kind in ("json_object", "json_schema")
 
 
 @lru_cache(maxsize=128)

@@ -75,9 +75,13 @@ def test_a_bare_prompt_becomes_messages() -> None:
 
 def test_log_probabilities_are_asked_for_only_where_the_caller_is_silent() -> None:
     """A caller's own `logprobs: false` stands."""
-    assert json.loads(prepare(a_request(), a_target(), logprobs=True)[0])["logprobs"] is True
-    refused = prepare(a_request(logprobs=False), a_target(), logprobs=True)[0]
-    assert json.loads(refused)["logprobs"] is False
+    one, two = [json.loads(prepare(a_request(), a_target(), candidates=n)[0]) for n in (1, 2)]
+    assert (one["logprobs"], one.get("top_logprobs")) == (True, None)
+    assert (two["logprobs"], two["top_logprobs"]) == (True, 2)
+    refused = json.loads(prepare(a_request(logprobs=False), a_target(), candidates=2)[0])
+    assert (refused["logprobs"], refused.get("top_logprobs")) == (False, None)
+    more = a_request(logprobs=True, top_logprobs=5)
+    assert json.loads(prepare(more, a_target(), candidates=2)[0])["top_logprobs"] == 5
 
 
 KEYS = st.sampled_from(["model", "x", "stream_options", "messages"])

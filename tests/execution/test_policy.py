@@ -7,7 +7,7 @@ import json
 import pytest
 
 from llmrouter.errors import UpstreamFailure
-from llmrouter.execution.policy import Next, consequence, rejects_usage_option, said
+from llmrouter.execution.policy import Next, consequence, rejected_option, said
 
 
 def failure(status: int | None, code: str | None = None, message: str = "m") -> UpstreamFailure:
@@ -79,8 +79,17 @@ def test_bodies_of_any_shape_are_read() -> None:
     assert said(b'{"error": "plain"}')[1] == "plain"
 
 
-def test_a_refused_stream_option_is_recognised() -> None:
+@pytest.mark.parametrize(
+    ("status", "message", "option"),
+    [
+        (400, "unknown field stream_options", "stream_options"),
+        (422, "top_logprobs: extra inputs are not permitted", "logprobs"),
+        (400, "unknown field seed", None),
+        (500, "stream_options", None),
+    ],
+)
+def test_a_refused_option_of_ours_is_recognised(
+    status: int, message: str, option: str | None
+) -> None:
     """Only where the body names it."""
-    assert rejects_usage_option(failure(400, None, "unknown field stream_options"))
-    assert not rejects_usage_option(failure(400, None, "unknown field seed"))
-    assert not rejects_usage_option(failure(500, None, "stream_options"))
+    assert rejected_option(failure(status, None, message)) == option

@@ -12,8 +12,10 @@ from llmrouter.domain.catalog import CHECK_NAMES, Acceptance
 from llmrouter.execution.checks import CHECKS
 from llmrouter.execution.verify import (
     Answer,
+    Finding,
     Verifier,
     confidence,
+    found_good,
     inspect,
     violates_format,
 )
@@ -58,9 +60,64 @@ def test_confidence_needs_log_probabilities() -> None:
     assert found(saying("x"), accept) == []
     assert found(saying("x", logprobs=(-2.0, -2.0)), accept) == ["confidence"]
     assert found(saying("x", logprobs=(-0.1, -0.3)), accept) == []
-    sure = confidence(saying("x", logprobs=(-1.0,)), VERIFIER)
-    assert sure is not None
-    assert math.isclose(sure, math.exp(-1.0))
+    assert confidence(saying("x", logprobs=(-1.0,)), accept, VERIFIER) == math.exp(-1.0)
+    assert confidence(saying("x"), accept, VERIFIER) is None
+
+
+def test_a_margin_counts_alone_where_the_two_likeliest_are_known() -> None:
+    """An answer may be likely and still have been close: each signal is switched on alone."""
+    close = saying("x", logprobs=(-0.1, -0.1), margins=(0.1, 0.95))
+    assert found(close, Acceptance(min_margin=0.5)) == ["margin"]
+    assert found(close, Acceptance(min_confidence=0.5)) == []
+    assert found(saying("x", logprobs=(-9.0,)), Acceptance(min_margin=0.5)) == []
+    both = Acceptance(min_confidence=0.95, min_margin=0.5)
+    assert found(close, both) == ["confidence", "margin"]
+    assert confidence(close, both, VERIFIER) == pytest.approx(0.1)
+    assert confidence(close, Acceptance(min_confidence=0.5), VERIFIER) == pytest.approx(0.905, 1e-3)
+
+
+def test_a_margin_looks_at_the_closest_quarter() -> None:
+    """What is sure anyway does not drown the doubt; a single token is the whole of a label."""
+    assert saying("B", margins=(0.2,)).readings["margin"] == pytest.approx(0.2)
+    prose = saying("x", margins=(0.1, 0.3, *[0.99] * 6))
+    assert prose.readings["margin"] == pytest.approx(0.2)
+
+
+JUDGED = Acceptance(judge=True)
+CHECKED = Acceptance(checks=({"min_chars": 1},))
+WRONG = [Finding("check", "x")]
+UNSURE = [Finding("confidence", "x"), Finding("margin", "x")]
+
+
+@pytest.mark.parametrize(
+    ("findings", "accept", "over", "good"),
+    [
+        ([], CHECKED, {}, True),
+        (UNSURE, CHECKED, {}, True),
+        (WRONG, CHECKED, {}, False),
+        ([*UNSURE, *WRONG], CHECKED, {}, False),
+        ([], JUDGED, {"asked": True}, True),
+        ([], JUDGED, {"asked": False}, None),
+        ([Finding("judge", "x")], JUDGED, {"asked": True}, False),
+        ([], Acceptance(samples=3), {"asked": False}, None),
+        ([], Acceptance(), {"formatted": True}, True),
+        ([], Acceptance(), {}, None),
+        ([], Acceptance(schema=False), {"formatted": True}, None),
+        (UNSURE, Acceptance(min_confidence=0.5), {}, None),
+    ],
+)
+def test_an_outcome_is_what_the_other_signals_found(
+    findings: list[Finding], accept: Acceptance, over: dict[str, bool], good: bool | None
+) -> None:
+    """Confidence is never its own evidence, and where nobody could tell there is no outcome."""
+    how = {"asked": False, "formatted": False, **over}
+    assert found_good(findings, accept, saying("x"), **how) is good
+
+
+def test_a_tool_call_that_nothing_rejected_has_no_outcome() -> None:
+    """No signal has read it."""
+    call = saying("", finish_reason="tool_calls")
+    assert found_good([], CHECKED, call, asked=False, formatted=False) is None
 
 
 @pytest.mark.parametrize(
