@@ -24,6 +24,7 @@ from llmrouter.domain.catalog import (
     Rule,
     Sessions,
 )
+from llmrouter.domain.encoder import WANTED, encoder_spec
 
 POLICY_KEYS: Final = (
     "default",
@@ -57,7 +58,6 @@ CONDITION_KEYS: Final = (
     "matches",
 )
 SHADOWS: Final = ("rules", "learned", "llm", "cascade")
-_ENCODER = re.compile(r"hashing|(?:openai|local)(?::[\w./-]+)?")
 _ENTRY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 _LANGUAGE = re.compile(r"[a-z]{2,3}")
 
@@ -299,13 +299,12 @@ def _learned(fields: Block) -> Learned:
         "explore_budget_usd_per_day",
         "shadow",
         "encoder",
+        "api_key_env",
+        "timeout_ms",
     )
     learned = fields.block("learned", known)
     if learned is None:
         return Learned()
-    encoder = learned.text("encoder")
-    if encoder is not None and not _ENCODER.fullmatch(encoder):
-        learned.fail("encoder", "must be hashing, openai, local, or openai:model, local:model")
     changes = _given(
         enabled=learned.flag("enabled"),
         target_agreement=learned.number("target_agreement", 0.5, 1),
@@ -313,9 +312,20 @@ def _learned(fields: Block) -> Learned:
         explore_rate=learned.number("explore_rate", 0, 1),
         explore_budget_usd_per_day=learned.number("explore_budget_usd_per_day"),
         shadow=learned.choice("shadow", SHADOWS),
-        encoder=encoder,
+        encoder=_encoder(learned),
+        api_key_env=read_key_name(learned),
+        timeout_ms=learned.number("timeout_ms", 1, 10_000),
     )
     return replace(Learned(), **changes)
+
+
+def _encoder(learned: Block) -> str | None:
+    name = learned.text("encoder")
+    try:
+        return None if name is None else str(encoder_spec(name))
+    except ValueError:
+        learned.fail("encoder", f"must be {WANTED}")
+        return None
 
 
 def _sessions(fields: Block) -> Sessions:

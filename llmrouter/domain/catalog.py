@@ -99,7 +99,10 @@ class Learned:
     """Settings of the learned preference model.
 
     `explore_rate` is the share of requests on which another target may serve,
-    `explore_budget_usd_per_day` what their answers may cost together.
+    `explore_budget_usd_per_day` what their answers may cost together. `encoder` is the canonical
+    name of an encoder (see `domain.encoder`); where it must be asked, `api_key_env` names its key
+    and `timeout_ms` bounds the wait. `encoder_url` is where it is reached instead of the address in
+    its name, which stays the name of its space.
     """
 
     enabled: bool = True
@@ -109,6 +112,9 @@ class Learned:
     shadow: str | None = None
     encoder: str = "hashing"
     explore_budget_usd_per_day: float = 1.0
+    api_key_env: str | None = None
+    timeout_ms: float = 300.0
+    encoder_url: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,7 +48,7 @@ cascade:
   judge: {model: j, base_url: https://j.example/v1, api_key_env: J_KEY}
   reserve_ms: 500
   escalate_on_retry: false
-learned: {enabled: false, target_agreement: 0.9, audit_rate: 0.1, explore_rate: 0.05, explore_budget_usd_per_day: 2, shadow: rules, encoder: "openai:text-embedding-3-small"}
+learned: {enabled: false, target_agreement: 0.9, audit_rate: 0.1, explore_rate: 0.05, explore_budget_usd_per_day: 2, shadow: rules, encoder: "openai:m@http://h.example/v1/", api_key_env: E_KEY, timeout_ms: 250}
 sessions: {enabled: true, ttl_s: 60, min_gain: 0.2}
 fallback: {retries: 2, backoff_ms: 50, max_backoff_ms: 900, hedge: true, on_refusal: true, max_attempts: 3}
 """  # noqa: E501 - a setting a line, as its lines are asserted below
@@ -101,8 +101,8 @@ def test_every_setting_reaches_the_policy() -> None:
         False,
         RouterLLM("j", "https://j.example/v1", "J_KEY"),
     )
-    encoder = "openai:text-embedding-3-small"
-    assert policy.learned == Learned(False, 0.9, 0.1, 0.05, "rules", encoder, 2.0)
+    encoder = "openai:m@http://h.example/v1"
+    assert policy.learned == Learned(False, 0.9, 0.1, 0.05, "rules", encoder, 2.0, "E_KEY", 250)
     assert policy.sessions == Sessions(True, 60, 0.2)
     assert policy.fallback == Fallback(2, 50, 900, True, True, 3)
 
@@ -191,8 +191,13 @@ GOLDEN = [
      "variable, write that variable's name here, and revoke the key if this file was shared"),
     ("shadow: rules", "shadow: rule",
      "f:28: `learned.shadow` cannot be rule: did you mean `rules`?"),
-    ('encoder: "openai:text-embedding-3-small"', "encoder: bert",
-     "f:28: `learned.encoder` must be hashing, openai, local, or openai:model, local:model"),
+    ('encoder: "openai:m@http://h.example/v1/"', "encoder: bert",
+     "f:28: `learned.encoder` must be hashing, openai:MODEL@BASE_URL or local:MODEL"),
+    ("api_key_env: E_KEY", "api_key_env: sk-12345678",
+     "f:28: `learned.api_key_env` looks like a key itself: put the key into an environment "
+     "variable, write that variable's name here, and revoke the key if this file was shared"),
+    ("timeout_ms: 250", "timeout_ms: 0",
+     "f:28: `learned.timeout_ms` must be between 1 and 10000, not 0"),
     ("target_agreement: 0.9", "target_agreement: 95",
      "f:28: `learned.target_agreement` must be between 0.5 and 1, not 95"),
     ("sessions: {enabled: true", "sessions: {enabeld: true",
