@@ -10,7 +10,6 @@ give an equal model on the same machine with the same number of BLAS threads.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 
 from llmrouter.learning.encoders import EncodedBatch, Encoder, HashingEncoder, stack
 from llmrouter.learning.forest import Forest
-from llmrouter.learning.hashing import BUCKETS, Floats, Ints, Signals, measure
+from llmrouter.learning.hashing import BUCKETS, Floats, Ints, Signals, measure, twins
 from llmrouter.learning.memory import Memory
 from llmrouter.learning.model import Base, Example, Inputs, PreferenceModel, Pull
 from llmrouter.learning.network import NetworkSettings, fit_network
@@ -87,13 +86,14 @@ def fit(
     """
     settings = settings or FitSettings()
     targets, grades, weights = grade_matrix(examples)
-    texts = [example.text for example in examples]
     if encoder is None:
-        signals = [measure(text) for text in texts]
+        signals = [_signals(example) for example in examples]
         encoder = hashing = fit_encoder(signals, settings, seed)
         batch = stack([hashing.project(one) for one in signals], hashing.encode(""))
+    elif any(example.measured is not None for example in examples):
+        raise ValueError("measurements without their texts fit with no other encoder than hashing")
     else:
-        batch = encoder.encode_many(texts)
+        batch = encoder.encode_many([example.text for example in examples])
     progress("encode", 1.0)
     inputs = _fit_inputs(batch, settings)
     built = inputs.build(batch.vectors, batch.readable)
@@ -104,7 +104,7 @@ def fit(
         held_out = np.tile(prior, (len(examples), 1))
     else:
         held_out = _held_out(
-            built, grades, weights, folds_of(texts, settings.folds), settings, seed, progress
+            built, grades, weights, _folds(examples, settings.folds), settings, seed, progress
         )
         base = _fit_base(
             targets, built, grades, weights, settings, seed, lambda s: progress("fit", s)
@@ -262,17 +262,21 @@ def folds_of(texts: Sequence[str], folds: int) -> Ints:
     Where a template makes most of them open alike, and one fold would hold most of the rest's
     evidence, folds go by the whole text.
     """
-    openings = ["".join(filter(str.isalpha, text[:80].lower()))[:40] for text in texts]
-    by_opening = _hashed(openings, folds)
-    if np.bincount(by_opening, minlength=folds).max() <= len(texts) * (1 + 1 / folds) / 2:
-        return by_opening
-    return _hashed(["".join(filter(str.isalnum, text.lower())) for text in texts], folds)
+    return _balanced([twins(text) for text in texts], folds)
 
 
-def _hashed(keys: Sequence[str], folds: int) -> Ints:
-    return np.array(
-        [zlib.crc32(key.encode("utf-8", "surrogatepass")) % folds for key in keys], np.int64
-    )
+def _folds(examples: Sequence[Example], folds: int) -> Ints:
+    return _balanced([e.measured.twins if e.measured else twins(e.text) for e in examples], folds)
+
+
+def _balanced(groups: Sequence[tuple[int, int]], folds: int) -> Ints:
+    by_opening, by_whole = np.array(groups, np.int64).reshape(-1, 2).T % folds
+    even = np.bincount(by_opening, minlength=folds).max(initial=0)
+    return by_opening if even <= len(groups) * (1 + 1 / folds) / 2 else by_whole
+
+
+def _signals(example: Example) -> Signals:
+    return measure(example.text) if example.measured is None else example.measured.signals
 
 
 def _held_out(

@@ -94,6 +94,21 @@ class Memory:
         residual = (grades.astype(np.float32) - self.bases.take(slots, axis=0)) * given
         return Neighbours((weight @ residual) / _LEVELS, weight @ given, float(close.max()))
 
+    def same(self, key: Floats, least: float) -> Floats:
+        """Mean grades [T] of entries that are the unit `key`'s request, -1 where there is none.
+
+        Entries whose weight is under `least` are passed over.
+        """
+        slots = self._candidates(key)
+        close = (self.keys.take(slots, axis=0).astype(np.float32) @ key) * np.float32(1 / 127)
+        slots = slots[(close >= _SAME) & (self.weights.take(slots) >= least)]
+        grades = self.grades.take(slots, axis=0)
+        given = grades != MISSING
+        count = given.sum(axis=0)
+        total = np.where(given, grades, 0).sum(axis=0, dtype=np.float32)
+        mean = total / (np.maximum(count, 1) * _LEVELS)
+        return np.where(count > 0, mean, -1).astype(np.float32)
+
     def widen(self, columns: int) -> None:
         """Makes room for `columns` targets in all."""
         extra = columns - self.grades.shape[1]

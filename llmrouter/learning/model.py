@@ -26,7 +26,7 @@ from llmrouter.learning.encoders import (
     UnattachedEncoder,
 )
 from llmrouter.learning.forest import Forest
-from llmrouter.learning.hashing import Floats
+from llmrouter.learning.hashing import Floats, Measured
 from llmrouter.learning.memory import Memory, Neighbours
 from llmrouter.learning.network import Network
 from llmrouter.learning.storage import Arrays, ModelUnreadable, pack, unpack
@@ -41,13 +41,15 @@ class Example:
     """One graded request: `grades` per target in 0..1, any subset of the targets.
 
     `weights` says how much each grade is worth (1: an outcome that was checked); one number or one
-    per graded target. `task` is kept for calibration per task; the estimate never reads it.
+    per graded target. `task` is kept for calibration per task; the estimate never reads it. Where
+    the text is not kept, `measured` stands for it; a fit then learns its own (hashing) encoder.
     """
 
     text: str
     grades: Mapping[str, float]
     weights: Mapping[str, float] | float = 1.0
     task: str | None = None
+    measured: Measured | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +160,20 @@ class PreferenceModel:
     def encode(self, text: str) -> Encoded:
         """Encodes one text with this model's encoder."""
         return self.encoder.encode(text)
+
+    def encode_measured(self, measured: Measured) -> Encoded:
+        """Encodes what was measured earlier. Raises `ValueError` for an encoder that reads text."""
+        if not isinstance(self.encoder, HashingEncoder):
+            raise ValueError(f"{self.encoder.name} encodes texts, not measurements")
+        return self.encoder.project(measured.signals)
+
+    def graded(self, encoded: Encoded, least: float = 1.0) -> dict[str, float]:
+        """Mean grades (0..1) remembered of this very request, other clothes allowed, per target.
+
+        Only grades worth `least` or more count.
+        """
+        grades = self.memory.same(encoded.sketch, least).tolist()
+        return {name: grades[at] for name, at in self.columns.items() if grades[at] >= 0}
 
     def estimate(self, text: str | Encoded, targets: Sequence[str]) -> Estimates:
         """Estimates each of `targets` for one request; the order is kept."""

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from llmrouter.learning.encoders import DenseEncoder
 from llmrouter.learning.fit import FitSettings, Fitted, fit, folds_of
+from llmrouter.learning.hashing import measured
 from llmrouter.learning.model import Example, PreferenceModel
 from llmrouter.learning.network import NetworkSettings
 from llmrouter.learning.storage import ModelUnreadable, pack, unpack
@@ -142,6 +143,42 @@ def test_a_cold_model_learns_from_memory_alone() -> None:
     found = model.estimate("What is 11 plus 29?", ("maths", "verse"))
     assert found.quality[0] > found.quality[1]
     assert found.known.tolist() == [False, False]
+
+
+def test_measurements_fit_as_their_texts_do() -> None:
+    """Nothing else of a text is needed: the model is the same one, and encodes them the same."""
+    texts = _examples(120, 4)
+    kept = [Example("", e.grades, e.weights, e.task, measured(e.text)) for e in texts]
+    model = fit(kept, SMALL).model
+    assert model.to_bytes() == fit(texts, SMALL).model.to_bytes()
+    encoded, known = model.encode("Add 3 to 4."), model.encode_measured(measured("Add 3 to 4."))
+    assert np.array_equal(encoded.vector, known.vector)
+    assert np.array_equal(encoded.sketch, known.sketch)
+
+
+def test_measurements_are_refused_where_texts_are_needed() -> None:
+    """An encoder that reads texts can neither fit on them nor encode them."""
+    dense = DenseEncoder("d", 4, lambda some: np.ones((len(some), 4), np.float32))
+    kept = Example("", {"a": 1.0}, 1.0, None, measured("Add 3 to 4."))
+    with pytest.raises(ValueError, match="without their texts"):
+        fit([kept] * 20, SMALL, encoder=dense)
+    model = fit([Example(f"Add {n} to 4.", {"a": 1.0}) for n in range(20)], SMALL, encoder=dense)
+    with pytest.raises(ValueError, match="encodes texts"):
+        model.model.encode_measured(measured("Add 3 to 4."))
+
+
+def test_grades_of_the_very_request_are_told_apart_from_others() -> None:
+    """In other clothes it is the same request; what was worth less than asked for is left out."""
+    model = fit(_examples(60, 3), SMALL).model
+    text = "Which copper kettle boils seventeen litres before the winter horses arrive?"
+    assert model.graded(model.encode(text)) == {}
+    model.remember(model.encode(text), {"maths": 1.0, "new": 0.0})
+    model.remember(model.encode(text), {"maths": 0.0})
+    model.remember(model.encode(text), {"verse": 1.0}, 0.7)
+    again = model.graded(model.encode(f"Hi, {text.lower()}"))
+    assert again == pytest.approx({"maths": 0.5, "new": 0.0})
+    assert model.graded(model.encode(text), least=0.6)["verse"] == 1.0
+    assert model.graded(model.encode("Sing of bread and of rain!")) == {}
 
 
 def test_memory_is_bounded_in_entries_and_targets() -> None:
