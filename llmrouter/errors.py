@@ -7,21 +7,29 @@ them. A failure of the router LLM is not in this table, because it is never the 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class LLMRouterError(Exception):
     """Base of all errors the service answers with.
 
     `status` is the HTTP status, `type` and `code` go into the OpenAI-shaped envelope, `label`
-    names the error in metrics, `retry_after_s` becomes a `Retry-After` header when set.
+    names the error in metrics, `retry_after_s` becomes a `Retry-After` header when set. `headers`
+    go out with the answer, and `details` (JSON-ready) stand beside `error` in its body: what was
+    decided and tried before it failed.
     """
 
     status: int = 500
     type: str = "server_error"
     default_code: ClassVar[str | None] = None
     label: ClassVar[str] = "internal"
+    headers: Mapping[str, str] = _NOTHING
+    details: Mapping[str, Any] = _NOTHING
 
     def __init__(
         self,

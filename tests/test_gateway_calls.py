@@ -93,7 +93,8 @@ class Bench:
 
     async def order(self, caller: Caller = ANONYMOUS, **options: Any) -> Order:
         """What would be executed."""
-        order: Any = await self.gateway.complete(asked(**options), caller)
+        execution: Any = await self.gateway.complete(asked(**options), caller)
+        order: Any = await execution.open()
         assert isinstance(order, Order)
         return order
 

@@ -40,7 +40,7 @@ class HTTPRefused(LLMRouterError):
 
 
 def envelope(error: LLMRouterError) -> bytes:
-    """The JSON body of an error."""
+    """The JSON body of an error, what is known beside it included."""
     return orjson.dumps(
         {
             "error": {
@@ -48,9 +48,21 @@ def envelope(error: LLMRouterError) -> bytes:
                 "type": error.type,
                 "param": error.param,
                 "code": error.code,
-            }
+            },
+            **error.details,
         }
     )
+
+
+def spliced(body: bytes, name: bytes, value: bytes) -> bytes:
+    """A JSON object with one more key at its end; a body that is no object stays as it is."""
+    end = body.rstrip()
+    start = body.lstrip()
+    if not (start.startswith(b"{") and end.endswith(b"}")):
+        return body
+    head = end[:-1].rstrip()
+    comma = b"" if head.endswith(b"{") and head.strip() == b"{" else b","
+    return b'%b%b"%b":%b}' % (head, comma, name, value)
 
 
 def refusal(error: LLMRouterError, extra: Mapping[str, str] | None = None) -> web.Response:
@@ -58,17 +70,17 @@ def refusal(error: LLMRouterError, extra: Mapping[str, str] | None = None) -> we
 
     What an upstream refused is answered with its own body, so that clients see what they know.
     """
+    headers = {**error.headers, "Content-Type": JSON}
     if isinstance(error, UpstreamRefused) and error.body:
-        relayed = {"Content-Type": error.content_type or JSON}
-        return web.Response(status=error.status, body=error.body, headers=relayed)
-    headers = {"Content-Type": JSON}
+        headers["Content-Type"] = error.content_type or JSON
+        body = error.body
+        for name, value in error.details.items():
+            body = spliced(body, name.encode(), orjson.dumps(value))
+        return web.Response(status=error.status, body=body, headers=headers)
     if extra:
         headers.update(extra)
     if error.retry_after_s is not None:
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
-    challenge = getattr(error, "challenge", None)
-    if challenge is not None:
-        headers["WWW-Authenticate"] = challenge
     return web.Response(status=error.status, body=envelope(error), headers=headers)
 
 

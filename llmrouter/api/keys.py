@@ -31,7 +31,7 @@ class NoKey(Unauthorized):
 
     def __init__(self, message: str, challenge: str) -> None:
         super().__init__(message)
-        self.challenge = challenge
+        self.headers = {"WWW-Authenticate": challenge}
 
 
 @dataclass(frozen=True, slots=True)

@@ -160,13 +160,17 @@ class Limits:
         return Reservation(tokens, spend), request
 
     async def settle(
-        self, caller: Caller, held: Reservation, completion: Completion | None
+        self,
+        caller: Caller,
+        held: Reservation,
+        completion: Completion | None,
+        router_usd: float = 0.0,
     ) -> None:
         """Replace a reservation by what was used; None when nothing was executed."""
         windows = self._of(caller)
-        tokens = cost = 0.0
+        tokens, cost = 0.0, router_usd
         if completion is not None:
-            cost = completion.cost_usd
+            cost += completion.cost_usd
             tokens = float(
                 sum(a.usage.input_tokens + a.usage.output_tokens for a in completion.attempts)
             )

@@ -7,15 +7,18 @@ last brace, never by parsing and rebuilding it.
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import orjson
 from aiohttp import web
 
+from llmrouter.api.envelope import spliced
 from llmrouter.api.intake import decision_headers
 from llmrouter.api.services import Routed, Services
 from llmrouter.api.sse import stream
 from llmrouter.domain.chat import Caller, ChatRequest
 from llmrouter.domain.reply import ReplyEvent
+from llmrouter.errors import LLMRouterError
 
 
 async def execute(
@@ -28,20 +31,26 @@ async def execute(
     held, chat = await limits.reserve(caller, chat, services.gateway.catalog.current)
     if held is None:
         return await _answer(request, await services.gateway.complete(chat, caller), explain)
+    routed: Routed | None = None
     try:
         routed = await services.gateway.complete(chat, caller)
-    except Exception:
-        await limits.settle(caller, held, None)
-        raise
-    try:
         return await _answer(request, routed, explain)
     finally:
-        if routed.completion is not None:
-            await limits.settle(caller, held, routed.completion)
+        if routed is None:
+            await limits.settle(caller, held, None)
+        elif routed.completion is not None:
+            await limits.settle(caller, held, routed.completion, _router_usd(routed, chat))
 
 
 async def _answer(request: web.Request, routed: Routed, explain: bool) -> web.StreamResponse:
-    headers = decision_headers(routed.decision, routed.content_type)
+    try:
+        await routed.open()
+    except LLMRouterError as error:
+        error.headers = {**error.headers, **_headers(routed)}
+        if explain:
+            error.details = {"router": _explained(routed)}
+        raise
+    headers = _headers(routed)
     if routed.content_type.startswith("text/event-stream"):
         return await stream(request, routed, headers, last_chunk if explain else None)
     try:
@@ -50,11 +59,34 @@ async def _answer(request: web.Request, routed: Routed, explain: bool) -> web.St
         await routed.aclose()
     body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
     if explain:
-        body = spliced(body, router_object(routed))
+        body = spliced(body, b"router", router_object(routed))
     return web.Response(status=routed.status, body=body, headers=headers)
 
 
+def _headers(routed: Routed) -> dict[str, str]:
+    """The decision's headers, and who answered in the end where that is another target.
+
+    They go out at the commit point, so they are the same for a stream.
+    """
+    headers = decision_headers(routed.decision, routed.content_type)
+    if routed.tried != 1:
+        headers["x-llmrouter-attempts"] = str(routed.tried)
+    if routed.target is not None and routed.target != routed.decision.target:
+        headers["x-llmrouter-served-by"] = routed.target
+    return headers
+
+
+def _router_usd(routed: Routed, chat: ChatRequest) -> float:
+    """What this request's own decision cost; one named by its id was paid for by `/route`."""
+    return 0.0 if chat.options.decision_id else routed.decision.router_cost_usd
+
+
 def router_object(routed: Routed) -> bytes:
+    """The `router` object, as JSON."""
+    return orjson.dumps(_explained(routed))
+
+
+def _explained(routed: Routed) -> dict[str, Any]:
     """The `router` object: the decision's own keys, what was attempted, and what it took."""
     completion = routed.completion
     shown = routed.decision.public()
@@ -63,18 +95,7 @@ def router_object(routed: Routed) -> bytes:
     shown["latency_ms"] = None if completion is None else completion.latency_ms
     if completion is not None and completion.phases_ms is not None:
         shown["phases_ms"] = dict(completion.phases_ms)
-    return orjson.dumps(shown)
-
-
-def spliced(body: bytes, router: bytes) -> bytes:
-    """A JSON object with `router` as its last key; a body that is no object stays as it is."""
-    end = body.rstrip()
-    start = body.lstrip()
-    if not (start.startswith(b"{") and end.endswith(b"}")):
-        return body
-    head = end[:-1].rstrip()
-    comma = b"" if head.endswith(b"{") and head.strip() == b"{" else b","
-    return b'%b%b"router":%b}' % (head, comma, router)
+    return shown
 
 
 def last_chunk(routed: Routed, first: ReplyEvent | None) -> bytes:
@@ -88,4 +109,4 @@ def last_chunk(routed: Routed, first: ReplyEvent | None) -> bytes:
         or (completion.target if completion is not None else routed.decision.model),
         "choices": [],
     }
-    return b"data: " + spliced(orjson.dumps(head), router_object(routed)) + b"\n\n"
+    return b"data: " + spliced(orjson.dumps(head), b"router", router_object(routed)) + b"\n\n"

@@ -27,10 +27,11 @@ from llmrouter.errors import LLMRouterError, Problem
 
 
 class Routed(Protocol):
-    """An execution past its commit point: the first event is known to be good.
+    """An execution: `open` takes it to its commit point, where the first event is known to be good.
 
-    `completion` is set once the last event is out, or once `aclose` gave up the rest. `error`
-    tells of a reply that broke off after its commit point and whose last event said so.
+    `target` then answers, after `tried` attempts. `completion` is set once the last event is out,
+    once `aclose` gave up the rest, or when no attempt succeeded. `error` tells of a reply that
+    broke off after its commit point and whose last event said so.
     """
 
     decision: Decision
@@ -38,6 +39,20 @@ class Routed(Protocol):
     content_type: str
     completion: Completion | None
     error: LLMRouterError | None
+
+    @property
+    def target(self) -> str | None:
+        """Who answers, once that is known."""
+        ...
+
+    @property
+    def tried(self) -> int:
+        """Attempts so far, the one that is running included."""
+        ...
+
+    async def open(self) -> object:
+        """Execute up to the first event; before it every failure raises."""
+        ...
 
     def __aiter__(self) -> AsyncIterator[ReplyEvent]:
         """The reply's events, the first included."""
@@ -61,7 +76,7 @@ class Gateway(Protocol):
         ...
 
     async def complete(self, request: ChatRequest, caller: Caller) -> Routed:
-        """Decide and execute up to the first event; before it every failure raises."""
+        """Decide. The execution starts when it is opened."""
         ...
 
     async def rate(self, feedback: Feedback, caller: Caller) -> None:

@@ -107,9 +107,23 @@ class FakeRouted:
     status: int = 200
     cost_usd: float = 0.002
     usage: Usage = field(default_factory=lambda: Usage(3, 1))
+    target: str | None = None
+    tried: int = 0
+    fails: Exception | None = None
+    failed: tuple[Attempt, ...] = ()
     completion: Completion | None = None
     error: LLMRouterError | None = None
     closed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def open(self) -> None:
+        """Get to the commit point past the attempts that `failed`, or raise what `fails`."""
+        self.tried = len(self.failed)
+        if self.fails is not None:
+            cost = sum(attempt.cost_usd for attempt in self.failed)
+            self.completion = Completion(self.decision.target, self.failed, cost, 12.5)
+            raise self.fails
+        self.tried += 1
+        self.target = self.target or self.decision.target
 
     def __aiter__(self) -> AsyncIterator[ReplyEvent]:
         return self._read()
@@ -123,7 +137,7 @@ class FakeRouted:
                 continue
             yield event
         attempt = Attempt("small", "ok", "", 12.0, self.cost_usd, self.usage)
-        self.completion = Completion("small", (attempt,), self.cost_usd, 12.5)
+        self.completion = Completion("small", (*self.failed, attempt), self.cost_usd, 12.5)
 
     async def aclose(self) -> None:
         """Note that the upstream was let go."""
@@ -137,6 +151,9 @@ class FakeGateway:
         self.current = catalog
         self.decision = DECISION
         self.fails: Exception | None = None
+        self.unanswered: Exception | None = None
+        self.failed: tuple[Attempt, ...] = ()
+        self.answered_by: str | None = None
         self.broke_off: LLMRouterError | None = None
         self.asked: list[tuple[ChatRequest, Caller]] = []
         self.rated: list[tuple[Feedback, Caller]] = []
@@ -175,7 +192,8 @@ class FakeGateway:
         else:
             routed = FakeRouted(decision, (ReplyEvent(self.body),))
         routed.cost_usd, routed.usage = self.cost_usd, self.usage
-        routed.error = self.broke_off
+        routed.error, routed.fails = self.broke_off, self.unanswered
+        routed.failed, routed.target = self.failed, self.answered_by
         self.replies.append(routed)
         return routed
 

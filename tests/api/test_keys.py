@@ -42,7 +42,7 @@ def test_no_key_and_a_wrong_key_are_challenged(headers: dict[str, str], challeng
     """401 says how to come back, and never what was sent."""
     with pytest.raises(Unauthorized) as caught:
         RING.caller(headers)
-    assert getattr(caught.value, "challenge", None) == challenge
+    assert caught.value.headers["WWW-Authenticate"] == challenge
     assert "sk-" not in caught.value.message
 
 
