@@ -33,6 +33,7 @@ from llmrouter.domain.reply import Completion
 from llmrouter.errors import LLMRouterError, NotFound, StoreFailed
 from llmrouter.execution.executor import Execution, Executor, ExecutorOptions
 from llmrouter.execution.limits import TargetLimits
+from llmrouter.execution.record import StoredRecord
 from llmrouter.execution.verify import Verifier
 from llmrouter.gateway import Gateway, Rooms, explained
 from llmrouter.learning.journal import Journal, JournalOptions
@@ -171,14 +172,18 @@ async def _gateway(
     journal = Journal(store, JournalOptions(record_prompts=settings.record_prompts))
     ledger = Ledger(store, encode_decision, decode_decision)
     health = TargetHealth()
-    _watch_health(telemetry, health, holder)
     relay = Relay()
     stack.push_async_callback(relay.close)
     chat = OpenAIChat(os.environ, telemetry.current_headers)
     stack.push_async_callback(chat.close)
     learner = Learner(store, telemetry, lambda: holder.current.learned.target_agreement)
-    everyone = Everyone(journal, learner)
-    executor = Executor(relay, telemetry, health, _execution(settings, chat, everyone))
+    record = StoredRecord(store)
+    _watch_health(telemetry, health, chat)
+    _watch_catalog(telemetry, holder)
+    _watch_confidence(telemetry, record)
+    everyone = Everyone(journal, learner, record)
+    verifier = Verifier(judge=chat, record=record)
+    executor = Executor(relay, telemetry, health, _execution(settings, verifier, everyone))
     llm = LLM(chat, telemetry, bounded_view)
     background = Background()
     stack.push_async_callback(background.close)
@@ -214,29 +219,45 @@ async def _gateway(
     )
     standing = Background()
     stack.push_async_callback(standing.close, 0.0)
-    for work in (ledger.run, journal.run, holder.watch, chat.warm, learner.run):
+    for work in (ledger.run, journal.run, holder.watch, chat.warm, learner.run, record.run):
         standing.start(work(), work.__qualname__)
     return Gateway(rooms)
 
 
-def _execution(settings: Settings, chat: OpenAIChat, everyone: Everyone) -> ExecutorOptions:
+def _execution(settings: Settings, verifier: Verifier, everyone: Everyone) -> ExecutorOptions:
     def finished(execution: Execution) -> None:
         if execution.completion is not None:
             everyone.completed(execution.decision, execution.completion)
 
     return ExecutorOptions(
         limits=TargetLimits(settings.target_concurrency),
-        verifier=Verifier(judge=chat),
+        verifier=verifier,
         finished=finished,
     )
 
 
-def _watch_health(telemetry: Telemetry, health: TargetHealth, holder: CatalogHolder) -> None:
-    """What `/metrics` shows of circuit breakers and of the catalog's edits."""
+def _watch_health(telemetry: Telemetry, health: TargetHealth, chat: OpenAIChat) -> None:
+    """What `/metrics` shows of circuit breakers: the targets', and those of small LLMs' servers."""
     telemetry.gauge(
         "breaker_state",
         lambda: {(("state", s), ("target", t)): 1.0 for t, s in health.states().items()},
     )
+    telemetry.gauge(
+        "router_breaker_state",
+        lambda: {(("server", url), ("state", s)): 1.0 for url, s in chat.circuits().items()},
+    )
+
+
+def _watch_confidence(telemetry: Telemetry, record: StoredRecord) -> None:
+    """What `/metrics` shows of the record behind cascades' confidence."""
+    telemetry.gauge(
+        "confidence_evidence",
+        lambda: {(("measure", m), ("target", t)): n for (t, m), n in record.evidence().items()},
+    )
+
+
+def _watch_catalog(telemetry: Telemetry, holder: CatalogHolder) -> None:
+    """What `/metrics` shows of the catalog's edits."""
     telemetry.gauge("catalog_problems", lambda: {(): float(len(holder.problems))})
     holder.on_change.append(lambda _: telemetry.count("catalog_reloads", 1, {}))
 
@@ -257,11 +278,12 @@ def _keys(settings: Settings, store: Store, telemetry: Telemetry) -> tuple[Keyri
 
 
 class Everyone:
-    """Tells the journal and the learner; both only note."""
+    """Tells the journal, the learner and the record of confidence; all only note."""
 
-    def __init__(self, journal: Journal, learner: Learner) -> None:
+    def __init__(self, journal: Journal, learner: Learner, record: StoredRecord) -> None:
         self._journal = journal
         self._learner = learner
+        self._record = record
 
     def decided(self, decision: Decision, question: Question) -> None:
         """A decision was made."""
@@ -276,3 +298,4 @@ class Everyone:
         """Feedback arrived."""
         self._journal.rated(decision, feedback)
         self._learner.rated(decision, feedback)
+        self._record.rated(decision.decision_id, feedback.score)

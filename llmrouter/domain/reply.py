@@ -94,14 +94,19 @@ class Attempt:
     confidence: float | None = None
 
     def public(self) -> dict[str, object]:
-        """The shape callers see."""
-        return {
+        """The shape callers see; confidence where one was taken, and an estimate is marked."""
+        shown: dict[str, object] = {
             "target": self.target,
             "outcome": self.outcome,
             "reason": self.reason,
             "latency_ms": self.latency_ms,
             "cost_usd": self.cost_usd,
         }
+        if self.confidence is not None:
+            shown["confidence"] = round(self.confidence, 4)
+        if self.cost_estimated:
+            shown["cost_estimated"] = True
+        return shown
 
 
 @quick

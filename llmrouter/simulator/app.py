@@ -7,6 +7,7 @@ is in `faults`. Everything but ids and the clock follows from the request and th
 from __future__ import annotations
 
 import asyncio
+import math
 import socket
 import time
 import uuid
@@ -183,7 +184,7 @@ def _choice(number: int, answer: Reply, document: Mapping[str, Any]) -> dict[str
     if answer.tool is not None:
         message["content"] = None
         message["tool_calls"] = [_tool_call(answer.tool)]
-    logprobs = _logprobs(answer.tokens, answer.logprob) if document.get("logprobs") else None
+    logprobs = _logprobs(answer.tokens, answer.logprob, document)
     return {
         "index": number,
         "message": message,
@@ -201,10 +202,18 @@ def _tool_call(tool: tuple[str, str]) -> dict[str, Any]:
     }
 
 
-def _logprobs(tokens: tuple[str, ...], logprob: float) -> dict[str, Any]:
-    content: list[dict[str, Any]] = [
-        {"token": t, "logprob": logprob, "bytes": None, "top_logprobs": []} for t in tokens
-    ]
+def _logprobs(
+    tokens: tuple[str, ...], logprob: float, document: Mapping[str, Any]
+) -> dict[str, Any] | None:
+    """What a request asked to know of its tokens; with `top_logprobs`, one other has the rest."""
+    if not document.get("logprobs"):
+        return None
+    content: list[dict[str, Any]] = []
+    for token in tokens:
+        entry = {"token": token, "logprob": logprob, "bytes": None}
+        rest = {"token": "…", "logprob": math.log(max(1e-9, -math.expm1(logprob))), "bytes": None}
+        top = [entry, rest] if document.get("top_logprobs") else []
+        content.append({**entry, "top_logprobs": top})
     return {"content": content, "refusal": None}
 
 
@@ -227,7 +236,7 @@ async def _stream(
             opening["tool_calls"] = [{"index": 0, **_tool_call(answer.tool)}]
         await response.write(_chunk(head, number, opening))
         for at, token in enumerate(answer.tokens):
-            probs = _logprobs((token,), answer.logprob) if document.get("logprobs") else None
+            probs = _logprobs((token,), answer.logprob, document)
             await response.write(_chunk(head, number, {"content": token}, None, probs))
             if wanted.fault == "cut" and at >= len(answer.tokens) // 2:
                 cut(request)

@@ -37,6 +37,8 @@ GAUGES = {
     "requests_in_flight": "HTTP requests being answered now.",
     "feedback_score": "Mean rating, -1 to 1.",
     "breaker_state": "1 for the state that a target's circuit breaker is in.",
+    "router_breaker_state": "1 for the state of the circuit of each small LLM's server.",
+    "confidence_evidence": "Outcomes that a target's calibrated confidence rests on.",
     "catalog_problems": "What is wrong with the newest edit of the catalog; 0 is good.",
 }
 SECONDS, TOKENS = semconv.SECONDS_BOUNDARIES, semconv.TOKEN_BOUNDARIES
