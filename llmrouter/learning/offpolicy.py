@@ -1,0 +1,191 @@
+"""What another policy would have scored on traffic that was routed by this one.
+
+Why it exists: of each request only the served target's outcome is known, and the router served
+what it thought best, so plain averages flatter every target where it was chosen. Exploration wrote
+down how likely each served target was (its propensity); weighting by one over it makes up for the
+choosing. Three estimates, each with a 95% interval:
+
+- IPS, inverse propensity scoring: unbiased, and wide.
+- SNIPS, self-normalised: divides by the weights' own sum. A little bias, much less noise.
+- DR, doubly robust: a model's prediction, corrected by the weighted errors it made. Unbiased
+  whatever the model, and narrow where the model is good.
+
+What it refuses: a propensity that is missing, 0 or over 1; there is nothing to weight by. An
+interval from less than `ENOUGH` effective rows is not given: it would be too short to be true.
+Every target that the new policy wants must have had a chance on every row; that is for the caller
+to see to. Pure arithmetic.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+ENOUGH = 10.0
+"""Effective rows below which no interval is given."""
+Z = 1.959964
+SHRINK = 5.0
+"""Rows that the wider mean counts for in a narrower one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """Rows of a log: `taken` [n] columns of the targets served, `propensity` [n], `reward` [n].
+
+    `group` [n]: rows of one number (the same request again) are not independent of each other.
+    """
+
+    taken: Ints
+    propensity: Floats
+    reward: Floats
+    group: Ints
+
+    def __post_init__(self) -> None:
+        """Raises `ValueError` for what cannot be weighted by."""
+        shapes = {part.shape for part in (self.taken, self.propensity, self.reward, self.group)}
+        if len(shapes) != 1 or self.taken.ndim != 1:
+            raise ValueError(f"columns of one length are needed, not {sorted(shapes)}")
+        if not ((self.propensity > 0) & (self.propensity <= 1)).all():  # False for NaN too
+            raise ValueError("a propensity is missing, or not in (0, 1]")
+        if not np.isfinite(self.reward).all():
+            raise ValueError("a reward is missing or infinite")
+
+    def __len__(self) -> int:
+        return len(self.taken)
+
+
+@dataclass(frozen=True, slots=True)
+class Estimated:
+    """A mean reward and its 95% interval; NaN where there is too little to say."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A policy's mean reward, estimated three ways (`dr` None without a model).
+
+    `matched`: rows on which the policy might do what was done; `effective`: how many equally
+    weighted rows they are worth; `heaviest`: the largest weight used; `clipped`: rows whose weight
+    was cut to the limit, which biases towards 0 (IPS) or the model (DR).
+    """
+
+    ips: Estimated
+    snips: Estimated
+    dr: Estimated | None
+    matched: int
+    effective: float
+    heaviest: float
+    clipped: int
+
+
+def judge(
+    logged: Logged, wanted: Floats, modelled: Floats | None = None, clip: float = math.inf
+) -> Judged:
+    """Judges the policy that takes each of T targets with probability `wanted` [n, T].
+
+    `modelled` [n, T] is what a model expects as reward, which must not have seen the row. `clip` is
+    the largest weight; without it none is cut. Raises `ValueError`.
+    """
+    _check(logged, wanted, modelled, clip)
+    rows = np.arange(len(logged))
+    full = wanted[rows, logged.taken] / logged.propensity
+    weights = np.minimum(full, clip)
+    total, squares = float(weights.sum()), float(weights @ weights)
+    effective = total * total / squares if squares > 0 else 0.0
+    share = total / max(len(logged), 1)
+    terms = weights * logged.reward
+    ips = _mean(terms, logged, effective)
+    snips = Estimated(math.nan, math.nan, math.nan)
+    if total > 0:
+        ratio = float(terms.sum()) / total
+        snips = _around(ratio, weights * (logged.reward - ratio) / share, logged, effective)
+    dr = None
+    if modelled is not None:
+        errors = logged.reward - modelled[rows, logged.taken]
+        dr = _mean((wanted * modelled).sum(axis=1) + weights * errors, logged, effective)
+    return Judged(
+        ips,
+        snips,
+        dr,
+        matched=int(np.count_nonzero(weights)),
+        effective=effective,
+        heaviest=float(weights.max(initial=0.0)),
+        clipped=int(np.count_nonzero(full > clip)),
+    )
+
+
+def means(logged: Logged, kind: Ints, fold: Ints, targets: int) -> Floats:
+    """A model for `judge`: mean reward by kind of request and target, [n, targets].
+
+    `kind` [n] numbers the kinds (tasks), `fold` [n] the parts held out in turn: no row's own part
+    is in its means. A target's mean within a kind leans on its mean over all, that on the mean of
+    everything; a target without any row gets that.
+    """
+    out = np.zeros((len(logged), targets))
+    kinds = int(kind.max(initial=-1)) + 1
+    for part in np.unique(fold):
+        seen, held_out = fold != part, fold == part
+        overall = float(logged.reward[seen].mean()) if seen.any() else 0.5
+        taken, reward = logged.taken[seen], logged.reward[seen]
+        by_target = _shrunk(taken, reward, np.full(targets, overall))
+        cells = kind[seen] * targets + taken
+        by_cell = _shrunk(cells, reward, np.tile(by_target, kinds))
+        out[held_out] = by_cell.reshape(kinds, targets)[kind[held_out]]
+    return out
+
+
+def _shrunk(cells: Ints, reward: Floats, towards: Floats) -> Floats:
+    count = np.bincount(cells, minlength=len(towards))
+    total = np.bincount(cells, weights=reward, minlength=len(towards))
+    return np.asarray((total + SHRINK * towards) / (count + SHRINK), np.float64)
+
+
+def _check(logged: Logged, wanted: Floats, modelled: Floats | None, clip: float) -> None:
+    rows = len(logged)
+    if wanted.ndim != 2 or len(wanted) != rows:
+        raise ValueError(f"probabilities [{rows}, T] are needed, not {wanted.shape}")
+    if rows and not (
+        (wanted >= 0).all() and np.allclose(wanted.sum(axis=1), 1.0) and np.isfinite(wanted).all()
+    ):
+        raise ValueError("a policy's probabilities are at least 0 and sum to 1 on each row")
+    if modelled is not None and (modelled.shape != wanted.shape or not np.isfinite(modelled).all()):
+        raise ValueError("a model expects a finite reward of each target on each row")
+    if rows and not 0 <= logged.taken.min() <= logged.taken.max() < wanted.shape[1]:
+        raise ValueError("a row took a target that the policy does not know")
+    if not clip > 0:
+        raise ValueError("the largest weight must be above 0")
+
+
+def _mean(terms: Floats, logged: Logged, effective: float) -> Estimated:
+    if not len(terms):
+        return Estimated(math.nan, math.nan, math.nan)
+    value = float(terms.mean())
+    return _around(value, terms - value, logged, effective)
+
+
+def _around(value: float, apart: Floats, logged: Logged, effective: float) -> Estimated:
+    """The interval of a mean from what each row adds to its error, groups taken together."""
+    _, number = np.unique(logged.group, return_inverse=True)
+    sums = np.bincount(number, weights=apart)
+    enough = min(effective, float(len(sums)))
+    if enough < ENOUGH:
+        return Estimated(value, math.nan, math.nan)
+    error = math.sqrt(float(sums @ sums) * len(sums) / (len(sums) - 1)) / len(apart)
+    reach = _quantile(enough - 1.0) * error
+    return Estimated(value, value - reach, value + reach)
+
+
+def _quantile(freedom: float) -> float:
+    """Student's t at 97.5% (its expansion at the normal): few rows make wide intervals."""
+    first = (Z**3 + Z) / 4
+    second = (5 * Z**5 + 16 * Z**3 + 3 * Z) / 96
+    return float(Z + first / freedom + second / freedom**2)
