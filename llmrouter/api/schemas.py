@@ -124,7 +124,8 @@ _ATTEMPT = _record(
         "reason": _STRING,
         "latency_ms": _NUMBER,
         "cost_usd": _NUMBER,
-    }
+    },
+    {"confidence": _NUMBER, "cost_estimated": _BOOLEAN},
 )
 _EXPLAINED = _record(
     {
