@@ -40,7 +40,7 @@ from llmrouter.learning.journal import Journal, JournalOptions
 from llmrouter.learning.learner import Learner
 from llmrouter.routing.cached import Cached, CachePolicy
 from llmrouter.routing.default import Default
-from llmrouter.routing.escalate import Escalation
+from llmrouter.routing.escalate import Escalation, EscalationOptions, Sign
 from llmrouter.routing.explore import Budget, Explore
 from llmrouter.routing.llm import LLM
 from llmrouter.routing.preference import LearnedOnly, Preference
@@ -215,7 +215,9 @@ async def _gateway(
         health=health,
         observer=telemetry,
         journal=everyone,
-        escalate=Escalation(holder, telemetry),
+        escalate=Escalation(
+            holder, telemetry, store, background, EscalationOptions(heard=everyone.heard)
+        ),
     )
     standing = Background()
     stack.push_async_callback(standing.close, 0.0)
@@ -299,3 +301,8 @@ class Everyone:
         self._journal.rated(decision, feedback)
         self._learner.rated(decision, feedback)
         self._record.rated(decision.decision_id, feedback.score)
+
+    def heard(self, sign: Sign) -> None:
+        """A caller showed that the answer of an earlier decision was not good enough."""
+        if sign.decision_id:
+            self._record.rated(sign.decision_id, -1.0)

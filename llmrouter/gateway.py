@@ -10,7 +10,7 @@ turns it into a reply. Telemetry and journal observe; nothing here reads them ba
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -61,6 +61,10 @@ class Ledger(Protocol):
         ...
 
 
+Escalate = Callable[[ChatRequest, Features, Caller, str], Awaitable[int]]
+"""The step at which the cascade of a decision (its id) starts (`routing.escalate.Escalation`)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rooms:
     """What a gateway is made of; `bootstrap` fills it in, tests put fakes here."""
@@ -73,7 +77,7 @@ class Rooms:
     health: Health
     observer: Observer
     journal: Journal
-    escalate: Callable[[ChatRequest, Features, Caller], int] = lambda *_: 0
+    escalate: Escalate | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,13 +134,16 @@ class Gateway:
         else:
             decision = await self._known(decision_id, caller)
             features = self._rooms.measure.features(request, caller)
+        escalate, steps = self._rooms.escalate, 0
+        if escalate is not None and decision.cascade:
+            steps = await escalate(request, features, caller, decision.decision_id)
         order = Order(
             request=request,
             decision=decision,
             catalog=self._rooms.catalog.current,
             deadline=deadline,
             caller=caller,
-            escalate=self._rooms.escalate(request, features, caller) if decision.cascade else 0,
+            escalate=steps,
         )
         return self._rooms.executor.run(order)
 

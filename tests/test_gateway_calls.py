@@ -83,9 +83,13 @@ class Bench:
             "health": self.health,
             "observer": self.observer,
             "journal": self.notes,
-            "escalate": lambda *_: self.steps,
+            "escalate": self.start,
         }
         self.gateway = Gateway(Rooms(**rooms))
+
+    async def start(self, *_: Any) -> int:
+        """Where a cascade starts."""
+        return self.steps
 
     async def decide(self, caller: Caller = ANONYMOUS, **options: Any) -> Decision:
         """A decision on a request with these options; `model` pins."""

@@ -8,11 +8,17 @@ before it and starts where that one did.
 What a conversation shows by itself needs no memory. A turn sent again as it was (a retry, a
 "regenerate") does, and is remembered only within a session: a named one, a conversation of two
 turns or more, or any where the operator keeps conversations together. Two callers who open with
-the same words are not one who asks twice. Memory is bounded, per tenant and key, and holds hashes.
+the same words are not one who asks twice.
+
+It is remembered in the store, so that another worker or replica knows of it, under a hash of the
+tenant, the key and the session; what is kept is hashes and numbers. Only cascades ask, and they
+wait for one read; the write is behind the request. A store that fails leaves the memory of this
+process, which is bounded.
 """
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 from collections import OrderedDict
@@ -20,9 +26,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import blake2b
 
+import orjson
+
+from llmrouter.domain.background import Background
 from llmrouter.domain.chat import Caller, ChatRequest, Message
 from llmrouter.domain.features import Features
-from llmrouter.domain.ports import CatalogSource, Observer
+from llmrouter.domain.ports import CatalogSource, Observer, Store
+from llmrouter.errors import StoreFailed
+
+log = logging.getLogger(__name__)
 
 READ_CHARACTERS = 200  # a complaint opens a turn; nothing further down makes it one
 
@@ -50,12 +62,54 @@ COMPLAINT = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Where a session's latest turn started: its hash, its number, its step, when (monotonic)."""
+    """Where a session's latest turn started: its hash (hex), its number, its step, when (seconds
+    since the epoch), and the decision that answered it."""
 
-    turn: bytes
+    turn: str
     turns: int
     step: int
     at: float
+    decision_id: str = ""
+
+    def encode(self) -> bytes:
+        """Bytes for the store."""
+        return orjson.dumps([1, self.turn, self.turns, self.step, self.at, self.decision_id])
+
+    @classmethod
+    def decode(cls, data: bytes) -> Start | None:
+        """The value behind `data`, or None where another version or hand wrote it."""
+        try:
+            version, turn, turns, step, at, decision_id = orjson.loads(data)
+            if version != 1:
+                return None
+            return cls(str(turn), int(turns), max(0, int(step)), float(at), str(decision_id))
+        except (ValueError, TypeError):
+            return None
+
+
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """A caller showed that an answer was not good enough: `signal` is `retry` or `complaint`.
+
+    `decision_id` is of the decision that answered, "" where it is not known.
+    """
+
+    signal: str
+    decision_id: str
+    caller: Caller
+
+
+@dataclass(frozen=True, slots=True)
+class EscalationOptions:
+    """`ttl_s` is how long a session is remembered; this process holds `remembered` of them.
+
+    `heard` is told of every sign; it must not wait. `clock` gives seconds since the epoch.
+    """
+
+    ttl_s: float = 1800.0
+    remembered: int = 4096
+    heard: Callable[[Sign], None] = lambda _: None
+    clock: Callable[[], float] = time.time
 
 
 class Escalation:
@@ -65,65 +119,83 @@ class Escalation:
         self,
         catalog: CatalogSource,
         observer: Observer,
-        *,
-        ttl_s: float = 1800.0,
-        remembered: int = 4096,
-        clock: Callable[[], float] = time.monotonic,
+        store: Store,
+        background: Background,
+        options: EscalationOptions | None = None,
     ) -> None:
         self._catalog = catalog
         self._observer = observer
-        self._ttl_s = ttl_s
-        self._remembered = remembered
-        self._clock = clock
-        self._starts: OrderedDict[tuple[str, str, str], Start] = OrderedDict()
+        self._store = store
+        self._background = background
+        self._options = options or EscalationOptions()
+        self._starts: OrderedDict[str, Start] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._starts)
 
-    def __call__(self, request: ChatRequest, features: Features, caller: Caller) -> int:
+    async def __call__(
+        self, request: ChatRequest, features: Features, caller: Caller, decision_id: str
+    ) -> int:
         """The step for a request that is about to start a cascade: 0 is the bottom."""
         catalog = self._catalog.current
         if not catalog.cascade.escalate_on_retry:
             return 0
         whole = request.options.session is not None or catalog.sessions.enabled
         key = session_of(request, features, caller) if whole or features.turns > 1 else None
-        before = None if key is None else self._known(key)
+        before = None if key is None else await self._known(key)
         if features.continuation:
             return 0 if before is None else before.step
-        turn = blake2b(features.text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
-        sign = sign_of(request, features, before, turn)
+        turn = blake2b(features.text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+        signal = sign_of(request, features, before, turn)
         step = 0
-        if sign is not None:
+        if signal is not None:
             top = max(len(catalog.cascade.order), len(catalog.targets)) - 1
             step = min((0 if before is None else before.step) + 1, top)
-            self._observer.count("escalations", 1, {"signal": sign})
+            self._observer.count("escalations", 1, {"signal": signal})
+            self._options.heard(Sign(signal, "" if before is None else before.decision_id, caller))
         if key is not None:
-            self._keep(key, Start(turn, features.turns, step, self._clock()))
+            self._keep(key, Start(turn, features.turns, step, self._options.clock(), decision_id))
         return step
 
-    def _known(self, key: tuple[str, str, str]) -> Start | None:
-        start = self._starts.get(key)
-        if start is not None and self._clock() - start.at > self._ttl_s:
-            del self._starts[key]
+    async def _known(self, key: str) -> Start | None:
+        """The latest this process or, through the store, another one knows of a session."""
+        own, found = self._starts.get(key), None
+        try:
+            data = await self._store.get(key)
+            found = None if data is None else Start.decode(data)
+        except StoreFailed as failure:
+            log.warning("retries are known to this process alone for now: %s", failure)
+        if own is None or (found is not None and found.at >= own.at):
+            own = found
+        if own is None or abs(self._options.clock() - own.at) > self._options.ttl_s:
+            self._starts.pop(key, None)
             return None
-        return start
+        return own
 
-    def _keep(self, key: tuple[str, str, str], start: Start) -> None:
+    def _keep(self, key: str, start: Start) -> None:
         self._starts[key] = start
         self._starts.move_to_end(key)
-        if len(self._starts) > self._remembered:
+        if len(self._starts) > self._options.remembered:
             self._starts.popitem(last=False)
+        self._background.start(self._write(key, start), "escalation")
+
+    async def _write(self, key: str, start: Start) -> None:
+        try:
+            await self._store.put(key, start.encode(), self._options.ttl_s)
+        except StoreFailed as failure:
+            log.warning("where a cascade started is known to this process alone: %s", failure)
 
 
-def session_of(request: ChatRequest, features: Features, caller: Caller) -> tuple[str, str, str]:
-    """Whose session it is, and which: the named one, else the conversation."""
+def session_of(request: ChatRequest, features: Features, caller: Caller) -> str:
+    """The store key of a session: the named one, else the conversation, of this tenant and key."""
     named = request.options.session
     session = f"conversation:{features.conversation}" if named is None else f"named:{named}"
-    return caller.tenant, caller.name, session
+    whose = orjson.dumps([caller.tenant, caller.name, session])
+    return f"escalation:{blake2b(whose, digest_size=16).hexdigest()}"
 
 
 def sign_of(
-    request: ChatRequest, features: Features, before: Start | None, turn: bytes
+    request: ChatRequest, features: Features, before: Start | None, turn: str
 ) -> str | None:
     """What says that the last answer was not good enough: `retry`, `complaint`, or None."""
     if before is not None and (before.turn, before.turns) == (turn, features.turns):

@@ -9,11 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llmrouter.domain.background import Background
 from llmrouter.domain.catalog import Cascade, Catalog, Sessions
 from llmrouter.domain.chat import ANONYMOUS, Caller, ChatRequest, Message, RouterOptions
-from llmrouter.routing.escalate import Escalation, is_complaint
+from llmrouter.errors import StoreFailed
+from llmrouter.routing.escalate import Escalation, EscalationOptions, Sign, Start, is_complaint
 from llmrouter.signals.extract import Extractor
 from llmrouter.signals.fingerprint import Fingerprinter
+from llmrouter.store.memory import MemoryStore
 from tests.fakes import RecordingObserver, a_catalog, a_request, a_target
 
 EXTRACT = Extractor(Fingerprinter(b"k" * 32))
@@ -25,19 +28,44 @@ LADDER = a_catalog(
 
 @dataclass
 class Bench:
-    """An escalation with a clock that the test moves."""
+    """An escalation with a clock that the test moves; another with the same store is a replica."""
 
     current: Catalog = LADDER
     now: float = 100.0
     observer: RecordingObserver = field(default_factory=RecordingObserver)
+    store: MemoryStore = field(default_factory=MemoryStore)
     options: dict[str, Any] = field(default_factory=dict)
+    heard: list[Sign] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.escalation = Escalation(self, self.observer, clock=lambda: self.now, **self.options)
+        self.background = Background()
+        options = EscalationOptions(clock=lambda: self.now, heard=self.heard.append, **self.options)
+        self.escalation = Escalation(self, self.observer, self.store, self.background, options)
 
-    def step(self, request: ChatRequest, caller: Caller = ANONYMOUS) -> int:
-        """Where a cascade for the request would start."""
-        return self.escalation(request, EXTRACT.features(request, caller), caller)
+    async def step(
+        self, request: ChatRequest, caller: Caller = ANONYMOUS, decision_id: str = "d"
+    ) -> int:
+        """Where a cascade for the request would start, once it is written down."""
+        features = EXTRACT.features(request, caller)
+        step = await self.escalation(request, features, caller, decision_id)
+        await self.background.close()
+        return step
+
+    async def steps(self, *requests: ChatRequest, caller: Caller = ANONYMOUS) -> list[int]:
+        """One after the other."""
+        return [await self.step(request, caller) for request in requests]
+
+
+class Down(MemoryStore):
+    """A store that fails at everything."""
+
+    async def get(self, key: str) -> bytes | None:
+        """No."""
+        raise StoreFailed("down")
+
+    async def put(self, key: str, value: bytes, ttl_s: float | None) -> None:
+        """No."""
+        raise StoreFailed("down")
 
 
 def turns(*said: str, session: str | None = None) -> ChatRequest:
@@ -49,60 +77,60 @@ def turns(*said: str, session: str | None = None) -> ChatRequest:
     return replace(request, messages=tuple(messages[:-1]))
 
 
-def test_the_same_turn_again_climbs_one_step_at_a_time() -> None:
+async def test_the_same_turn_again_climbs_one_step_at_a_time() -> None:
     """Each retry within a named session starts one above the last, to the top and no further."""
     bench, request = Bench(), turns("Why?", session="s")
-    assert [bench.step(request) for _ in range(5)] == [0, 1, 2, 2, 2]
+    assert await bench.steps(*[request] * 5) == [0, 1, 2, 2, 2]
     assert bench.observer.counts[0] == ("escalations", 1, {"signal": "retry"})
 
 
-def test_an_ordinary_turn_starts_at_the_bottom_again() -> None:
+async def test_an_ordinary_turn_starts_at_the_bottom_again() -> None:
     """A new question after a retry has done nothing wrong."""
     bench = Bench()
-    assert [bench.step(turns("Why?", session="s")) for _ in range(2)] == [0, 1]
-    assert bench.step(turns("Why?", "And how?", session="s")) == 0
+    assert await bench.steps(*[turns("Why?", session="s")] * 2) == [0, 1]
+    assert await bench.step(turns("Why?", "And how?", session="s")) == 0
     assert len(bench.observer.counts) == 1
 
 
-def test_a_complaint_starts_one_step_above_the_answer_it_is_about() -> None:
+async def test_a_complaint_starts_one_step_above_the_answer_it_is_about() -> None:
     """It is relative to where the turn before started, so complaining twice climbs twice."""
     bench = Bench()
-    assert bench.step(turns("Why?", session="s")) == 0
-    assert bench.step(turns("Why?", "That's wrong.", session="s")) == 1
-    assert bench.step(turns("Why?", "That's wrong.", "No, still wrong!", session="s")) == 2
+    assert await bench.step(turns("Why?", session="s")) == 0
+    assert await bench.step(turns("Why?", "That's wrong.", session="s")) == 1
+    assert await bench.step(turns("Why?", "That's wrong.", "No, still wrong!", session="s")) == 2
     assert [signal["signal"] for _, _, signal in bench.observer.counts] == ["complaint"] * 2
 
 
-def test_a_conversation_shows_a_complaint_by_itself() -> None:
+async def test_a_conversation_shows_a_complaint_by_itself() -> None:
     """Nothing needs to be remembered where the history is in the request."""
-    assert Bench().step(turns("Why?", "that is not correct")) == 1
+    assert await Bench().step(turns("Why?", "that is not correct")) == 1
 
 
-def test_a_conversation_shows_a_repeated_turn_by_itself() -> None:
+async def test_a_conversation_shows_a_repeated_turn_by_itself() -> None:
     """The same words twice in a row are a retry."""
-    assert Bench().step(turns("Why?", "Why?")) == 1
-    assert Bench().step(turns("Why?", "How?", "Why?")) == 0
+    assert await Bench().step(turns("Why?", "Why?")) == 1
+    assert await Bench().step(turns("Why?", "How?", "Why?")) == 0
 
 
-def test_a_first_turn_is_nobodys_complaint() -> None:
+async def test_a_first_turn_is_nobodys_complaint() -> None:
     """Nothing was answered yet, whatever the words are."""
-    assert Bench().step(turns("That's wrong.")) == 0
+    assert await Bench().step(turns("That's wrong.")) == 0
 
 
-def test_equal_openings_without_a_session_are_not_one_caller_asking_twice() -> None:
+async def test_equal_openings_without_a_session_are_not_one_caller_asking_twice() -> None:
     """Templates and greetings come from everybody."""
     bench = Bench()
-    assert [bench.step(turns("Hi")) for _ in range(3)] == [0, 0, 0]
+    assert await bench.steps(*[turns("Hi")] * 3) == [0, 0, 0]
     assert len(bench.escalation) == 0
 
 
-def test_with_sessions_on_an_unnamed_first_turn_counts() -> None:
+async def test_with_sessions_on_an_unnamed_first_turn_counts() -> None:
     """The operator said that equal openings are one conversation."""
     bench = Bench(current=replace(LADDER, sessions=Sessions(enabled=True)))
-    assert [bench.step(turns("Hi")) for _ in range(2)] == [0, 1]
+    assert await bench.steps(*[turns("Hi")] * 2) == [0, 1]
 
 
-def test_a_tool_result_starts_where_its_turn_did() -> None:
+async def test_a_tool_result_starts_where_its_turn_did() -> None:
     """It neither escalates nor forgets."""
     bench, request = Bench(), turns("Why?", session="s")
     tooled = replace(
@@ -110,46 +138,46 @@ def test_a_tool_result_starts_where_its_turn_did() -> None:
         messages=(*request.messages, Message("assistant", "", calls_tools=True),
                   Message("tool", "42")),
     )  # fmt: skip
-    assert [bench.step(request), bench.step(request)] == [0, 1]
-    assert [bench.step(tooled), bench.step(tooled)] == [1, 1]
-    assert bench.step(request) == 2
+    assert [await bench.step(request), await bench.step(request)] == [0, 1]
+    assert [await bench.step(tooled), await bench.step(tooled)] == [1, 1]
+    assert await bench.step(request) == 2
 
 
-def test_tenants_keys_and_sessions_are_kept_apart() -> None:
+async def test_tenants_keys_and_sessions_are_kept_apart() -> None:
     """What one does moves nobody else."""
     bench, request = Bench(), turns("Why?", session="s")
     one, other = Caller("k", tenant="one"), Caller("k", tenant="two")
-    assert [bench.step(request, one), bench.step(request, one)] == [0, 1]
-    assert bench.step(request, other) == 0
-    assert bench.step(request, Caller("j", tenant="one")) == 0
-    assert bench.step(turns("Why?", session="t"), one) == 0
+    assert [await bench.step(request, one), await bench.step(request, one)] == [0, 1]
+    assert await bench.step(request, other) == 0
+    assert await bench.step(request, Caller("j", tenant="one")) == 0
+    assert await bench.step(turns("Why?", session="t"), one) == 0
 
 
-def test_a_session_is_forgotten_after_its_time() -> None:
+async def test_a_session_is_forgotten_after_its_time() -> None:
     """A question asked again the next day is a question."""
     bench, request = Bench(options={"ttl_s": 60.0}), turns("Why?", session="s")
-    assert bench.step(request) == 0
+    assert await bench.step(request) == 0
     bench.now += 60
-    assert bench.step(request) == 1
+    assert await bench.step(request) == 1
     bench.now += 61
-    assert bench.step(request) == 0
+    assert await bench.step(request) == 0
 
 
-def test_memory_is_bounded_and_the_oldest_goes() -> None:
+async def test_memory_is_bounded_and_the_oldest_goes() -> None:
     """A million sessions take the room of a few."""
-    bench = Bench(options={"remembered": 3})
+    bench = Bench(options={"remembered": 3}, store=Down())
     for number in range(10):
-        bench.step(turns("Why?", session=f"s{number}"))
+        await bench.step(turns("Why?", session=f"s{number}"))
     assert len(bench.escalation) == 3
-    assert bench.step(turns("Why?", session="s9")) == 1
-    assert bench.step(turns("Why?", session="s0")) == 0
+    assert await bench.step(turns("Why?", session="s9")) == 1
+    assert await bench.step(turns("Why?", session="s0")) == 0
 
 
-def test_it_does_nothing_where_the_catalog_says_so() -> None:
+async def test_it_does_nothing_where_the_catalog_says_so() -> None:
     """`escalate_on_retry: false` is obeyed at once, and nothing is remembered."""
     off = replace(LADDER, cascade=replace(LADDER.cascade, escalate_on_retry=False))
     bench, request = Bench(current=off), turns("Why?", session="s")
-    assert [bench.step(request) for _ in range(3)] == [0, 0, 0]
+    assert await bench.steps(*[request] * 3) == [0, 0, 0]
     assert len(bench.escalation) == 0
 
 
@@ -182,7 +210,61 @@ def test_what_is_no_complaint(text: str) -> None:
 
 
 @given(st.text(max_size=400))
-def test_any_text_has_a_step(text: str) -> None:
+async def test_any_text_has_a_step(text: str) -> None:
     """No turn can make it fail or leave the ladder."""
     bench, request = Bench(), turns("Why?", text, session="s")
-    assert all(0 <= bench.step(request) <= 2 for _ in range(4))
+    assert set(await bench.steps(*[request] * 4)) <= {0, 1, 2}
+
+
+async def test_replicas_know_of_each_others_answers() -> None:
+    """The retry reaches another worker than the question did, and the climb goes on."""
+    here = Bench()
+    there = Bench(store=here.store)
+    request = turns("Why?", session="s")
+    assert [await b.step(request) for b in (here, there, here, there)] == [0, 1, 2, 2]
+    assert await there.step(request, Caller("k", tenant="other")) == 0
+
+
+async def test_a_store_that_fails_leaves_the_memory_of_the_process() -> None:
+    """Retries still climb here, and no request fails for it."""
+    bench = Bench(store=Down())
+    assert await bench.steps(*[turns("Why?", session="s")] * 3) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("jump", [-7 * 86400.0, 7 * 86400.0])
+async def test_a_clock_that_jumps_only_forgets(jump: float) -> None:
+    """Forward or back by a week: the session begins anew, and is remembered again from then on."""
+    bench, request = Bench(), turns("Why?", session="s")
+    assert await bench.steps(request, request) == [0, 1]
+    bench.now += jump
+    assert await bench.steps(request, request) == [0, 1]
+
+
+async def test_what_is_stored_names_nobody_and_holds_no_words() -> None:
+    """Hashes and numbers, under a hash."""
+    bench = Bench()
+    await bench.step(turns("swordfish", session="diary"), Caller("alice", tenant="acme"))
+    ((key, (value, _)),) = bench.store._entries.items()
+    assert key.startswith("escalation:")
+    for word in ("swordfish", "diary", "alice", "acme"):
+        assert word not in key
+        assert word.encode() not in value
+
+
+@pytest.mark.parametrize("value", [b"", b"[]", b"7", b'[2,"x",1,1,1,"d"]', b'[1,"x","y",1,1,"d"]'])
+async def test_a_foreign_value_is_no_session(value: bytes) -> None:
+    """What another version or hand wrote is read as nothing."""
+    assert Start.decode(value) is None
+
+
+async def test_signs_are_told_with_the_decision_they_are_about() -> None:
+    """Whoever learns from outcomes hears that the answer of that decision was not good enough."""
+    bench, app = Bench(), Caller("app")
+    await bench.step(turns("Why?", session="s"), app, "first")
+    await bench.step(turns("Why?", session="s"), app, "second")
+    await bench.step(turns("Why?", "That's wrong.", session="s"), app, "third")
+    await bench.step(turns("Why?", "That's wrong.", "Thanks.", session="s"), app, "fourth")
+    await bench.step(turns("How?", "How?"), app, "fifth")
+    assert bench.heard == [
+        Sign("retry", "first", app), Sign("complaint", "second", app), Sign("retry", "", app),
+    ]  # fmt: skip
