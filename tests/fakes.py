@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from llmrouter.domain.decision import Decision, Estimate, Feedback, Source
 from llmrouter.domain.ports import Attribute, ChatAnswer
 from llmrouter.domain.reply import Attempt, Completion, Usage
 from llmrouter.domain.target import Latency, Price, Target
-from llmrouter.errors import RouterLLMFailed
+from llmrouter.errors import EncoderFailed, RouterLLMFailed
 
 
 def a_target(id: str = "small", **over: Any) -> Target:  # noqa: A002 - the field's own name
@@ -194,3 +195,35 @@ class ScriptedChatModel:
         if isinstance(said, RouterLLMFailed):
             raise said
         return ChatAnswer(said, Usage(100, 10), llm.model, "stop")
+
+
+class ScriptedEmbeddings:
+    """Embeddings that follow from the text alone, or are the scripted `rows`."""
+
+    def __init__(self, width: int = 8, wait_s: float = 0.0, rows: Any = ()) -> None:
+        self.width = width
+        self.wait_s = wait_s
+        self.rows = rows
+        self.asked: list[list[str]] = []
+        self.failure: EncoderFailed | None = None
+        self.closed = False
+
+    def vector(self, text: str) -> list[float]:
+        """The vector of a text: what its words' letters add up to, by place."""
+        out = [0.0] * self.width
+        for word in text.lower().split():
+            out[sum(word.encode()) % self.width] += 1.0
+        return out
+
+    async def embed(self, texts: Sequence[str]) -> Any:
+        """One vector a text, after a while; the failure where there is one."""
+        self.asked.append(list(texts))
+        if self.wait_s:
+            await asyncio.sleep(self.wait_s)
+        if self.failure is not None:
+            raise self.failure
+        return [self.vector(text) for text in texts] if self.rows == () else self.rows
+
+    async def close(self) -> None:
+        """Keep that it was closed."""
+        self.closed = True

@@ -241,6 +241,26 @@ class UnattachedEncoder:
         raise LookupError(f"this model reads vectors of {self.name!r}: attach that encoder first")
 
 
+@dataclass(frozen=True, slots=True)
+class Vectors:
+    """Vectors that were fetched beforehand: float32 [n, width], one row a text, of space `name`."""
+
+    name: str
+    rows: Floats
+
+    def beside(self, signals: Sequence[Signals]) -> EncodedBatch:
+        """The texts' encodings, from what was measured of them and these vectors."""
+        return EncodedBatch(
+            self.rows,
+            np.stack([one.readable for one in signals]),
+            np.stack([sketch(one) for one in signals]),
+        )
+
+    def encoder(self) -> UnattachedEncoder:
+        """What a model fitted on them is stored with."""
+        return UnattachedEncoder(self.name, int(self.rows.shape[1]))
+
+
 def stack(encoded: Sequence[Encoded], like: Encoded) -> EncodedBatch:
     """Many `Encoded` as one batch; `like` gives the shapes when there are none."""
     if not encoded:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from llmrouter.learning.encoders import EncodedBatch, Encoder, HashingEncoder, stack
+from llmrouter.learning.encoders import EncodedBatch, Encoder, HashingEncoder, Vectors, stack
 from llmrouter.learning.forest import Forest
 from llmrouter.learning.hashing import BUCKETS, Floats, Ints, Signals, measure, twins
 from llmrouter.learning.memory import Memory
@@ -75,14 +75,15 @@ def fit(
     examples: Sequence[Example],
     settings: FitSettings | None = None,
     *,
-    encoder: Encoder | None = None,
+    encoder: Encoder | Vectors | None = None,
     seed: int = 0,
     progress: Progress = _silent,
 ) -> Fitted:
     """Fits on sparse graded examples of any number of data sets at once.
 
-    Without `encoder`, a hashing encoder is learned from the examples' texts. `progress` hears a
-    stage's name and its share done, 0..1. Raises `ValueError` for a grade or weight out of range.
+    Without `encoder`, a hashing encoder is learned from the examples' texts; `Vectors` are those
+    of the examples, fetched beforehand. `progress` hears a stage's name and its share done, 0..1.
+    Raises `ValueError` for a grade or weight out of range.
     """
     settings = settings or FitSettings()
     targets, grades, weights = grade_matrix(examples)
@@ -90,6 +91,9 @@ def fit(
         signals = [_signals(example) for example in examples]
         encoder = hashing = fit_encoder(signals, settings, seed)
         batch = stack([hashing.project(one) for one in signals], hashing.encode(""))
+    elif isinstance(encoder, Vectors):
+        batch = encoder.beside([_signals(example) for example in examples])
+        encoder = encoder.encoder()
     elif any(example.measured is not None for example in examples):
         raise ValueError("measurements without their texts fit with no other encoder than hashing")
     else:

@@ -1,0 +1,185 @@
+"""Encoders that must be asked: their vectors are fetched ahead, kept, and read without waiting.
+
+Why it exists: the model encodes on the fast path, and an `/v1/embeddings` server or a large local
+model is not fast. `prepare` waits for one text's vector, within a limit and behind a circuit
+breaker, before the model is asked; after that `encode` finds it at hand. A fit fetches in batches.
+
+What it refuses: `encode` never waits; what is not at hand is a LookupError, and whoever asked goes
+on without. A space of vectors whose length changes under the same name is a failure, not a guess.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from llmrouter.domain.breaker import Breaker
+from llmrouter.domain.catalog import Learned
+from llmrouter.domain.encoder import EncoderSpec, encoder_spec
+from llmrouter.domain.ports import Embeddings
+from llmrouter.errors import EncoderFailed
+from llmrouter.learning.encoders import DenseEncoder, Encoded, EncodedBatch, Vectors, stack
+from llmrouter.learning.model import PreferenceModel
+
+log = logging.getLogger(__name__)
+
+KEPT = 6_000
+"""Texts whose encodings are kept; more than the learner remembers, so that a fit fetches little."""
+BATCH = 64
+BATCH_S = 60.0
+QUIET_S = 60.0
+
+
+class FetchedEncoder:
+    """Implements `Encoder` on what was fetched from `source`. Confined to one event loop.
+
+    `limit_s` says how long `prepare` may wait. `width` is 0 until a first vector, or the model
+    that was fitted on this space, tells it.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        source: Embeddings,
+        limit_s: Callable[[], float],
+        breaker: Breaker | None = None,
+    ) -> None:
+        self.name = name
+        self.width = 0
+        self._source = source
+        self._limit_s = limit_s
+        self._breaker = breaker or Breaker()
+        self._kept: OrderedDict[str, Encoded] = OrderedDict()
+        self._quiet_until = 0.0
+
+    def encode(self, text: str) -> Encoded:
+        """The encoding at hand. Raises LookupError where there is none."""
+        return self._kept[text]
+
+    def encode_many(self, texts: Sequence[str]) -> EncodedBatch:
+        """The encodings at hand, in order. Raises LookupError where one is missing."""
+        found = [self._kept[text] for text in texts]
+        if not found:
+            raise LookupError("no text, so no shape")
+        return stack(found, found[0])
+
+    async def prepare(self, text: str) -> None:
+        """Have `text` at hand, within the limit. Raises EncoderFailed."""
+        if text in self._kept:
+            self._kept.move_to_end(text)
+            return
+        if not self._breaker.allow():
+            raise EncoderFailed("circuit_open", f"for {self._breaker.remaining_s():.0f} s more")
+        limit_s = self._limit_s()
+        try:
+            async with asyncio.timeout(limit_s):
+                await self._fetch([text])
+        except TimeoutError:
+            raise self._failed(EncoderFailed("timeout", f"over {limit_s * 1000:.0f} ms")) from None
+        except EncoderFailed as failure:
+            raise self._failed(failure) from None
+        self._breaker.success()
+
+    async def vectors(self, texts: Sequence[str]) -> Vectors:
+        """The vectors of many texts, fetching what is not at hand. Raises EncoderFailed."""
+        found = {text: self._kept[text].vector for text in texts if text in self._kept}
+        missing = [text for text in dict.fromkeys(texts) if text not in found]
+        for start in range(0, len(missing), BATCH):
+            batch = missing[start : start + BATCH]
+            try:
+                async with asyncio.timeout(BATCH_S):
+                    encoded = await self._fetch(batch)
+            except TimeoutError:
+                raise EncoderFailed("timeout", f"over {BATCH_S:.0f} s for {BATCH} texts") from None
+            found |= {text: one.vector for text, one in zip(batch, encoded, strict=True)}
+        return Vectors(self.name, np.stack([found[text] for text in texts]))
+
+    async def close(self) -> None:
+        """Let go of the source."""
+        await self._source.close()
+
+    async def _fetch(self, texts: Sequence[str]) -> list[Encoded]:
+        given = await self._source.embed(texts)
+        try:
+            rows = np.asarray(given, np.float32)
+        except (ValueError, TypeError, OverflowError):
+            raise EncoderFailed("malformed", "the vectors are no table of numbers") from None
+        shaped = rows.ndim == 2 and len(rows) == len(texts) and rows.size > 0
+        if not shaped or not np.isfinite(rows).all():
+            raise EncoderFailed("malformed", f"no {len(texts)} vectors of finite numbers")
+        width = self.width or rows.shape[1]
+        if rows.shape[1] != width:
+            raise EncoderFailed(
+                "malformed",
+                f"{rows.shape[1]} numbers a text now, {width} before: it is another model, so give "
+                "it a name of its own",
+            )
+        self.width = width
+        dense = DenseEncoder(self.name, width, lambda _: rows)
+        encoded = [dense.wrap(text, row) for text, row in zip(texts, rows, strict=True)]
+        self._kept.update(zip(texts, encoded, strict=True))
+        while len(self._kept) > KEPT:
+            self._kept.popitem(last=False)
+        return encoded
+
+    def _failed(self, failure: EncoderFailed) -> EncoderFailed:
+        """Feeds the circuit, and says so once a minute."""
+        self._breaker.failure()
+        now = time.monotonic()
+        if now >= self._quiet_until:
+            self._quiet_until = now + QUIET_S
+            log.warning("%s gives no vectors, learned preferences abstain: %s", self.name, failure)
+        return failure
+
+
+class Encoders:
+    """The encoder that routing.yaml names now, made when it is first named; None: hashing.
+
+    `make` gives the source of a spec with the variable that holds its key.
+    """
+
+    def __init__(
+        self,
+        settings: Callable[[], Learned],
+        make: Callable[[EncoderSpec, str | None], Embeddings],
+    ) -> None:
+        self._settings = settings
+        self._make = make
+        self._made: dict[tuple[str, str | None, str | None], FetchedEncoder] = {}
+
+    def __call__(self) -> FetchedEncoder | None:
+        """What is configured at this moment; the same object as long as it stays the same."""
+        wanted = self._settings()
+        spec = encoder_spec(wanted.encoder)
+        if spec.kind == "hashing":
+            return None
+        place = (wanted.encoder, wanted.encoder_url, wanted.api_key_env)
+        if place not in self._made:
+            there = EncoderSpec(spec.kind, spec.model, wanted.encoder_url or spec.base_url)
+            source = self._make(there, wanted.api_key_env)
+            self._made[place] = FetchedEncoder(str(spec), source, self._limit_s)
+        return self._made[place]
+
+    async def close(self) -> None:
+        """Let go of every source."""
+        for encoder in self._made.values():
+            await encoder.close()
+
+    def _limit_s(self) -> float:
+        return self._settings().timeout_ms / 1000.0
+
+
+def attached(model: PreferenceModel, encoder: FetchedEncoder | None) -> bool:
+    """Whether `model` was fitted on what `encoder` gives (None: hashing); if so it reads it now."""
+    if encoder is None:
+        return model.encoder.name == "hashing"
+    if model.encoder.name != encoder.name or encoder.width not in (0, model.encoder.width):
+        return False
+    encoder.width = model.encoder.width
+    model.encoder = encoder
+    return True
