@@ -29,6 +29,7 @@ from llmrouter.learning.forest import Forest
 from llmrouter.learning.hashing import Floats, Measured
 from llmrouter.learning.memory import Memory, Neighbours
 from llmrouter.learning.network import Network
+from llmrouter.learning.prior import DOUBT, Heir
 from llmrouter.learning.storage import Arrays, ModelUnreadable, pack, unpack
 
 CLIP = np.float32(4)
@@ -151,6 +152,8 @@ class PreferenceModel:
         self.memory = memory
         self.pull = pull or Pull()
         self.columns = {target: column for column, target in enumerate(base.targets)}
+        self.heirs: Mapping[str, Heir] = {}
+        """What to expect of targets outside the fit (see `prior`); the mean of all without."""
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -181,7 +184,7 @@ class PreferenceModel:
         inputs = self.inputs.build(encoded.vector, encoded.readable)
         quality, doubt = self.base.estimate(inputs[None])
         at = self._at(targets)
-        wide, unsure = self._widen(quality[0], doubt[0], at)
+        wide, unsure = self._widen(quality[0], doubt[0], targets)
         found = self.memory.look(encoded.sketch)
         final, weight = self._corrected(wide, at, found)
         known = (at >= 0) & (at < len(self.targets))
@@ -195,7 +198,7 @@ class PreferenceModel:
         at = self._at(targets)
         out = np.zeros((len(batch), len(at)), np.float32)
         for row in range(len(batch)):
-            wide, _ = self._widen(quality[row], doubt[row], at)
+            wide, _ = self._widen(quality[row], doubt[row], targets)
             out[row], _ = self._corrected(wide, at, self.memory.look(batch.sketches[row]))
         return out
 
@@ -210,9 +213,8 @@ class PreferenceModel:
         inputs = self.inputs.build(encoded.vector, encoded.readable)
         quality, doubt = self.base.estimate(inputs[None])
         at = [column for target in grades if (column := self._column(target)) >= 0]
-        everything = np.arange(len(self.columns))
-        bases, _ = self._widen(quality[0], doubt[0], everything)
-        row = np.full(len(everything), np.nan, np.float32)
+        bases, _ = self._widen(quality[0], doubt[0], list(self.columns))
+        row = np.full(len(self.columns), np.nan, np.float32)
         row[at] = [grade for target, grade in grades.items() if target in self.columns]
         self.memory.add(encoded.sketch, row, bases, weight)
 
@@ -243,10 +245,10 @@ class PreferenceModel:
         return column
 
     def _widen(
-        self, quality: Floats, doubt: Floats, at: NDArray[np.int64]
+        self, quality: Floats, doubt: Floats, targets: Sequence[str]
     ) -> tuple[Floats, Floats]:
-        """Base quality and doubt of columns `at`; a column outside the fit gets the prior."""
-        fitted = len(self.targets)
+        """Base quality and doubt of `targets`; one outside the fit gets what an heir gets."""
+        fitted, at = len(self.targets), self._at(targets)
         if not fitted:
             half = np.full(len(at), 0.5, np.float32)
             return half, half * np.float32(0.5)
@@ -256,7 +258,11 @@ class PreferenceModel:
         safe = np.where(inside, at, 0)
         mean = quality.mean(dtype=np.float32)
         wide = np.where(inside, quality[safe], mean)
-        return wide, np.where(inside, doubt[safe], np.float32(0.25))
+        unsure = np.where(inside, doubt[safe], np.float32(DOUBT))
+        for place in np.flatnonzero(~inside).tolist():
+            if (heir := self.heirs.get(targets[place])) is not None:
+                wide[place], unsure[place] = heir.expect(quality)
+        return wide, unsure
 
     def to_bytes(self) -> bytes:
         """Everything but an external encoder, as versioned bytes (see `storage`)."""

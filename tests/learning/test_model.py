@@ -14,6 +14,7 @@ from llmrouter.learning.fit import FitSettings, Fitted, fit, folds_of
 from llmrouter.learning.hashing import measured
 from llmrouter.learning.model import Example, PreferenceModel
 from llmrouter.learning.network import NetworkSettings
+from llmrouter.learning.prior import Heir
 from llmrouter.learning.storage import ModelUnreadable, pack, unpack
 
 SMALL = FitSettings(
@@ -133,6 +134,22 @@ def test_memory_counts_at_once() -> None:
     assert after.quality[1] == pytest.approx(before.quality[1], abs=5e-3)
     assert after.support[0] > 5
     assert after.nearest > 0.99
+
+
+def test_a_new_target_inherits_until_it_is_graded() -> None:
+    """It is estimated as its heir says, request by request; a grade then moves it alone."""
+    model = PreferenceModel.from_bytes(_fitted().model.to_bytes())
+    model.heirs = {"sums": Heir(np.array([0, 1, 0], np.float32), -0.1)}
+    asked, targets = "Add 3 to 4.", ("maths", "sums", "stranger")
+    before, poem = model.estimate(asked, targets), model.estimate("Sing of rain!", targets)
+    assert before.quality[1] == pytest.approx(before.quality[0] - 0.1, abs=0.05)
+    assert poem.quality[1] < 0.2
+    assert before.doubt[1] > before.doubt[0]
+    assert before.quality[2] == pytest.approx(0.5, abs=0.1)  # nothing is known: the mean of all
+    model.remember(model.encode(asked), {"sums": 0.0})
+    after = model.estimate(asked, targets)
+    assert after.quality[1] < before.quality[1] - 0.2
+    assert after.quality[[0, 2]] == pytest.approx(before.quality[[0, 2]], abs=5e-3)
 
 
 def test_a_cold_model_learns_from_memory_alone() -> None:
