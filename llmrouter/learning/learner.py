@@ -207,7 +207,7 @@ class Learner:
 
     async def run(self) -> None:
         """Take over the stored model, fit again when enough is new, save, until cancelled."""
-        await self._load()
+        await self.load()
         loop = asyncio.get_running_loop()
         saved = loop.time()
         try:
@@ -270,7 +270,7 @@ class Learner:
         try:
             previous = await self._store.get(CURRENT)
             newer = previous is not None and _trained_at(previous) > self._trained_at
-            if newer and await self._load():  # `llmrouter train` ran meanwhile
+            if newer and await self.load():  # `llmrouter train` ran meanwhile
                 return
             self._saved_at = self._learned
             snapshot = Snapshot(model, self._fitted_at, self._trust.dump(), self._trained_at)
@@ -281,7 +281,8 @@ class Learner:
         except (StoreFailed, ModelUnreadable) as failure:
             log.warning("preference model not kept: %s", failure)
 
-    async def _load(self) -> bool:
+    async def load(self) -> bool:
+        """Take over the stored model with its record. Whether there was one that can be read."""
         trust = Trust(Windows(self._agreement()))  # earned anew: it was another model's
         try:
             packed = await self._store.get(CURRENT)
