@@ -33,6 +33,7 @@ from llmrouter.errors import StoreFailed
 from llmrouter.learning.calibration import Windows
 from llmrouter.learning.choice import burden, choose
 from llmrouter.learning.model import Example, PreferenceModel
+from llmrouter.learning.prior import heirs
 from llmrouter.learning.refit import FitFailed, refit
 from llmrouter.learning.snapshot import CURRENT, PREVIOUS, Snapshot, trained_at
 from llmrouter.learning.storage import ModelUnreadable
@@ -100,6 +101,7 @@ class Learner:
         self._agreement = agreement
         self._options = options or LearnerOptions()
         self._model: PreferenceModel | None = None
+        self._introduced: tuple[PreferenceModel, Catalog] | None = None
         self._trust = Trust(Windows(agreement()))
         self._lessons: deque[_Lesson] = deque(maxlen=self._options.remembered)
         self._texts: OrderedDict[str, str] = OrderedDict()  # by fingerprint
@@ -113,7 +115,7 @@ class Learner:
 
     def propose(self, question: Question) -> Proposal | None:
         """What the model would choose, and whether its record lets that count. None: no model."""
-        model = self._model
+        model = self._model_of(question.catalog)
         if model is None:
             return None
         targets = question.targets()
@@ -147,12 +149,23 @@ class Learner:
 
         The doubt shrinks with the graded requests near this one.
         """
-        if self._model is None:
+        model = self._model_of(question.catalog)
+        if model is None:
             return ()
-        found = self._model.estimate(question.features.text[:TEXT_LIMIT], question.eligible)
+        found = model.estimate(question.features.text[:TEXT_LIMIT], question.eligible)
         doubts = found.doubt / np.sqrt(1.0 + found.support)
         each = zip(question.eligible, found.quality.tolist(), doubts.tolist(), strict=True)
         return tuple(Prospect(*one) for one in each)
+
+    def _model_of(self, catalog: Catalog) -> PreferenceModel | None:
+        """The model, told of the catalog's targets that it was not fitted on."""
+        model, introduced = self._model, self._introduced
+        if model is not None and (
+            introduced is None or introduced[0] is not model or introduced[1] is not catalog
+        ):
+            model.heirs = heirs(model.targets, model.base.prior, catalog.targets)
+            self._introduced = model, catalog
+        return model
 
     def _burdens(self, question: Question, costs: Floats, waits: Floats) -> Floats:
         """On one scale for the whole catalog, so that dear requests weigh what they cost."""
