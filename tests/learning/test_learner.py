@@ -7,19 +7,21 @@ import contextlib
 import logging
 import random
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from llmrouter.domain.decision import Feedback, Question, Source, Verdict
 from llmrouter.domain.features import Features, Traits
+from llmrouter.domain.target import Price, Target
 from llmrouter.errors import StoreFailed
 from llmrouter.learning.learner import KEY_LEAST, Learner, LearnerOptions
 from llmrouter.learning.model import Example
 from llmrouter.learning.refit import FitFailed, pack, refit, unpack
 from llmrouter.learning.snapshot import CURRENT, PREVIOUS
 from llmrouter.store.memory import MemoryStore
-from tests.fakes import RecordingObserver, a_catalog, a_decision, a_request
+from tests.fakes import RecordingObserver, a_catalog, a_decision, a_request, a_target
 
 SUMS = ("What is {} plus {}?", "Add {} to {}.", "Compute {} times {}, please.")
 POEMS = ("Write a poem about {} and {}.", "A haiku on {} with {}.", "Sing of {} and of {}!")
@@ -157,6 +159,37 @@ async def test_prospects_tell_what_is_known_and_how_well(taught: Bench) -> None:
     assert small.quality > large.quality
     (stranger, _) = taught.learner.prospects(question("Résumé du Code civil?", "math"))
     assert 0.0 < small.doubt < stranger.doubt
+
+
+def edited(about: Question, *targets: Target) -> Question:
+    """The question as it is asked after an edit of the catalog."""
+    catalog = a_catalog(*targets, version="v2")
+    return replace(about, catalog=catalog, eligible=tuple(catalog.targets))
+
+
+SMALL = a_target("small", description="Quick at sums and short errands.")
+LARGE = a_target("large", description="Poems of any length.", price=Price(10.0, 20.0))
+MINI = a_target("mini", description="Quicker at sums and short errands.", price=Price(0.5, 1.0))
+
+
+async def test_an_edit_s_new_target_starts_near_its_sibling(taught: Bench) -> None:
+    """A cheaper one with a description like small's is expected where small is, with doubt."""
+    for text, task, good in (("Add 17 to 5.", "math", True), (POEMS[0], "writing", False)):
+        about = edited(question(text, task), SMALL, LARGE, MINI)
+        small, large, mini = taught.learner.prospects(about)
+        assert (small.quality > large.quality) is good
+        assert abs(mini.quality - small.quality) < abs(mini.quality - large.quality)
+        assert mini.doubt > max(small.doubt, large.doubt)
+
+
+async def test_a_target_that_leaves_takes_its_estimates_along(taught: Bench) -> None:
+    """What is like it is no longer expected to be like it."""
+    about = question("Add 17 to 5.", "math")
+    with_small = taught.learner.prospects(edited(about, SMALL, LARGE, MINI))
+    without = taught.learner.prospects(edited(about, LARGE, MINI))
+    assert [one.target for one in without] == ["large", "mini"]
+    assert without[1].quality < with_small[2].quality - 0.3
+    assert without[1].quality == pytest.approx(without[0].quality, abs=0.1)
 
 
 def test_a_cold_learner_has_no_prospects() -> None:
