@@ -23,7 +23,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-catalog_app = typer.Typer(help="Check the files in prompts/.", no_args_is_help=True)
+catalog_app = typer.Typer(
+    help="Check, compare and restore the files in prompts/.", no_args_is_help=True
+)
 app.add_typer(catalog_app, name="catalog")
 
 Host = Annotated[str | None, typer.Option(help="Address to listen on. [default: 127.0.0.1]")]
@@ -253,6 +255,28 @@ def catalog_check(
 
     settings = _settings(None, None, None, directory)
     raise typer.Exit(run_check(settings.prompts, sys.stdout))
+
+
+@catalog_app.command("diff")
+def catalog_diff(
+    to: Annotated[
+        Path, typer.Option(exists=True, file_okay=False, help="The edited prompts directory.")
+    ],
+    directory: Annotated[
+        Path | None,
+        typer.Argument(exists=True, file_okay=False, help="What serves now. [default: prompts]"),
+    ] = None,
+    last: Annotated[int, typer.Option(min=1, help="How many recorded requests to replay.")] = 1000,
+    json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """What an edited catalog would change: replays recorded requests against both."""
+    from llmrouter.api.wire import Endpoint, parse
+    from llmrouter.evaluation.diff_command import DiffOptions, run_diff
+
+    logging.getLogger("llmrouter.learning").setLevel(logging.WARNING)
+    settings = _settings(None, None, None, directory)
+    options = DiffOptions(settings.prompts, to, settings.store, last, json)
+    raise typer.Exit(run_diff(options, lambda body: parse(body, Endpoint.COMPLETE)))
 
 
 def add_eval(arguments: list[str]) -> None:

@@ -228,3 +228,28 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
     settings = Settings(_env_file=None)
     assert (settings.port, settings.cache_ttl_s, settings.record_prompts) == (9999, 60.0, True)
     assert "secret-key-1" not in repr(settings)
+
+
+def test_catalog_diff_compares_two_directories(shell: Shell) -> None:
+    """What is recorded in the store of the settings is replayed; without records it says how to."""
+    edited = written(shell.directory / "edited", routing=RULES_ONLY.replace("math", "code"))
+    ran = shell.run("catalog", "diff", "--to", str(edited))
+    assert ran.code == 0
+    assert ran.out.startswith("rule sums: when.task [math] → [code]\n")
+    assert "LLMROUTER_RECORD_PROMPTS=true" in ran.out
+    shell.run("route", "What is 12 * 13 + 7?", LLMROUTER_RECORD_PROMPTS="true")
+    ran = shell.run("catalog", "diff", "--to", str(edited))
+    assert "1 recorded requests" in ran.out
+    assert "large → small" in ran.out
+    assert ran.err == ""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["--to", "nowhere"], ["nowhere", "--to", "prompts"], ["--to", "prompts", "--last", "0"]],
+)
+def test_catalog_diff_used_wrongly_is_2(shell: Shell, arguments: list[str]) -> None:
+    """A directory that is not there is no edited catalog."""
+    ran = shell.run("catalog", "diff", *arguments)
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.strip()

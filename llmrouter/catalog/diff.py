@@ -44,6 +44,11 @@ class Change:
             return f"{self.where}: {self.field} rewritten"
         return f"{self.where}: {self.field} {_shown(self.before)} → {_shown(self.after)}"
 
+    def public(self) -> dict[str, object]:
+        """As shown to other programs, with its line."""
+        shown = {part.name: getattr(self, part.name) for part in fields(self)}
+        return {**shown, "text": str(self)}
+
 
 def changes(old: Catalog, new: Catalog) -> tuple[Change, ...]:
     """Every difference: targets by id, then rules in order, settings, prompts."""

@@ -28,11 +28,13 @@ ROUTER = "router.md"
 VERIFIER = "verifier.md"
 TARGETS = "catalog"
 _MAX_TARGETS = 500
+Edits = Mapping[str, str | None]
+"""Paths inside the directory (`catalog/small.md`) and the text each is given; None: it is gone."""
 
 
 @dataclass(frozen=True, slots=True)
 class Overrides:
-    """Where every target, router LLM and judge is reached instead, for the demo and for tests.
+    """Where targets, router LLM, judge and encoder are reached instead, for the demo and tests.
 
     A `base_url` takes the keys with it: no provider's key goes to another address, `api_key_env`
     (None: no key) is used instead.
@@ -53,12 +55,11 @@ class Loaded:
 def load(
     directory: Path,
     overrides: Overrides | None = None,
-    edits: Mapping[str, str] | None = None,
+    edits: Edits | None = None,
 ) -> Catalog:
     """The catalog in `directory`. Raises CatalogInvalid with all problems, in file order.
 
-    `edits` maps paths inside the directory (`catalog/small.md`) to text that stands in for, or is
-    added to, what is on disk.
+    `edits` stand in for, are added to, or take away from what is on disk.
     """
     return load_all(directory, overrides, edits).catalog
 
@@ -66,7 +67,7 @@ def load(
 def load_all(
     directory: Path,
     overrides: Overrides | None = None,
-    edits: Mapping[str, str] | None = None,
+    edits: Edits | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> Loaded:
     """As `load`, with all warnings; `environ` says which variables of keys are set.
@@ -105,9 +106,7 @@ def load_all(
     return Loaded(catalog, (*odd, *unset(catalog, located, routing, environ)))
 
 
-def read_directory(
-    directory: Path, edits: Mapping[str, str]
-) -> tuple[dict[str, str], list[Problem]]:
+def read_directory(directory: Path, edits: Edits) -> tuple[dict[str, str], list[Problem]]:
     """Every file that makes up a catalog, by its path inside the directory, with `edits` applied.
 
     Files that editors leave behind (`.x.md.swp`, `#x.md#`, `x.md~`) are passed over.
@@ -125,7 +124,9 @@ def read_directory(
     problems: list[Problem] = []
     for path in sorted({*paths, *edits}):
         try:
-            texts[path] = unified(edits[path]) if path in edits else _read(directory / path)
+            text = edits[path] if path in edits else _read(directory / path)
+            if text is not None:
+                texts[path] = unified(text)
         except UnicodeDecodeError as error:
             line = error.object.count(b"\n", 0, error.start) + 1
             problems.append(Problem(str(directory / path), line, "not UTF-8: save it as UTF-8"))
@@ -148,7 +149,7 @@ def _read(path: Path) -> str:
         data = file.read(4 * MAX_CHARS + 1)
     if len(data) > 4 * MAX_CHARS:
         raise ValueError(f"it is over {4 * MAX_CHARS // 1024} KB")
-    return unified(data.decode())
+    return data.decode()
 
 
 def _target(sheet: Sheet, name: str, text: str) -> tuple[Target | None, Parts | None]:
@@ -244,4 +245,9 @@ def _overridden(catalog: Catalog, overrides: Overrides) -> Catalog:
         for name, target in catalog.targets.items()
     }
     cascade = replace(catalog.cascade, judge=moved(catalog.cascade.judge))
-    return replace(catalog, targets=targets, router=moved(catalog.router), cascade=cascade)
+    learned = replace(
+        catalog.learned, encoder_url=overrides.base_url, api_key_env=overrides.api_key_env
+    )
+    return replace(
+        catalog, targets=targets, router=moved(catalog.router), cascade=cascade, learned=learned
+    )

@@ -204,7 +204,11 @@ def test_everything_in_the_files_reaches_the_catalog(tmp_path: Path) -> None:
 def test_overrides_move_every_address(tmp_path: Path) -> None:
     """With overrides no target, nor router, nor judge keeps its own address or key."""
     routing = ROUTING + "  judge: {model: j, base_url: 'https://j.example/v1', api_key_env: J}\n"
+    routing += "learned: {encoder: 'openai:m@https://e.example/v1', api_key_env: E}\n"
     catalog = load(written(tmp_path, routing=routing), Overrides("http://127.0.0.1:1/v1"))
+    learned = catalog.learned
+    assert learned.encoder == "openai:m@https://e.example/v1", "the space keeps its name"
+    assert (learned.encoder_url, learned.api_key_env) == ("http://127.0.0.1:1/v1", None)
     assert catalog.router is not None
     assert catalog.cascade.judge is not None
     everyone = [*catalog.targets.values(), catalog.router, catalog.cascade.judge]
@@ -306,3 +310,17 @@ def test_a_catalogs_own_warnings_name_no_variable(tmp_path: Path) -> None:
     assert any("EXAMPLE_KEY" in warning.message for warning in loaded.warnings)
     assert loaded.catalog.warnings
     assert "EXAMPLE_KEY" not in "".join(loaded.catalog.warnings)
+
+
+def test_an_edit_may_add_replace_and_take_away(tmp_path: Path) -> None:
+    """Without touching the disk; what still names a target that is gone is a problem."""
+    directory = written(tmp_path)
+    small = SMALL.replace("8000", "9000")
+    edited = load(directory, edits={"catalog/small.md": small, "catalog/new.md": LARGE})
+    assert sorted(edited.targets) == ["large", "new", "small"]
+    assert edited.targets["small"].context_window == 9000
+    assert "new" not in load(directory).targets
+    with pytest.raises(CatalogInvalid) as refused:
+        load(directory, edits={"catalog/large.md": None})
+    assert all("large" in problem.message for problem in refused.value.problems)
+    assert "small" in load(directory, edits={"verifier.md": None}).targets
