@@ -1,4 +1,4 @@
-"""The simulated upstream over HTTP: OpenAI's chat completions, labelled as simulated throughout.
+"""The simulated upstream over HTTP: OpenAI's chat completions and embeddings, labelled throughout.
 
 Any model name is accepted; keys are not looked at. What a request may ask for beyond OpenAI's own
 is in `faults`. Everything but ids and the clock follows from the request and the options.
@@ -18,6 +18,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
+from llmrouter.simulator.embeddings import embeddings
 from llmrouter.simulator.faults import Wish, cut, strike, wish
 from llmrouter.simulator.models import KNOWN, profile, share
 from llmrouter.simulator.replies import Reply, reply, text_of
@@ -37,6 +38,7 @@ class SimOptions:
 OPTIONS: web.AppKey[SimOptions] = web.AppKey("options", SimOptions)
 COUNT: web.AppKey[list[int]] = web.AppKey("count", list)
 CHOICES = 16
+EMBED_S = 0.02
 
 
 def create_app(options: SimOptions | None = None) -> web.Application:
@@ -46,6 +48,7 @@ def create_app(options: SimOptions | None = None) -> web.Application:
     app[COUNT] = [0]
     for prefix in ("", "/v1"):
         app.router.add_post(f"{prefix}/chat/completions", completions)
+        app.router.add_post(f"{prefix}/embeddings", embed)
         app.router.add_get(f"{prefix}/models", models)
     app.router.add_get("/healthz", health)
     return app
@@ -118,6 +121,25 @@ async def completions(request: web.Request) -> web.StreamResponse:
         cut(request)
         return half
     return whole
+
+
+async def embed(request: web.Request) -> web.Response:
+    """Vectors of texts, and the same faults as elsewhere."""
+    try:
+        wanted = wish(request.headers)
+        document = orjson.loads(await request.read())
+        answer = embeddings(document if isinstance(document, dict) else {})
+    except (ValueError, TypeError) as error:
+        return _error(400, f"simulated: {error}")
+    options = request.app[OPTIONS]
+    if wanted.status is not None:
+        return _error(wanted.status, "simulated: the status that was asked for")
+    if _fails(request.app, answer["model"]):
+        return _error(500, "simulated: a failure of the kind that happens")
+    wait_s = EMBED_S * options.latency_scale if wanted.latency_s is None else wanted.latency_s
+    if wait_s > 0:
+        await asyncio.sleep(wait_s)
+    return _json(answer)
 
 
 def read(body: bytes) -> dict[str, Any]:

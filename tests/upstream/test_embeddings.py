@@ -122,7 +122,7 @@ async def test_a_refusal_says_its_status_and_neither_key_nor_text(
         b'{"data": [{"index": 0}]}', b'{"data": [{"index": 0, "embedding": []}]}',
         b'{"data": [{"index": 0, "embedding": "AACAPw=="}]}',
         b'{"data": [{"index": 0, "embedding": [1, null]}]}',
-        b'{"data": [{"index": 7, "embedding": [1]}]}', 
+        b'{"data": [{"index": 7, "embedding": [1]}]}',
         b'{"data": [{"index": [], "embedding": [1]}]}',
         b'{"data": [{"index": 0, "embedding": [1]}, {"index": 1, "embedding": [1]}]}',
     ],
