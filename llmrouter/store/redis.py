@@ -28,15 +28,18 @@ return value
 
 
 class RedisStore:
-    """Implements `Store` over one Redis database. Keys begin with `prefix`."""
+    """Implements `Store` over one Redis database. Keys begin with `prefix`.
 
-    def __init__(self, url: str, prefix: str = "llmrouter:") -> None:
+    `timeout_s` bounds the wait for a free connection, and again the one for the answer.
+    """
+
+    def __init__(self, url: str, prefix: str = "llmrouter:", timeout_s: float = TIMEOUT_S) -> None:
         try:
             pool = BlockingConnectionPool.from_url(
                 url,
-                timeout=TIMEOUT_S,  # a burst waits for a connection instead of failing
-                socket_timeout=TIMEOUT_S,
-                socket_connect_timeout=TIMEOUT_S,
+                timeout=timeout_s,  # a burst waits for a connection instead of failing
+                socket_timeout=timeout_s,
+                socket_connect_timeout=timeout_s,
                 max_connections=CONNECTIONS,
                 health_check_interval=30,
             )

@@ -98,7 +98,7 @@ async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         case _:
             url = request.getfixturevalue("redis_url")
             clock = None
-            again = lambda: RedisStore(url, prefix=f"{tmp_path.name}:")  # noqa: E731
+            again = lambda: RedisStore(url, f"{tmp_path.name}:", timeout_s=30.0)  # noqa: E731
             store = again()
     opened = Bench(store, again, clock)
     yield opened

@@ -12,17 +12,42 @@ import pytest
 
 from llmrouter.domain.catalog import Cascade, Fallback
 from llmrouter.domain.deadline import Deadline
-from llmrouter.domain.reply import ReplyEvent
+from llmrouter.domain.reply import ReplyEvent, UpstreamCall
 from llmrouter.execution.executor import Execution, Executor, ExecutorOptions
 from llmrouter.execution.plan import Order
 from llmrouter.upstream.health import TargetHealth
-from llmrouter.upstream.relay import Relay, RelayLimits
+from llmrouter.upstream.relay import Relay, RelayLimits, Reply
 from tests.fakes import RecordingObserver, a_catalog, a_decision, a_request, a_target
 from tests.faulty import FaultyUpstream
 
 FORMS = pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 NO_REPEAT = Fallback(retries=0)
-LIMITS = RelayLimits(connect_s=1.0, first_byte_s=0.15, idle_s=0.15)
+PATIENT = RelayLimits(connect_s=30.0, first_byte_s=30.0, idle_s=30.0)
+HASTY = RelayLimits(connect_s=30.0, first_byte_s=30.0, idle_s=0.5)
+SILENT = frozenset({"hang", "hang_role", "loris", "too_short"})  # never get to a first token
+BREAK_OFF = frozenset({"hang_mid", "loris_mid"})  # fall silent after it
+LONG = {name: {"timeout_s": 30.0} for name in (*SILENT, *BREAK_OFF)}
+
+
+class Patience:
+    """An Upstream that is short only with what never comes: a busy machine changes no outcome."""
+
+    def __init__(self) -> None:
+        env = {"KEY": "sk-1"}.get
+        self.patient, self.hasty = [Relay(limits=limits, env=env) for limits in (PATIENT, HASTY)]
+
+    def send(self, call: UpstreamCall) -> Reply:
+        """Through the relay whose patience fits the target, which is called after its fault."""
+        return (self.hasty if call.target.id in BREAK_OFF else self.patient).send(call)
+
+    async def close(self) -> None:
+        """Close both, which must hold no connection any more."""
+        for relay in (self.patient, self.hasty):
+            if relay._session is not None:
+                connector = relay._session.connector
+                assert isinstance(connector, aiohttp.TCPConnector)
+                assert not connector._acquired
+            await relay.close()
 
 
 @dataclass
@@ -30,7 +55,7 @@ class Bench:
     """An executor on a real socket, and everything that watches it."""
 
     upstream: FaultyUpstream
-    relay: Relay
+    relay: Patience
     observer: RecordingObserver
     health: TargetHealth
     make: Callable[..., Executor]
@@ -53,7 +78,7 @@ class Bench:
                 mode,
                 **{
                     "base_url": self.upstream.url(mode),
-                    "timeout_s": 0.3,
+                    "timeout_s": 0.3 if waits_for_ever(mode, stream) else 30.0,
                     **(targets or {}).get(mode, {}),
                 },
             )
@@ -78,7 +103,7 @@ async def bench() -> AsyncIterator[Bench]:
     before = asyncio.all_tasks()
     observer, health = RecordingObserver(), TargetHealth(threshold=10**9)
     async with FaultyUpstream() as upstream:
-        relay = Relay(limits=LIMITS, env={"KEY": "sk-1"}.get)
+        relay = Patience()
         made: list[Executor] = []
 
         def make(**options: Any) -> Executor:
@@ -93,11 +118,6 @@ async def bench() -> AsyncIterator[Bench]:
         for executor in made:
             limits = executor.options.limits
             assert not any(limits.running(mode) or limits.waiting(mode) for mode in ("ok", "hang"))
-        session = relay._session
-        if session is not None:
-            connector = session.connector
-            assert isinstance(connector, aiohttp.TCPConnector)
-            assert not connector._acquired
         await relay.close()
         for _ in range(200):
             if not upstream.open:
@@ -106,6 +126,11 @@ async def bench() -> AsyncIterator[Bench]:
         assert upstream.open == 0
     leaked = asyncio.all_tasks() - before - {asyncio.current_task()}
     assert not leaked
+
+
+def waits_for_ever(mode: str, stream: bool) -> bool:
+    """Whether an attempt never gets to its commit point; only such a one may be cut short."""
+    return mode in SILENT or (mode in BREAK_OFF and not stream)
 
 
 async def collect(execution: Execution) -> list[ReplyEvent]:

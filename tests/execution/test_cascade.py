@@ -18,7 +18,7 @@ from llmrouter.execution.executor import Execution
 from llmrouter.execution.record import StoredRecord
 from llmrouter.execution.verify import Verifier
 from llmrouter.store.memory import MemoryStore
-from tests.execution.conftest import FORMS, Bench, collect, until
+from tests.execution.conftest import FORMS, LONG, Bench, collect, until
 from tests.fakes import ScriptedChatModel, a_request
 from tests.faulty import DONE, END, ROLE, WORDS, completion
 
@@ -360,7 +360,7 @@ async def test_tool_calls_are_not_held_against_text_checks(bench: Bench) -> None
 @FORMS
 async def test_leaving_a_cascade_frees_the_upstream(bench: Bench, stream: bool) -> None:
     """A caller who leaves while an answer is held back is seen upstream."""
-    execution = climb(bench, "hang", "ok", accept=SHORT, stream=stream)
+    execution = climb(bench, "hang", "ok", accept=SHORT, stream=stream, targets=LONG)
     waiting = asyncio.ensure_future(execution.open())
     await until(lambda: bench.upstream.seen)
     waiting.cancel()

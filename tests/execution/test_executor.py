@@ -7,12 +7,13 @@ import json
 import pytest
 
 from llmrouter.domain.catalog import Fallback
+from llmrouter.domain.target import Latency
 from llmrouter.errors import (
     DeadlineExceeded,
     UpstreamFailed,
     UpstreamRefused,
 )
-from tests.execution.conftest import FORMS, NO_REPEAT, Bench, collect
+from tests.execution.conftest import FORMS, LONG, NO_REPEAT, Bench, collect
 from tests.fakes import a_request
 from tests.faulty import COUNTS, DONE, END, ROLE, WORDS, completion
 
@@ -276,13 +277,14 @@ async def test_a_storm_of_429_opens_the_target_for_as_long_as_it_asks(
 async def test_a_deadline_bounds_the_whole_request(bench: Bench, stream: bool) -> None:
     """A target that hangs is given up in time for 504 to say so."""
     with pytest.raises(DeadlineExceeded, match="hang: timeout"):
-        await bench.run("hang", stream=stream, deadline_ms=60).open()
+        await bench.run("hang", stream=stream, deadline_ms=500, targets=LONG).open()
 
 
 @FORMS
 async def test_a_deadline_leaves_time_for_the_next_target(bench: Bench, stream: bool) -> None:
     """With a fallback to go to, a hanging target does not eat the whole budget."""
-    execution = bench.run("hang", "ok", stream=stream, deadline_ms=250)
+    slow = {"ok": {"latency": Latency(2500.0, 1e6)}}  # so much is kept for it, twice
+    execution = bench.run("hang", "ok", stream=stream, deadline_ms=5500, targets=LONG | slow)
     await collect(execution)
     assert execution.target == "ok"
 

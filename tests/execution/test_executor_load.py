@@ -12,7 +12,7 @@ from llmrouter.domain.target import Price
 from llmrouter.errors import LLMRouterError, Overloaded
 from llmrouter.execution.executor import Execution
 from llmrouter.execution.limits import TargetLimits
-from tests.execution.conftest import FORMS, NO_REPEAT, Bench, collect, until
+from tests.execution.conftest import FORMS, LONG, NO_REPEAT, Bench, collect, until
 from tests.fakes import a_request
 from tests.faulty import FLOOD_BYTES, FLOOD_EVENT, completion
 
@@ -20,7 +20,7 @@ from tests.faulty import FLOOD_BYTES, FLOOD_EVENT, completion
 @FORMS
 async def test_a_caller_who_leaves_is_seen_upstream_at_once(bench: Bench, stream: bool) -> None:
     """Cancelling closes the upstream connection, is on the account, and leaks nothing."""
-    execution = bench.run("hang", stream=stream)
+    execution = bench.run("hang", stream=stream, targets=LONG)
     waiting = asyncio.ensure_future(execution.open())
     await until(lambda: bench.upstream.seen)
     waiting.cancel()

@@ -8,7 +8,7 @@ import pytest
 
 from llmrouter.domain.catalog import Fallback
 from llmrouter.errors import UpstreamFailed
-from tests.execution.conftest import FORMS, Bench, collect, until
+from tests.execution.conftest import FORMS, LONG, Bench, collect, until
 from tests.faulty import completion
 
 HEDGE = Fallback(hedge=True, retries=0)
@@ -17,7 +17,7 @@ HEDGE = Fallback(hedge=True, retries=0)
 @FORMS
 async def test_the_second_wins_when_the_first_is_slow(bench: Bench, stream: bool) -> None:
     """The loser's connection is closed upstream, and it is on the account as cancelled."""
-    execution = bench.run("hang", "ok", stream=stream, fallback=HEDGE)
+    execution = bench.run("hang", "ok", stream=stream, fallback=HEDGE, targets=LONG)
     await collect(execution)
 
     assert execution.target == "ok"
@@ -60,7 +60,7 @@ async def test_when_both_fail_the_course_goes_on_to_its_end(bench: Bench) -> Non
 
 async def test_leaving_lets_go_of_both(bench: Bench) -> None:
     """A caller who leaves during the race frees both upstream connections."""
-    execution = bench.run("hang", "loris", fallback=HEDGE)
+    execution = bench.run("hang", "loris", fallback=HEDGE, targets=LONG)
     waiting = asyncio.ensure_future(execution.open())
     await until(lambda: len(bench.upstream.seen) == 2)
     waiting.cancel()

@@ -18,7 +18,8 @@ from llmrouter.upstream.relay import Relay, RelayLimits
 from tests.fakes import a_target
 from tests.faulty import DONE, ROLE, STREAM, WORDS, FaultyUpstream, completion
 
-LIMITS = RelayLimits(first_byte_s=0.2, idle_s=0.1, max_body_bytes=4096, max_event_bytes=4096)
+LIMITS = RelayLimits(max_body_bytes=4096, max_event_bytes=4096)
+HASTY = RelayLimits(idle_s=0.5)
 
 
 @pytest.fixture
@@ -30,8 +31,16 @@ async def upstream() -> AsyncIterator[FaultyUpstream]:
 
 @pytest.fixture
 async def relay() -> AsyncIterator[Relay]:
-    """A relay with short patience."""
+    """A relay with small limits."""
     made = Relay(limits=LIMITS, env={"KEY": "sk-1", "BAD": "sk\n1"}.get)
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+async def hasty() -> AsyncIterator[Relay]:
+    """A relay that soon calls a stream silent."""
+    made = Relay(limits=HASTY)
     yield made
     await made.close()
 
@@ -130,10 +139,10 @@ async def test_leaving_closes_the_connection_at_once(
 
 
 @pytest.mark.parametrize("mode", ["hang_mid", "loris_mid"])
-async def test_silence_ends_a_stream(relay: Relay, upstream: FaultyUpstream, mode: str) -> None:
+async def test_silence_ends_a_stream(hasty: Relay, upstream: FaultyUpstream, mode: str) -> None:
     """Silence is the time without a complete event: single bytes do not break it."""
     got: list[bytes] = []
-    async with relay.send(a_call(upstream, mode, stream=True)) as events:
+    async with hasty.send(a_call(upstream, mode, stream=True)) as events:
         got.append((await anext(events)).data)
         got.append((await anext(events)).data)
         with pytest.raises(UpstreamFailure, match="silent"):
@@ -141,11 +150,11 @@ async def test_silence_ends_a_stream(relay: Relay, upstream: FaultyUpstream, mod
     assert got == [ROLE, WORDS[0]]
 
 
-async def test_a_slow_reader_is_no_silent_upstream(relay: Relay, upstream: FaultyUpstream) -> None:
+async def test_a_slow_reader_is_no_silent_upstream(hasty: Relay, upstream: FaultyUpstream) -> None:
     """Time in which nobody asks for an event does not count."""
-    async with relay.send(a_call(upstream, "ok", stream=True)) as events:
+    async with hasty.send(a_call(upstream, "ok", stream=True)) as events:
         await anext(events)
-        await asyncio.sleep(3 * LIMITS.idle_s)
+        await asyncio.sleep(2 * HASTY.idle_s)
         assert [event.data async for event in events][-1] == DONE
 
 
