@@ -56,3 +56,18 @@ async def test_confidence_is_learned_from_outcomes_and_feedback_and_kept(
         await shown(up, f"{evidence}3.0")
     async with running(tmp_path, monkeypatch) as up:
         await shown(up, f"{evidence}3.0")
+
+
+async def test_a_retry_climbs_in_another_worker_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a cascade started is in the store: another process on it starts one step higher."""
+    routing = ROUTING.split("rules:")[0] + "cascade:\n  order: [small, large]\n"
+    written(tmp_path / "prompts", routing=routing)
+    about = {"strategy": "cascade", "session": "s1"}
+    tried = []
+    for _ in range(2):
+        async with running(tmp_path, monkeypatch) as up:
+            _, body, _ = await up.post("/complete", prompt="Why is the sky blue?", router=about)
+            tried.append(body["router"]["attempts"][0]["target"])
+    assert tried == ["small", "large"]
