@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import uvloop
@@ -17,11 +18,12 @@ class Load:
     statuses: dict[int, int] = field(default_factory=dict)
 
 
-def post(port: int, path: str, body: bytes) -> bytes:
+def post(port: int, path: str, body: bytes, headers: Mapping[str, str] | None = None) -> bytes:
     """One HTTP/1.1 request as bytes."""
+    more = "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())
     head = (
         f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {len(body)}\r\n\r\n"
+        f"{more}Content-Length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body
 

@@ -134,6 +134,10 @@ async def service(settings: Settings) -> AsyncIterator[Service]:
         gateway = await _gateway(settings, stack, store, telemetry, holder)
         admission = Admission(settings.max_in_flight)
         keyring, limits = _keys(settings, store, telemetry)
+        if limits is not None:
+            counting = Background()
+            stack.push_async_callback(counting.close, 0.0)
+            counting.start(limits.run(), limits.run.__qualname__)
 
         async def stats(_: Caller) -> Mapping[str, Any]:
             return telemetry.stats.snapshot()

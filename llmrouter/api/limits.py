@@ -4,22 +4,27 @@ A request is counted when it arrives. Tokens and money are known only afterwards
 is reserved first and replaced by the truth when the reply is out: a burst cannot pass a budget
 together. When less than the estimate is left, the rest is reserved and becomes the request's
 `max_cost_usd`, so that the end of a budget still buys what it can. A store that fails lets
-requests pass and is counted: limits protect a budget, they must not become the outage.
+requests pass for a moment, without asking it again, and is counted: limits protect a budget, they
+must not become the outage.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
+from llmrouter.api.allowance import REST_S, Allowance
 from llmrouter.api.keys import ApiKey
 from llmrouter.api.window import Grant, Quota, Refusal, SlidingWindow
+from llmrouter.domain.background import repeatedly
 from llmrouter.domain.catalog import Catalog
 from llmrouter.domain.chat import Caller, ChatRequest
 from llmrouter.domain.ports import Store
+from llmrouter.domain.quick import quick
 from llmrouter.domain.reply import Completion
 from llmrouter.errors import RateLimited, StoreFailed
 
@@ -27,6 +32,7 @@ log = logging.getLogger(__name__)
 
 BYTES_PER_TOKEN = 4
 ASSUMED_OUTPUT_TOKENS = 512
+QUIET_S = 1.0  # how long a store that failed is left alone
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _QUOTA = re.compile(r"(\d+(?:\.\d+)?)/(\d*)([smhd])")
 
@@ -86,6 +92,7 @@ def restricted(keys: tuple[ApiKey, ...], policies: Mapping[str, KeyPolicy]) -> t
     return tuple(replace(key, allow=policies.get(key.name, star).allow) for key in keys)
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Reservation:
     """What one request holds until its cost is known."""
@@ -95,14 +102,21 @@ class Reservation:
 
 
 @dataclass(frozen=True, slots=True)
-class _Windows:
-    requests: SlidingWindow | None
-    tokens: SlidingWindow | None
-    spend: SlidingWindow | None
+class _Allowances:
+    """One key's quotas, by the names they have in `x-ratelimit-*` headers as well."""
+
+    requests: Allowance | None
+    tokens: Allowance | None
+    spend: Allowance | None
+
+    def named(self) -> list[tuple[str, Allowance]]:
+        """Those that there are."""
+        every = ("requests", self.requests), ("tokens", self.tokens), ("spend-usd", self.spend)
+        return [(name, allowance) for name, allowance in every if allowance is not None]
 
 
 class Limits:
-    """All keys' windows. Policies are by key name; `*` serves names without one."""
+    """All keys' allowances. Policies are by key name; `*` serves names without one."""
 
     def __init__(
         self,
@@ -115,7 +129,8 @@ class Limits:
         self._store = store
         self._count = count
         self._clock = clock
-        self._windows: dict[str, _Windows] = {}
+        self._allowances: dict[str, _Allowances] = {}
+        self._quiet_until = 0.0
 
     def policy(self, name: str) -> KeyPolicy:
         """The policy a key name falls under."""
@@ -123,9 +138,9 @@ class Limits:
 
     async def admit(self, caller: Caller) -> None:
         """Count one request. Raises RateLimited."""
-        window = self._of(caller).requests
-        if window is not None and (refused := await self._take(window, 1.0)):
-            raise _limited(caller, "requests", window.quota, refused)
+        allowance = self._of(caller).requests
+        if allowance is not None and allowance.at_once(1.0) is None:
+            await self._hold(caller, "requests", allowance, 1.0, partly=False)
 
     async def reserve(
         self, caller: Caller, request: ChatRequest, catalog: Catalog
@@ -134,29 +149,24 @@ class Limits:
 
         Raises RateLimited when a quota is used up.
         """
-        windows = self._of(caller)
-        if windows.tokens is None and windows.spend is None:
+        allowances = self._of(caller)
+        if allowances.tokens is None and allowances.spend is None:
             return None, request
-        read, written = _estimate_tokens(request)
+        size = _estimate_tokens(request)
         tokens: Grant | None = None
-        if windows.tokens is not None:
-            got = await self._take_partly(windows.tokens, float(read + written))
-            if isinstance(got, Refusal):
-                raise _limited(caller, "tokens", windows.tokens.quota, got)
-            tokens = got
         spend: Grant | None = None
-        if windows.spend is not None:
-            dearest = max((t.price.cost(read, written) for t in catalog.enabled), default=0.0)
-            if request.options.max_cost_usd is not None:
-                dearest = min(dearest, request.options.max_cost_usd)
-            got = await self._take_partly(windows.spend, dearest)
-            if isinstance(got, Refusal):
+        if allowances.tokens is not None:
+            tokens = await self._hold(caller, "tokens", allowances.tokens, float(sum(size)))
+        if allowances.spend is not None:
+            cost = _estimate_usd(caller, request, catalog, size)
+            try:
+                spend = await self._hold(caller, "spend_usd", allowances.spend, cost)
+            except BaseException:  # refused, or the caller left
                 await self.settle(caller, Reservation(tokens, None), None)
-                raise _limited(caller, "spend_usd", windows.spend.quota, got)
-            spend = got
-            if spend is not None and spend.amount < dearest:
+                raise
+            if spend is not None and spend.amount < cost:
                 options = replace(request.options, max_cost_usd=spend.amount)
-                request = replace(request, options=options)
+                request = replace(request, options=options, kept=False)
         return Reservation(tokens, spend), request
 
     async def settle(
@@ -167,75 +177,137 @@ class Limits:
         router_usd: float = 0.0,
     ) -> None:
         """Replace a reservation by what was used; None when nothing was executed."""
-        windows = self._of(caller)
+        allowances = self._of(caller)
         tokens, cost = 0.0, router_usd
         if completion is not None:
             cost += completion.cost_usd
-            tokens = float(
-                sum(a.usage.input_tokens + a.usage.output_tokens for a in completion.attempts)
-            )
+            for attempt in completion.attempts:
+                tokens += attempt.usage.input_tokens + attempt.usage.output_tokens
         try:
-            if windows.tokens is not None and held.tokens is not None:
-                await windows.tokens.settle(held.tokens, tokens)
-            if windows.spend is not None and held.spend is not None:
-                await windows.spend.settle(held.spend, cost)
+            if allowances.tokens is not None and held.tokens is not None:
+                await allowances.tokens.settle(held.tokens, tokens)
+            if allowances.spend is not None and held.spend is not None:
+                await allowances.spend.settle(held.spend, cost)
         except StoreFailed as error:
             self._store_failed(error)
 
     async def charge(self, caller: Caller, cost_usd: float) -> None:
         """Count money that was spent without a reservation, such as the router LLM's."""
-        window = self._of(caller).spend
-        if window is None or cost_usd <= 0.0:
-            return
-        try:
-            await window.settle(Grant(0, 0.0), cost_usd)
-        except StoreFailed as error:
-            self._store_failed(error)
+        if cost_usd > 0.0 and self._of(caller).spend is not None:
+            await self.settle(caller, Reservation(None, Grant(0, 0.0)), None, cost_usd)
 
-    async def _take(self, window: SlidingWindow, amount: float) -> Refusal | None:
+    def headers(self, caller: Caller) -> dict[str, str]:
+        """How the caller's quotas stand, under the names OpenAI's clients read."""
+        shown: dict[str, str] = {}
+        for name, allowance in self._of(caller).named():
+            standing = allowance.standing()
+            shown[f"x-ratelimit-limit-{name}"] = f"{standing.limit:.12g}"
+            shown[f"x-ratelimit-remaining-{name}"] = _rounded_down(name, standing.remaining)
+            shown[f"x-ratelimit-reset-{name}"] = duration(standing.reset_s)
+        return shown
+
+    async def run(self) -> None:
+        """Give back what is held in vain, until cancelled; then everything."""
         try:
-            got = await window.take(amount)
+            await repeatedly(self._rest, REST_S)
+        finally:
+            await self._rest(at_end=True)
+
+    async def _rest(self, *, at_end: bool = False) -> None:
+        for allowances in list(self._allowances.values()):
+            for _, allowance in allowances.named():
+                try:
+                    await allowance.rest(at_end=at_end)
+                except StoreFailed as error:
+                    self._store_failed(error)
+
+    async def _hold(
+        self, caller: Caller, what: str, allowance: Allowance, amount: float, *, partly: bool = True
+    ) -> Grant | None:
+        """Take from a quota; None when the store failed, which lets the request pass.
+
+        Raises RateLimited.
+        """
+        if self._clock() < self._quiet_until:
+            self._pass()
+            return None
+        try:
+            got = await allowance.take(amount, partly=partly)
         except StoreFailed as error:
             self._store_failed(error)
             return None
-        return got if isinstance(got, Refusal) else None
+        if isinstance(got, Refusal):
+            raise _limited(caller, what, allowance.quota, got)
+        return got
 
-    async def _take_partly(self, window: SlidingWindow, amount: float) -> Grant | Refusal | None:
-        """None when the store failed, which lets the request pass."""
-        try:
-            return await window.take(amount, partly=True)
-        except StoreFailed as error:
-            self._store_failed(error)
-            return None
-
-    def _of(self, caller: Caller) -> _Windows:
-        windows = self._windows.get(caller.name)
-        if windows is None:
+    def _of(self, caller: Caller) -> _Allowances:
+        allowances = self._allowances.get(caller.name)
+        if allowances is None:
             policy = self.policy(caller.name)
-            windows = _Windows(
-                self._window(caller.name, "requests", policy.requests),
-                self._window(caller.name, "tokens", policy.tokens),
-                self._window(caller.name, "spend", policy.spend_usd),
+            allowances = _Allowances(
+                self._allowance(caller.name, "requests", policy.requests),
+                self._allowance(caller.name, "tokens", policy.tokens),
+                self._allowance(caller.name, "spend", policy.spend_usd),
             )
-            self._windows[caller.name] = windows  # as many as there are keys
-        return windows
+            self._allowances[caller.name] = allowances  # as many as there are keys
+        return allowances
 
-    def _window(self, name: str, what: str, quota: Quota | None) -> SlidingWindow | None:
+    def _allowance(self, name: str, what: str, quota: Quota | None) -> Allowance | None:
         if quota is None:
             return None
-        return SlidingWindow(self._store, f"limit:{name}:{what}", quota, self._clock)
+        window = SlidingWindow(self._store, f"limit:{name}:{what}", quota, self._clock)
+        return Allowance(window)
 
     def _store_failed(self, error: StoreFailed) -> None:
         log.warning("limits could not be counted, requests pass: %s", error)
+        self._quiet_until = self._clock() + QUIET_S
+        self._pass()
+
+    def _pass(self) -> None:
         if self._count is not None:
             self._count("llmrouter.limits.store_errors", 1.0, {})
 
 
 def _estimate_tokens(request: ChatRequest) -> tuple[int, int]:
     """Input and output tokens a request may use, by its size and what it asks for."""
-    asked = request.document.get("max_completion_tokens") or request.document.get("max_tokens")
+    document = request.document
+    asked = document.get("max_completion_tokens") or document.get("max_tokens")
     written = int(asked) if isinstance(asked, (int, float)) else ASSUMED_OUTPUT_TOKENS
-    return len(request.body) // BYTES_PER_TOKEN + 1, written
+    choices = document.get("n") or 1
+    return len(request.body) // BYTES_PER_TOKEN + 1, written * int(choices)
+
+
+def _estimate_usd(
+    caller: Caller, request: ChatRequest, catalog: Catalog, size: tuple[int, int]
+) -> float:
+    """What the request may cost: at the target it pins, or at the dearest it may reach."""
+    pinned = catalog.targets.get(request.model or "")
+    if pinned is not None:
+        cost = pinned.price.cost(*size)
+    else:
+        allow = caller.allow
+        targets = [t for t in catalog.enabled if allow is None or t.id in allow]
+        cost = max((target.price.cost(*size) for target in targets), default=0.0)
+    most = request.options.max_cost_usd
+    return cost if most is None else min(cost, most)
+
+
+def duration(seconds: float) -> str:
+    """A span as OpenAI writes them: `6m0s`, `1.5s`, `20ms`. Rounded up."""
+    ms = math.ceil(seconds * 1000.0 - 1e-6)
+    if ms < 1000:
+        return f"{ms}ms"
+    minutes, ms = divmod(ms, 60_000)
+    hours, minutes = divmod(minutes, 60)
+    head = f"{hours}h{minutes}m" if hours else f"{minutes}m" if minutes else ""
+    return f"{head}{ms / 1000:g}s"
+
+
+def _rounded_down(name: str, amount: float) -> str:
+    """Whole units, or money to a ten-thousandth of a cent."""
+    if name == "spend-usd":
+        return f"{math.floor(amount * 1e6) / 1e6:.12g}"
+    return str(math.floor(amount + 1e-6))
 
 
 def _limited(caller: Caller, what: str, quota: Quota, refused: Refusal) -> RateLimited:

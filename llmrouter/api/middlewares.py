@@ -17,7 +17,7 @@ from aiohttp.typedefs import Handler, Middleware
 from llmrouter.api.admission import Phase
 from llmrouter.api.envelope import InternalError, refusal, translated
 from llmrouter.api.keys import Keyring
-from llmrouter.api.services import CALLER, Services
+from llmrouter.api.services import CALLER, LIMITED, Services
 from llmrouter.domain import semconv
 from llmrouter.domain.chat import ANONYMOUS, Caller
 from llmrouter.errors import LLMRouterError
@@ -59,6 +59,7 @@ def _guard(services: Services, access: Mapping[object, Access]) -> Middleware:
                         admitted = True
                     caller = request[CALLER] = callers(needed, request.headers)
                     if admitted and limits is not None:
+                        request[LIMITED] = caller
                         await limits.admit(caller)
                     response = await handler(request)
                     if admission.phase is not Phase.SERVING and not response.prepared:

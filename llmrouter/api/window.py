@@ -11,10 +11,14 @@ again while they may still settle, every `REREAD_S` seconds, and before anyone i
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from llmrouter.domain.ports import Store
+from llmrouter.domain.quick import quick
+from llmrouter.errors import StoreFailed
 
 SLICES = 20
 SETTLE_S = 1.0
@@ -31,6 +35,7 @@ class Quota:
     window_s: float
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Grant:
     """What a take got: `amount` units in slice `index`."""
@@ -46,6 +51,16 @@ class Refusal:
     retry_after_s: float
 
 
+@quick
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What of a quota is left, and in how many seconds all of it will be."""
+
+    limit: float
+    remaining: float
+    reset_s: float
+
+
 class SlidingWindow:
     """One quota of one key. `clock` gives wall time in seconds, since the store is shared."""
 
@@ -57,17 +72,31 @@ class SlidingWindow:
         self._width = quota.window_s / SLICES
         self._ttl_s = quota.window_s + 2 * self._width
         self._closed: dict[int, float] = {}
+        self._earlier: float | None = None  # the sum of closed slices, once it is wanted
+        self._current = 0.0
         self._index = -1
         self._read_at = 0.0
         self._settled = False
 
     async def take(self, amount: float, *, partly: bool = False) -> Grant | Refusal:
-        """Take `amount` units, or as much as is left when `partly`. Raises StoreFailed."""
+        """Take `amount` units, or as much as is left when `partly`. Raises StoreFailed.
+
+        A take that is cancelled takes nothing, whatever the store has done by then.
+        """
+        taking = asyncio.ensure_future(self._take(amount, partly))
+        try:
+            return await asyncio.shield(taking)
+        except asyncio.CancelledError:
+            with suppress(StoreFailed):
+                if isinstance(got := await taking, Grant):
+                    await self.settle(got, 0.0)
+            raise
+
+    async def _take(self, amount: float, partly: bool) -> Grant | Refusal:
         index = await self._advance()
         current = await self._add(index, amount)
         for _ in range(_TRIES):
-            now = int(self._clock() // self._width)
-            if now == index:
+            if self.index == index:
                 break
             # The slice closed while the store was writing, and others may have summed it up
             # already: what counts must be seen by everyone who comes later.
@@ -103,6 +132,7 @@ class SlidingWindow:
             left = await self._add(grant.index, difference)
             if grant.index in self._closed:
                 self._closed[grant.index] = left
+                self._earlier = None
 
     async def used(self) -> float:
         """Units in the window now. Raises StoreFailed."""
@@ -110,18 +140,41 @@ class SlidingWindow:
         await self._read_closed(index)
         return self._before(index) + await self._add(index, 0.0)
 
+    @property
+    def index(self) -> int:
+        """The slice that time is in."""
+        return int(self._clock() // self._width)
+
+    def standing(self) -> Standing:
+        """What is left as far as this worker has seen; nothing is read for it."""
+        index, newest = self.index, None
+        if index == self._index and self._current > _DUST:
+            if self._earlier is None:
+                self._earlier = self._before(index)
+            used, newest = self._earlier + self._current, index
+        else:
+            known = {**self._closed, self._index: self._current}
+            slots = {
+                n: units for n, units in known.items() if n >= index - SLICES and units > _DUST
+            }
+            used, newest = sum(slots.values()), max(slots, default=None)
+        left = max(0.0, self.quota.limit - used)
+        return Standing(self.quota.limit, left, 0.0 if newest is None else self._leaves_in(newest))
+
     def _before(self, index: int) -> float:
         """Units in the closed slices of the window that ends in slice `index`."""
         closed = self._closed
         return sum([closed.get(slot, 0.0) for slot in range(index - SLICES, index)])
 
     async def _add(self, index: int, amount: float) -> float:
-        return await self._store.increment(f"{self._name}:{index}", amount, self._ttl_s)
+        units = await self._store.increment(f"{self._name}:{index}", amount, self._ttl_s)
+        if index == self._index:
+            self._current = units
+        return units
 
     async def _advance(self) -> int:
         """The current slice; closed slices are read where what is kept may be out of date."""
-        now = self._clock()
-        index = int(now // self._width)
+        now, index = self._clock(), self.index
         if index != self._index or now - self._read_at > REREAD_S:
             if 0 < index - self._index <= SLICES and now - self._read_at <= REREAD_S:
                 await self._read_some(range(self._index, index), index)
@@ -141,7 +194,9 @@ class SlidingWindow:
         self._closed.update(values)
         for slot in [slot for slot in self._closed if slot < index - SLICES - 1]:
             del self._closed[slot]
-        self._index = index
+        self._earlier = None
+        if index > self._index:  # another take may have come further meanwhile
+            self._index, self._current = index, 0.0
         self._settled = settled
 
     def _returns_in(self, index: int, wanted: float, current: float) -> float:
@@ -150,5 +205,9 @@ class SlidingWindow:
         for slot in range(index - SLICES, index + 1):
             freed += current if slot == index else self._closed.get(slot, 0.0)
             if freed > _DUST and freed >= wanted - _DUST:
-                return max((slot + SLICES + 1) * self._width - self._clock(), 0.001)
+                return max(self._leaves_in(slot), 0.001)
         return self.quota.window_s
+
+    def _leaves_in(self, slot: int) -> float:
+        """Seconds until a slice is out of the window."""
+        return (slot + SLICES + 1) * self._width - self._clock()

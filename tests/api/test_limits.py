@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -10,9 +11,13 @@ import pytest
 
 from llmrouter.api.keys import Keyring, parse_keys
 from llmrouter.api.limits import (
+    QUIET_S,
     KeyPolicy,
     Limits,
     PoliciesInvalid,
+    _estimate_tokens,
+    _estimate_usd,
+    duration,
     parse_policies,
     restricted,
 )
@@ -172,3 +177,91 @@ async def test_money_spent_without_a_reservation_counts() -> None:
     await held.charge(ALICE, 1.5)
     with pytest.raises(RateLimited):
         await held.reserve(ALICE, a_request(), CATALOG)
+
+
+async def test_a_store_that_failed_is_left_alone_for_a_moment() -> None:
+    """One that times out would otherwise cost every request its time-out, three times over."""
+    store = Counters()
+    now = [1e6]
+    held = Limits({"*": KeyPolicy(Quota(5, 60))}, store, None, lambda: now[0])  # type: ignore[arg-type]  # the part of a store it uses
+    store.broken = True
+    await held.admit(ALICE)
+    store.broken = False
+    await held.admit(ALICE)
+    assert store.writes == 0
+    now[0] += QUIET_S
+    for _ in range(5):
+        await held.admit(ALICE)
+    with pytest.raises(RateLimited):
+        await held.admit(ALICE)
+
+
+async def test_a_caller_who_leaves_while_it_is_counted_holds_nothing() -> None:
+    """A cancelled reservation goes back whole, wherever it was at that moment."""
+    request = a_request(max_tokens=100)
+    for steps in range(0, 400, 5):
+        store = Counters()
+        policy = KeyPolicy(tokens=Quota(1000, 60), spend_usd=Quota(1.0, 60))
+        held = limits({"*": policy}, store)
+        taking = asyncio.ensure_future(held.reserve(ALICE, request, CATALOG))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        if not taking.cancel():
+            break
+        with pytest.raises(asyncio.CancelledError):
+            await taking
+        assert {round(units, 9) for units in store.values.values()} <= {0.0}
+    else:
+        pytest.fail("it never ended")
+
+
+def test_a_pinned_target_reserves_its_own_price() -> None:
+    """Not the dearest one's, which its key may not even reach; n choices are paid n times."""
+    pinned = a_request(model="small", max_tokens=1000)
+    size = (len(pinned.body) // 4 + 1, 1000)
+    small, large = (CATALOG.targets[name].price.cost(*size) for name in ("small", "large"))
+    assert _estimate_usd(ALICE, pinned, CATALOG, _estimate_tokens(pinned)) == small
+    auto = replace(pinned, model="auto")
+    assert _estimate_usd(ALICE, auto, CATALOG, size) == large
+    only = Caller("alice", allow=frozenset({"small"}))
+    assert _estimate_usd(only, auto, CATALOG, size) == small
+    assert _estimate_tokens(a_request(max_tokens=10, n=3))[1] == 30
+
+
+async def test_headers_say_how_quotas_stand() -> None:
+    """Under OpenAI's names; what a request has reserved is not there any more."""
+    policy = KeyPolicy(Quota(10, 60), Quota(1000, 3600), Quota(0.5, 86400))
+    held = limits({"alice": policy})
+    await held.admit(ALICE)
+    got, _ = await held.reserve(ALICE, a_request(max_tokens=100, model="small"), CATALOG)
+    assert got is not None
+    shown = held.headers(ALICE)
+    assert shown["x-ratelimit-limit-requests"] == "10"
+    assert shown["x-ratelimit-remaining-requests"] == "9"
+    assert shown["x-ratelimit-limit-tokens"] == "1000"
+    assert 860 < int(shown["x-ratelimit-remaining-tokens"]) < 890
+    assert shown["x-ratelimit-limit-spend-usd"] == "0.5"
+    assert 0.49 < float(shown["x-ratelimit-remaining-spend-usd"]) < 0.5
+    assert shown["x-ratelimit-reset-requests"].startswith("1m")
+    await held.settle(ALICE, got, None)
+    assert held.headers(ALICE)["x-ratelimit-remaining-tokens"] == "1000"
+    assert held.headers(ALICE)["x-ratelimit-reset-tokens"] == "0ms"
+    assert held.headers(BOB) == {}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "written"),
+    [
+        (0.0, "0ms"),
+        (0.0171, "18ms"),
+        (1.0, "1s"),
+        (61.5, "1m1.5s"),
+        (360.0, "6m0s"),
+        (7384.25, "2h3m4.25s"),
+        (0.9996, "1s"),
+        (59.9999, "1m0s"),
+    ],
+)
+def test_spans_are_written_as_openai_writes_them(seconds: float, written: str) -> None:
+    """Clients parse them."""
+    assert duration(seconds) == written
