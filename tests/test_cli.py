@@ -239,7 +239,7 @@ def test_catalog_diff_compares_two_directories(shell: Shell) -> None:
     assert "LLMROUTER_RECORD_PROMPTS=true" in ran.out
     shell.run("route", "What is 12 * 13 + 7?", LLMROUTER_RECORD_PROMPTS="true")
     ran = shell.run("catalog", "diff", "--to", str(edited))
-    assert "1 recorded requests" in ran.out
+    assert "replayed 1 recorded since" in ran.out
     assert "large → small" in ran.out
     assert ran.err == ""
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import orjson
@@ -107,8 +107,8 @@ def show(impact: Impact, options: DiffOptions, out: Console) -> None:
 
 
 def _summary(impact: Impact) -> Iterator[str]:
-    since = datetime.fromtimestamp(impact.since or 0).strftime("%Y-%m-%d %H:%M")
-    yield f"{impact.replayed} recorded requests since {since}, {impact.told} with their text"
+    since = datetime.fromtimestamp(impact.since or 0, UTC).strftime("%Y-%m-%d %H:%M")
+    yield f"replayed {impact.replayed} recorded since {since} UTC, {impact.told} with their text"
     for side in ("before", "after"):
         stages = ", ".join(f"{n} {name}" for name, n in impact.decided[side].items())
         yield f"  decided {side}: {stages}"

@@ -308,11 +308,10 @@ def _commonest(why: Counter[str]) -> tuple[int, str]:
 def _notes(edit: Edit, sums: _Sums, recorded: int, how: Replay) -> Iterable[str]:
     """What the figures cannot say themselves."""
     if sums.replayed < recorded:
-        yield f"stopped after {how.limit_s:g} s: the newest {sums.replayed} of {recorded} requests"
-    untold = sums.replayed - sums.told
-    if untold:
+        yield f"stopped after {how.limit_s:g} s: only the newest {sums.replayed} of {recorded}"
+    if untold := sums.replayed - sums.told:
         yield (
-            f"{untold} of {sums.replayed} requests were recorded without their text "
+            f"{untold} of {sums.replayed} recorded without their text "
             "(LLMROUTER_RECORD_PROMPTS=true keeps it): their sizes, needs, traits and limits "
             "decided; rules with `matches` and the learned model had nothing to read"
         )
@@ -320,22 +319,17 @@ def _notes(edit: Edit, sums: _Sums, recorded: int, how: Replay) -> Iterable[str]
         yield "no learned model is stored: what was decided then stands in for it"
     if sums.guessed:
         yield (
-            f"{sums.guessed} requests have lost what decided them: the router LLM would be asked, "
-            "and they are counted at the default target"
+            f"{sums.guessed} no longer have what decided them: the router LLM would be asked; "
+            "they are counted at the default target"
         )
-    kept = sums.decided["after"]["recorded"]
-    read = edit.before.version, edit.before.prompt_version, edit.before.router
-    if (
-        kept
-        and edit.after.router
-        and read
-        != (
-            edit.after.version,
-            edit.after.prompt_version,
-            edit.after.router,
-        )
-    ):
+    kept, before, after = sums.decided["after"]["recorded"], edit.before, edit.after
+    if kept and after.router and _read(before) != _read(after):
         yield (
-            f"{kept} requests keep what was decided then; the router LLM will be asked about them "
-            "again and reads the edited catalog, so it may choose otherwise"
+            f"{kept} keep what was decided then; the router LLM will be asked again and reads the "
+            "edited catalog, so it may choose otherwise"
         )
+
+
+def _read(catalog: Catalog) -> tuple[object, ...]:
+    """What the router LLM's answer depends on, the request aside."""
+    return catalog.version, catalog.prompt_version, catalog.router

@@ -46,7 +46,7 @@ def test_equal_catalogs_are_said_to_be_equal(
     assert run_diff(options, read) == DONE
     out = capsys.readouterr().out
     assert out.startswith("the two catalogs say the same\n")
-    assert "2 recorded requests since 2023-11-1" in out
+    assert "replayed 2 recorded since 2023-11-14 22:13 UTC, 2 with their text" in out
     assert "0 change target" in out
 
 
@@ -63,10 +63,10 @@ def test_what_an_edit_does_is_printed(
         "target small: capabilities [tools] → []",
         "rule sums: when.task [math] → [chat]",
         "  2 change target; estimated cost",
-        " d-0  large → small: the catalog's default target",
+        " d-0  large → small: as recorded (llm)",
         "    “What is 12 * 13?”",
         " d-1  small → large: default 'small' is not eligible, 'large' is nearest in price",
-        "note: 1 requests have lost what decided them",
+        "note: 1 no longer have what decided them",
     ):
         assert line in out, out
     assert "small is out for   lacks tools" in out

@@ -116,7 +116,7 @@ async def test_a_target_taken_out_sends_its_requests_to_the_default_and_says_so(
     assert found.decided["after"] == {"default": 2}
     (shift,) = found.eligibility
     assert (shift.target, shift.change, shift.requests) == ("large", "lost", 2)
-    assert any(note.startswith("2 requests have lost what decided them") for note in found.notes)
+    assert any(note.startswith("2 no longer have what decided them") for note in found.notes)
 
 
 async def test_a_new_target_is_newly_eligible() -> None:
@@ -164,7 +164,7 @@ async def test_a_removed_rule_no_longer_decides() -> None:
     before = replace(BASE, rules=(SUMS,), default="small")
     found = await impact(BASE, MATH, before=before, source=Source.RULES, target="large")
     assert moved(found) == [("large", "small", 1)]
-    assert any("lost what decided them" in note for note in found.notes)
+    assert any("no longer have what" in note for note in found.notes)
 
 
 @pytest.mark.parametrize("record", [True, False])
@@ -224,7 +224,7 @@ async def test_time_bounds_a_replay_and_it_says_how_far_it_came() -> None:
     """The newest requests count; none, when there is no time at all."""
     found = await impact(BASE, limit_s=0.0)
     assert (found.recorded, found.replayed) == (2, 0)
-    assert found.notes[0] == "stopped after 0 s: the newest 0 of 2 requests"
+    assert found.notes[0] == "stopped after 0 s: only the newest 0 of 2"
 
 
 async def test_examples_are_few_and_of_every_kind() -> None:
