@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 import signal
 import subprocess
@@ -238,12 +239,41 @@ def report(
     export: Annotated[
         Path | None, typer.Option(help="Write the journal as rows for `eval` and `train`.")
     ] = None,
+    policy: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What it would have scored on this traffic instead: learned, rules, "
+            "always-<target> or all; may be repeated. Needs `learned.explore_rate`."
+        ),
+    ] = None,
+    quality: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Of `--policy learned`.")
+    ] = None,
+    clip: Annotated[
+        float, typer.Option(min=1, help="Largest weight of `--policy`.")
+    ] = math.inf,
 ) -> None:
     """Quality to cost per task and target: this week against last week."""
+    if policy:
+        _judge(policy, days, quality, clip, json)
     from llmrouter.evaluation.report_command import ReportOptions, run_report
 
     settings = _settings(None, None, None, None)
     raise typer.Exit(run_report(ReportOptions(settings.store, days, json, export)))
+
+
+def _judge(
+    policies: list[str], days: float, quality: float | None, clip: float, json: Path | None
+) -> None:
+    from llmrouter.api.wire import Endpoint, parse
+    from llmrouter.evaluation.offpolicy_command import OffPolicyOptions, run_offpolicy
+
+    logging.getLogger("llmrouter.learning").setLevel(logging.WARNING)
+    settings = _settings(None, None, None, None)
+    options = OffPolicyOptions(
+        settings.store, settings.prompts, tuple(policies), days, quality, clip, json
+    )
+    raise typer.Exit(run_offpolicy(options, lambda body: parse(body, Endpoint.COMPLETE)))
 
 
 @catalog_app.command("check")

@@ -1,0 +1,237 @@
+"""`llmrouter report --policy`: what another policy would have scored on the logged traffic.
+
+Why it exists: before a policy is trusted with requests, the requests there were can judge it,
+where the router explored (`learned.explore_rate`). Every estimate comes with its interval and with
+how many rows it really rests on.
+
+What it refuses: to show a figure without saying what part of the traffic it is about, and to judge
+where nothing was explored.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from llmrouter.catalog.loader import load
+from llmrouter.domain.catalog import Catalog
+from llmrouter.errors import CatalogInvalid, StoreFailed
+from llmrouter.evaluation.bar import bar
+from llmrouter.evaluation.counterfactual import (
+    LEARNED,
+    Line,
+    Policies,
+    choices,
+    lines,
+    names_of,
+)
+from llmrouter.evaluation.logged import Record, read
+from llmrouter.evaluation.recorded import Parse, Past, newest, pasts
+from llmrouter.evaluation.report import MISSING, console
+from llmrouter.learning.learner import Learner
+from llmrouter.learning.offpolicy import Estimated, Judged
+from llmrouter.store.open import open_store
+from llmrouter.telemetry.otel import Telemetry
+
+DONE, NO, WRONG_USAGE = 0, 1, 2
+DAY = 86_400.0
+DECISIONS = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class OffPolicyOptions:
+    """Which policies, on the last `days` of which store; `clip` is the largest weight."""
+
+    store: str
+    prompts: Path
+    policies: tuple[str, ...]
+    days: float = 7.0
+    quality: float | None = None
+    clip: float = math.inf
+    json: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """The record, a line for each policy, and what the figures cannot say themselves."""
+
+    record: Record
+    lines: tuple[Line, ...]
+    notes: tuple[str, ...]
+
+
+def run_offpolicy(options: OffPolicyOptions, parse: Parse) -> int:
+    """The command; returns its exit code. Nothing explored is 1."""
+    errors = Console(stderr=True, highlight=False, soft_wrap=True)
+    path = options.json
+    if path is not None and (path.is_dir() or not path.parent.is_dir()):
+        errors.print(f"{path}: cannot be written there", markup=False)
+        return WRONG_USAGE
+    try:
+        catalog = load(options.prompts)
+        names = names_of(options.policies, catalog)
+        found = asyncio.run(_find(options, names, catalog, parse, errors))
+    except CatalogInvalid as invalid:
+        for problem in invalid.problems:
+            errors.print(str(problem), markup=False)
+        return NO
+    except StoreFailed as error:
+        errors.print(f"the store {options.store} failed: {error}", markup=False)
+        return NO
+    except ValueError as error:
+        errors.print(str(error), markup=False)
+        return WRONG_USAGE
+    show(found, options, console())
+    if path is not None:
+        path.write_bytes(orjson.dumps(document(found), option=orjson.OPT_INDENT_2) + b"\n")
+    return DONE if found.lines else NO
+
+
+async def _find(
+    options: OffPolicyOptions,
+    names: tuple[str, ...],
+    catalog: Catalog,
+    parse: Parse,
+    errors: Console,
+) -> Finding:
+    store = open_store(options.store, shared=True)
+    try:
+        batches = await newest(store, DECISIONS)
+        record = read(_entries(batches), time.time() - options.days * DAY)
+        if not record.rows:
+            return Finding(record, (), ())
+        known = {past.name: past for past in pasts(batches, DECISIONS, parse)}
+        learner = Learner(store, Telemetry(), lambda: catalog.learned.target_agreement)
+        learned = LEARNED in names and await learner.load()
+        policies = Policies(names, catalog, learner if learned else None, options.quality)
+        with bar(errors) as progress:
+            task = progress.add_task("judging", total=None)
+            chosen = await choices(
+                record,
+                known,
+                policies,
+                lambda done, of: progress.update(task, completed=done, total=of),
+            )
+        found = tuple(lines(record, chosen, options.clip))
+        return Finding(record, found, tuple(_notes(record, found, known, policies)))
+    finally:
+        await store.close()
+
+
+def _entries(batches: Sequence[bytes]) -> Iterator[dict[str, Any]]:
+    for batch in batches:
+        for line in batch.split(b"\n"):
+            try:
+                yield orjson.loads(line)
+            except orjson.JSONDecodeError:
+                continue  # a write that was cut off
+
+
+def _notes(
+    record: Record, found: Sequence[Line], known: dict[str, Past], policies: Policies
+) -> Iterator[str]:
+    yield (
+        "about requests that were open to exploring, and of these, for quality, the ones somebody "
+        "graded: where grading depends on the answer, so do these figures"
+    )
+    untold = sum(row.name not in known or known[row.name].text is None for row in record.rows)
+    if untold:
+        yield (
+            f"{untold} of {len(record.rows)} were recorded without their text "
+            "(LLMROUTER_RECORD_PROMPTS=true keeps it): rules with `matches` saw nothing there, and "
+            "the learned model is not judged on them"
+        )
+    if LEARNED in policies.names:
+        yield (
+            "the learned model takes every request here, trusted or not, and has learned from this "
+            "very feedback: its figure is kind"
+            if policies.preferences is not None
+            else "no learned model is stored"
+        )
+    if any(math.isnan(line.quality.ips.low) for line in found):
+        yield "no interval: under ten effective rows, whatever the value"
+    clipped = max(line.cost.clipped for line in found)
+    if clipped:
+        yield f"up to {clipped} weights were cut: those estimates lean towards less, or the model"
+
+
+def show(found: Finding, options: OffPolicyOptions, out: Console) -> None:
+    """Prints the tables, or what is missing for them."""
+    record = found.record
+    out.print(
+        f"{record.decisions:,} decisions in the last {options.days:g} days: {len(record.rows):,} "
+        f"were open to exploring, {record.settled:,} could not have come out otherwise, "
+        f"{record.unusable:,} have no usable propensity"
+    )
+    if not found.lines:
+        out.print(
+            "nothing was explored: set `learned: {explore_rate: 0.02}` in routing.yaml and let "
+            "requests come",
+            markup=False,
+        )
+        return
+    graded = [line.quality for line in found.lines]
+    out.print(_table("quality (0..1), graded requests", found.lines, graded, 1.0))
+    out.print(_table("USD per 1,000 requests", found.lines, [x.cost for x in found.lines], 1000.0))
+    weights = "weights as they are" if options.clip == math.inf else f"weights ≤ {options.clip:g}"
+    out.print(
+        f"[low, high]: 95%; DR: doubly robust, SNIPS: self-normalised, IPS: inverse propensity; "
+        f"same: rows on which the policy takes what was served, worth that many effective; "
+        f"{weights}",
+        markup=False,
+        style="dim",
+    )
+    for note in found.notes:
+        out.print(f"note: {note}", markup=False, style="yellow")
+
+
+def _table(title: str, found: Sequence[Line], judged: Sequence[Judged], scale: float) -> Table:
+    table = Table(title=title, title_justify="left", title_style="italic", box=SIMPLE_HEAD)
+    table.add_column("policy", no_wrap=True)
+    for name in ("DR", "", "SNIPS", "", "IPS", "", "rows", "same", "effective", "heaviest"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for line, one in zip(found, judged, strict=True):
+        rows = line.graded if one is line.quality else line.rows
+        figures = [cell for each in (one.dr, one.snips, one.ips) for cell in _cells(each, scale)]
+        table.add_row(
+            line.policy,
+            *figures,
+            f"{rows:,}",
+            f"{one.matched:,}",
+            f"{one.effective:,.0f}",
+            f"{one.heaviest:.1f}",
+        )
+    return table
+
+
+def _cells(one: Estimated | None, scale: float) -> tuple[str, str]:
+    if one is None or math.isnan(one.value):
+        return MISSING, ""
+    value = f"{one.value * scale:.3f}"
+    if math.isnan(one.low):
+        return value, ""
+    return value, f"[{one.low * scale:.3f}, {one.high * scale:.3f}]"
+
+
+def document(found: Finding) -> dict[str, Any]:
+    """Every figure; NaN becomes null."""
+    record = found.record
+    return {
+        "decisions": record.decisions,
+        "explorable": len(record.rows),
+        "settled": record.settled,
+        "unusable": record.unusable,
+        "graded": sum(row.reward is not None for row in record.rows),
+        "policies": [asdict(line) for line in found.lines],
+        "notes": list(found.notes),
+    }
