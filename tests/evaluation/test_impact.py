@@ -183,7 +183,8 @@ async def test_what_a_pattern_may_have_decided_stands_without_text() -> None:
     decided = {"record": False, "source": Source.RULES, "target": "large"}
     kept = await impact(replace(before, quality=0.9), CHAT, before=before, **decided)
     assert kept.moved == 0
-    gone = await impact(BASE, CHAT, before=before, **decided)
+    code = Rule("code", Conditions(code=True), route="large")  # it was tried, and did not match
+    gone = await impact(replace(BASE, rules=(code,)), CHAT, before=before, **decided)
     assert moved(gone) == [("large", "small", 1)]
 
 
