@@ -79,7 +79,9 @@ class ReplyEvent:
 class Attempt:
     """One attempt, finished. `outcome` is `ok`, `failed`, `rejected` (by a cascade) or `cancelled`.
 
-    `confidence` is the answer's own measure (0..1) where a cascade took one.
+    `confidence` is the answer's own measure (0..1) where a cascade took one. `signals` name what a
+    cascade judged it by: what found fault with a rejected answer, what could have with an accepted
+    one (`check`, `judge`, `schema`, …).
     """
 
     target: str
@@ -92,6 +94,7 @@ class Attempt:
     ttft_ms: float | None = None
     cost_estimated: bool = False
     confidence: float | None = None
+    signals: tuple[str, ...] = ()
 
     def public(self) -> dict[str, object]:
         """The shape callers see; confidence where one was taken, and an estimate is marked."""
