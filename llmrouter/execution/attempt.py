@@ -181,6 +181,7 @@ class Run:
         *,
         failure: UpstreamFailure | None = None,
         confidence: float | None = None,
+        signals: tuple[str, ...] = (),
     ) -> Attempt:
         """Let go of everything and record how it went; the first call decides."""
         if self.attempt is not None:
@@ -197,6 +198,7 @@ class Run:
             ttft_ms=self._ttft_ms,
             cost_estimated=estimated,
             confidence=confidence,
+            signals=signals,
         )
         try:
             if self._wire is not None:

@@ -34,6 +34,7 @@ from llmrouter.execution.verify import (
     confidence,
     found_good,
     inspect,
+    passed,
 )
 
 _AGREE = 0.5
@@ -41,11 +42,13 @@ _AGREE = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Opinion:
-    """What verification came to: what is wrong (empty accepts), what it could not find out."""
+    """What verification came to: what is wrong (empty accepts), what it could not find out, and
+    by which `signals` it judged."""
 
     findings: tuple[Finding, ...]
     remarks: tuple[str, ...] = ()
     sure: float | None = None
+    signals: tuple[str, ...] = ()
 
 
 async def cascade(flow: Flow, verifier: Verifier) -> Answer:
@@ -71,7 +74,7 @@ async def cascade(flow: Flow, verifier: Verifier) -> Answer:
         opinion = await _opinion(flow, verifier, run, answer, thorough=higher)
         if not opinion.findings:
             reason = "; ".join(opinion.remarks)
-            await flow.close(run, "ok", reason, confidence=opinion.sure)
+            await flow.close(run, "ok", reason, confidence=opinion.sure, signals=opinion.signals)
             verifier.record.served(order.decision.decision_id, answer.target, answer.readings)
             return answer
         await _reject(flow, run, opinion, step.following if higher else None)
@@ -154,16 +157,15 @@ async def _opinion(
         if asked:
             found, remarks = await _asked(flow, verifier, answer, accept)
         sure = confidence(answer, accept, verifier)
-        good = found_good(
-            found,
-            accept,
-            answer,
-            asked=asked and not remarks,
-            formatted=asks_format(document.get("response_format")),
-        )
+        formatted = asks_format(document.get("response_format"))
+        told = asked and not remarks
+        good = found_good(found, accept, answer, asked=told, formatted=formatted)
         if good is not None:
             verifier.record.verified(answer.target, answer.readings, good)
-        return Opinion(tuple(found), tuple(remarks), sure)
+        signals = tuple(dict.fromkeys(finding.signal for finding in found))
+        if not found and not answer.calls_tools:
+            signals = passed(accept, asked=told, formatted=formatted)
+        return Opinion(tuple(found), tuple(remarks), sure, signals)
     except BaseException as error:
         await flow.abandon(run, error)
         raise
@@ -242,7 +244,7 @@ async def _reject(flow: Flow, run: Run, opinion: Opinion, to: Target | None) -> 
         )
         labels = {"target": run.target.id, "signal": first.signal}
         flow.desk.observer.count("escalations", 1, labels)
-    await flow.close(run, "rejected", reason, confidence=opinion.sure)
+    await flow.close(run, "rejected", reason, confidence=opinion.sure, signals=opinion.signals)
 
 
 def _affordable(flow: Flow, target: Target) -> bool:

@@ -115,10 +115,13 @@ class Flow:
         failure: UpstreamFailure | None = None,
         *,
         confidence: float | None = None,
+        signals: tuple[str, ...] = (),
     ) -> Attempt:
         """End an attempt and put it on the account."""
         known = run.attempt is not None
-        attempt = await run.close(outcome, reason, failure=failure, confidence=confidence)
+        attempt = await run.close(
+            outcome, reason, failure=failure, confidence=confidence, signals=signals
+        )
         if not known:
             self.account.attempts.append(attempt)
         return attempt

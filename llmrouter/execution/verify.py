@@ -152,6 +152,20 @@ def found_good(
     return True if accept.checks or (accept.schema and formatted) else None
 
 
+def passed(accept: Acceptance, *, asked: bool, formatted: bool) -> tuple[str, ...]:
+    """The signals that an accepted answer stood up to; its own confidence is not one of them.
+
+    `asked`: those that cost a call were asked and answered; `formatted` as in `found_good`.
+    """
+    on = {
+        "check": bool(accept.checks),
+        "judge": accept.judge and asked,
+        "samples": accept.samples > 1 and asked,
+        "schema": accept.schema and formatted,
+    }
+    return tuple(signal for signal, judged in on.items() if judged)
+
+
 def violates_format(text: str, response_format: object) -> str | None:
     """What breaks the `response_format` the caller asked for, or None."""
     if not isinstance(response_format, dict) or not asks_format(response_format):

@@ -54,6 +54,37 @@ async def test_an_accepted_answer_is_replayed_as_received(bench: Bench, stream: 
     assert [a.outcome for a in execution.completion.attempts] == ["ok"]
 
 
+@pytest.mark.parametrize(
+    ("accept", "signals"),
+    [
+        (SHORT, [("check",), ("check",)]),
+        (Acceptance(), [()]),
+        (Acceptance(checks=({"max_chars": 900},)), [("check",)]),
+    ],
+)
+async def test_an_attempt_names_what_judged_it(
+    bench: Bench, accept: Acceptance, signals: list[tuple[str, ...]]
+) -> None:
+    """A rejected one what found fault, an accepted one what it stood up to, if anything."""
+    execution = climb(bench, "ok", "long_answer", accept=accept)
+    await collect(execution)
+    assert execution.completion is not None
+    assert [attempt.signals for attempt in execution.completion.attempts] == signals
+
+
+async def test_only_a_judge_that_answered_is_a_signal(bench: Bench) -> None:
+    """An answer accepted without the judge was not judged."""
+    for said, signals in (('{"score": 0.9, "reason": "good"}', ("judge",)), (None, ())):
+        model = ScriptedChatModel(RouterLLMFailed("timeout") if said is None else said)
+        execution = climb(
+            bench, "ok", "ok2", accept=Acceptance(judge=True), verifier=Verifier(judge=model),
+            router=RouterLLM("tiny", "http://127.0.0.1:9/v1"),
+        )  # fmt: skip
+        await collect(execution)
+        assert execution.completion is not None
+        assert execution.completion.attempts[0].signals == signals
+
+
 @FORMS
 async def test_a_rejected_answer_escalates_and_stays_on_the_account(
     bench: Bench, stream: bool
