@@ -234,7 +234,13 @@ def train(
 
 @app.command()
 def report(
-    days: Annotated[float, typer.Option(min=0.01, help="Length of what is compared.")] = 7.0,
+    days: Annotated[
+        float | None,
+        typer.Option(min=0.01, help="How long now is. [default: 1; of `--policy`: 7]"),
+    ] = None,
+    against: Annotated[
+        float, typer.Option(min=0.01, help="The days before, that now is compared with.")
+    ] = 7.0,
     json: Annotated[Path | None, typer.Option(help="Write every figure as JSON.")] = None,
     export: Annotated[
         Path | None, typer.Option(help="Write the journal as rows for `eval` and `train`.")
@@ -249,17 +255,15 @@ def report(
     quality: Annotated[
         float | None, typer.Option(min=0, max=1, help="Of `--policy learned`.")
     ] = None,
-    clip: Annotated[
-        float, typer.Option(min=1, help="Largest weight of `--policy`.")
-    ] = math.inf,
+    clip: Annotated[float, typer.Option(min=1, help="Largest weight of `--policy`.")] = math.inf,
 ) -> None:
-    """Quality to cost per task and target: this week against last week."""
+    """Quality to cost per task and target, everything included: today against last week."""
     if policy:
-        _judge(policy, days, quality, clip, json)
+        _judge(policy, days or 7.0, quality, clip, json)
     from llmrouter.evaluation.report_command import ReportOptions, run_report
 
     settings = _settings(None, None, None, None)
-    raise typer.Exit(run_report(ReportOptions(settings.store, days, json, export)))
+    raise typer.Exit(run_report(ReportOptions(settings.store, days or 1.0, against, json, export)))
 
 
 def _judge(

@@ -1,110 +1,208 @@
-"""What each task and target cost and was worth in a stretch of time, from journal entries.
+"""What each task and target cost and was worth in a stretch of time, and whether it got worse.
 
 Why it exists: a router that saves on tokens and spends it on router calls, judges and rejected
-attempts has saved nothing, and one whose quality sinks does so in silence. Both show here.
+attempts has saved nothing, and one whose quality sinks does so in silence. Both show here. An
+account holds sums alone, so accounts of hours add up to those of weeks, and the journal's entries
+and a running service's own notes become the same thing.
 
-What it refuses: quality is what callers said (feedback, 0..1) and nothing else; where nobody said
-anything it is None. Pure arithmetic.
+What it refuses: to guess. Quality is what callers said (feedback, 0..1); where nobody said anything
+it is None. A share of answers taken is shown beside it and never in its place. Pure arithmetic.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Final
 
 Entry = Mapping[str, Any]
 Key = tuple[str, str]
 """(task, target)"""
 
-ENOUGH = 20
-"""Ratings on each side below which no drift is claimed."""
-UNLIKELY = 2.326
+ENOUGH: Final = 20
+"""Observations on each side below which no drift is claimed."""
+UNLIKELY: Final = 2.326
 """Standard errors of a fall that flag it: one in a hundred by chance."""
 
 
 @dataclass(slots=True)
 class Account:
-    """One task and target. USD: `served` answers, `rejected` and failed attempts, `judge` and
-    `router` calls. `ratings` are feedback scores in 0..1.
+    """One task and target.
+
+    USD: `served` answers, `rejected` and failed attempts, `judge`, `router` calls that decided, and
+    `audits` of learned answers. `taken` and `refused` count attempts: `refused` are those that
+    failed or that a cascade rejected. Feedback is in 0..1: how many, their sum, and of squares.
     """
 
-    requests: int = 0
+    decisions: int = 0
+    executions: int = 0
     served: float = 0.0
     rejected: float = 0.0
     judge: float = 0.0
     router: float = 0.0
-    ratings: list[float] = field(default_factory=list)
+    audits: float = 0.0
+    taken: int = 0
+    refused: int = 0
+    rated: int = 0
+    ratings: float = 0.0
+    squares: float = 0.0
+
+    @property
+    def requests(self) -> int:
+        """What was asked: a decision and its execution are one, and either may stand alone."""
+        return max(self.decisions, self.executions)
 
     @property
     def spent(self) -> float:
         """USD in all."""
-        return self.served + self.rejected + self.judge + self.router
+        return self.served + self.rejected + self.judge + self.router + self.audits
+
+    @property
+    def each(self) -> float | None:
+        """USD a request, all spending included."""
+        return self.spent / self.requests if self.requests else None
 
     @property
     def quality(self) -> float | None:
         """Mean rating, None without any."""
-        return sum(self.ratings) / len(self.ratings) if self.ratings else None
+        return self.ratings / self.rated if self.rated else None
+
+    @property
+    def acceptance(self) -> float | None:
+        """The share of attempts whose answer was taken, None without any."""
+        tried = self.taken + self.refused
+        return self.taken / tried if tried else None
 
     @property
     def worth(self) -> float | None:
-        """Mean rating per USD of one request, all spending included; None where either lacks."""
-        if self.quality is None or not self.requests or self.spent <= 0:
-            return None
-        return self.quality / (self.spent / self.requests)
+        """Mean rating per USD of one request; None where either lacks."""
+        return self.quality / self.each if self.quality is not None and self.each else None
+
+    def rate(self, score: float) -> None:
+        """One rating, -1 to 1."""
+        value = (min(max(score, -1.0), 1.0) + 1.0) / 2.0
+        self.rated += 1
+        self.ratings += value
+        self.squares += value * value
+
+    def execute(self, cost_usd: float, attempts: Iterable[tuple[str, float]]) -> None:
+        """One execution of `attempts` (outcome, USD); what is over their sum went to a judge."""
+        tried = 0.0
+        for outcome, usd in attempts:
+            tried += usd
+            if outcome == "ok":
+                self.taken += 1
+                self.served += usd
+            else:
+                self.refused += outcome in ("failed", "rejected")
+                self.rejected += usd
+        self.executions += 1
+        self.judge += max(0.0, cost_usd - tried)
+
+    def add(self, other: Account) -> None:
+        """Take over another's sums."""
+        for name in NAMES:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
-def accounts(entries: Iterable[Entry], start: float, end: float) -> dict[Key, Account]:
-    """Accounts of entries with `start <= at < end` (seconds since the epoch)."""
-    out: dict[Key, Account] = {}
+NAMES: Final = tuple(part.name for part in fields(Account))
+
+
+@dataclass(frozen=True, slots=True)
+class Fall:
+    """Something that got worse beyond chance: `what` it is, from `before` to `now` (0..1)."""
+
+    what: str
+    before: float
+    now: float
+
+
+def split(entries: Iterable[Entry], bounds: Sequence[float]) -> list[dict[Key, Account]]:
+    """Accounts of journal entries, one set between each two of the rising `bounds` (seconds)."""
+    out: list[dict[Key, Account]] = [{} for _ in range(len(bounds) - 1)]
     for entry in entries:
-        if not start <= float(entry.get("at", 0.0)) < end or "target" not in entry:
-            continue
-        account = out.setdefault((str(entry.get("task") or ""), str(entry["target"])), Account())
-        kind = entry.get("kind")
-        if kind == "decision":
-            account.router += float(entry.get("router_usd") or 0.0)
-        elif kind == "feedback":
-            account.ratings.append((float(entry["score"]) + 1.0) / 2.0)
-        elif kind == "outcome":
-            _spend(account, entry)
+        piece = bisect_right(bounds, float(entry.get("at") or 0.0)) - 1
+        book = _BOOKS.get(str(entry.get("kind")))
+        if 0 <= piece < len(out) and book is not None and "target" in entry:
+            key = str(entry.get("task") or ""), str(entry["target"])
+            book(out[piece].setdefault(key, Account()), entry)
     return out
 
 
-def _spend(account: Account, entry: Entry) -> None:
-    attempts = [(a["outcome"], float(a["cost_usd"])) for a in entry.get("attempts", ())]
-    served = sum(usd for outcome, usd in attempts if outcome == "ok")
-    tried = sum(usd for outcome, usd in attempts if outcome != "ok")
-    account.requests += 1
-    account.served += served
-    account.rejected += tried
-    account.judge += max(0.0, float(entry.get("cost_usd") or 0.0) - served - tried)
+def accounts(entries: Iterable[Entry], start: float, end: float) -> dict[Key, Account]:
+    """Accounts of journal entries with `start <= at < end` (seconds since the epoch)."""
+    return split(entries, (start, end))[0]
+
+
+def _decision(account: Account, entry: Entry) -> None:
+    account.decisions += 1
+    account.router += float(entry.get("router_usd") or 0.0)
+
+
+def _outcome(account: Account, entry: Entry) -> None:
+    attempts = ((str(a["outcome"]), float(a["cost_usd"])) for a in entry.get("attempts") or ())
+    account.execute(float(entry.get("cost_usd") or 0.0), attempts)
+
+
+def _feedback(account: Account, entry: Entry) -> None:
+    account.rate(float(entry["score"]))
+
+
+def _audit(account: Account, entry: Entry) -> None:
+    account.audits += float(entry.get("router_usd") or entry.get("cost_usd") or 0.0)
+
+
+_BOOKS: Final = {
+    "decision": _decision,
+    "outcome": _outcome,
+    "feedback": _feedback,
+    "audit": _audit,
+}
 
 
 def total(several: Iterable[Account]) -> Account:
     """The sum of accounts."""
     out = Account()
     for one in several:
-        out.requests += one.requests
-        out.served += one.served
-        out.rejected += one.rejected
-        out.judge += one.judge
-        out.router += one.router
-        out.ratings = out.ratings + one.ratings
+        out.add(one)
     return out
 
 
-def fell(now: Account, before: Account) -> bool:
-    """Whether quality fell by more than chance explains (one-sided, 1%), on `ENOUGH` ratings."""
-    if min(len(now.ratings), len(before.ratings)) < ENOUGH:
-        return False
-    error = math.sqrt(_variance(now.ratings) + _variance(before.ratings))
-    return (before.quality or 0.0) - (now.quality or 0.0) > UNLIKELY * max(error, 1e-9)
+def falls(now: Account, before: Account) -> list[Fall]:
+    """What got worse by more than chance explains (one-sided, 1%), each on `ENOUGH` of both."""
+    return [
+        Fall(what, other.mean, one.mean)
+        for what, one, other in (
+            ("quality", _rated(now), _rated(before)),
+            ("acceptance", _accepted(now), _accepted(before)),
+        )
+        if min(one.count, other.count) >= ENOUGH
+        and other.mean - one.mean > UNLIKELY * math.sqrt(one.variance + other.variance)
+    ]
 
 
-def _variance(ratings: list[float]) -> float:
-    """Of the mean; one made-up rating on either end keeps unanimity from looking certain."""
-    padded = [*ratings, 0.0, 1.0]
-    mean = sum(padded) / len(padded)
-    return sum((one - mean) ** 2 for one in padded) / (len(padded) - 1) / len(padded)
+@dataclass(frozen=True, slots=True)
+class _Sample:
+    count: int
+    sum: float
+    squares: float
+
+    @property
+    def mean(self) -> float:
+        return self.sum / max(self.count, 1)
+
+    @property
+    def variance(self) -> float:
+        """Of the mean; one made-up value on either end keeps unanimity from looking certain."""
+        count, sum_, squares = self.count + 2, self.sum + 1.0, self.squares + 1.0
+        return max(squares - sum_ * sum_ / count, 0.0) / (count - 1) / count
+
+
+def _rated(account: Account) -> _Sample:
+    return _Sample(account.rated, account.ratings, account.squares)
+
+
+def _accepted(account: Account) -> _Sample:
+    return _Sample(account.taken + account.refused, account.taken, account.taken)
