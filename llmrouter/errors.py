@@ -96,6 +96,15 @@ class MethodNotAllowed(LLMRouterError):
     label = "method_not_allowed"
 
 
+class PreconditionFailed(LLMRouterError):
+    """What is to be edited is not what the caller read (`If-Match`, `If-None-Match`)."""
+
+    status = 412
+    type = "invalid_request_error"
+    default_code = "precondition_failed"
+    label = "precondition_failed"
+
+
 class PayloadTooLarge(LLMRouterError):
     """The body is over the configured size."""
 
