@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,10 +23,11 @@ from rich.console import Console
 
 from llmrouter.errors import StoreFailed
 from llmrouter.evaluation.report import console
-from llmrouter.evaluation.trend import Line, Span, lines, shadows, show
+from llmrouter.evaluation.trend import shadows, show
+from llmrouter.learning.drift import Line, Span, lines
 from llmrouter.learning.export import rows
 from llmrouter.learning.journal import Journal
-from llmrouter.learning.spending import Account, total
+from llmrouter.learning.spending import split, total
 from llmrouter.store.open import open_store
 
 DONE, NO, WRONG_USAGE = 0, 1, 2
@@ -60,7 +61,7 @@ def run_report(options: ReportOptions, now: float | None = None) -> int:
         errors.print(f"the journal in {options.store} is empty", markup=False)
         return NO
     span = Span(time.time() if now is None else now, options.days, options.against)
-    found, alongside = lines(entries, span), shadows(entries, span)
+    found, alongside = lines(split(entries, span.bounds())), shadows(entries, span)
     show(console(), found, alongside, span)
     if options.json is not None:
         shape = document(found, alongside, span)
@@ -82,48 +83,17 @@ async def _entries(address: str) -> list[dict[str, Any]]:
 
 
 def document(
-    found: Sequence[Line], alongside: Iterable[Mapping[str, Any]], span: Span
+    found: Sequence[Line], alongside: Sequence[Mapping[str, Any]], span: Span
 ) -> dict[str, Any]:
     """The report as JSON-ready values; money in USD, qualities in 0..1, absent ones null."""
     return {
         "schema": 2,
         "days": span.days,
         "against": span.against,
-        "lines": [
-            {
-                "task": line.task,
-                "target": line.target,
-                "now": side(line.now),
-                "before": side(line.before),
-                "daily_quality": line.daily,
-                "falls": [
-                    {"what": fall.what, "when": when, "before": fall.before, "now": fall.now}
-                    for when, fall in line.falls
-                ],
-            }
-            for line in found
-        ],
+        "lines": [{"task": one.task, "target": one.target, **one.public()} for one in found],
         "total": {
-            "now": side(total(line.now for line in found)),
-            "before": side(total(line.before for line in found)),
+            "now": total(line.now for line in found).public(),
+            "before": total(line.before for line in found).public(),
         },
-        "shadows": list(alongside),
-    }
-
-
-def side(one: Account) -> dict[str, Any]:
-    """One account as JSON-ready values."""
-    return {
-        "requests": one.requests,
-        "spent_usd": one.spent,
-        "usd_per_request": one.each,
-        "served_usd": one.served,
-        "router_usd": one.router,
-        "audits_usd": one.audits,
-        "judge_usd": one.judge,
-        "rejected_usd": one.rejected,
-        "quality": one.quality,
-        "rated": one.rated,
-        "acceptance": one.acceptance,
-        "quality_per_usd": one.worth,
+        "shadows": alongside,
     }

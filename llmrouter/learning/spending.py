@@ -80,6 +80,23 @@ class Account:
         """Mean rating per USD of one request; None where either lacks."""
         return self.quality / self.each if self.quality is not None and self.each else None
 
+    def public(self) -> dict[str, Any]:
+        """As JSON-ready values: money in USD, qualities in 0..1, what there is none of null."""
+        return {
+            "requests": self.requests,
+            "spent_usd": self.spent,
+            "usd_per_request": self.each,
+            "served_usd": self.served,
+            "router_usd": self.router,
+            "audits_usd": self.audits,
+            "judge_usd": self.judge,
+            "rejected_usd": self.rejected,
+            "quality": self.quality,
+            "rated": self.rated,
+            "acceptance": self.acceptance,
+            "quality_per_usd": self.worth,
+        }
+
     def rate(self, score: float) -> None:
         """One rating, -1 to 1."""
         value = (min(max(score, -1.0), 1.0) + 1.0) / 2.0

@@ -14,7 +14,7 @@ from llmrouter.evaluation.report_command import (
     ReportOptions,
     run_report,
 )
-from llmrouter.evaluation.trend import DAY
+from llmrouter.learning.drift import DAY
 from llmrouter.learning.journal import LOG_NAME
 from llmrouter.store.open import open_store
 

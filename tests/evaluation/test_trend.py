@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 
 import pytest
 from rich.console import Console
 
-from llmrouter.evaluation.trend import Line, Span, amount, lines, shadows, show, sparkline
+from llmrouter.evaluation.trend import amount, shadows, show, sparkline
+from llmrouter.learning.drift import Line, Span
+from llmrouter.learning.drift import lines as drift_lines
+from llmrouter.learning.spending import Entry, split
 from tests.evaluation.histories import NOW, Quality, journal, slow, steady, sudden
 
 LONG = "a-provider/a-family-of-models-with-a-long-name"
+
+
+def lines(entries: Sequence[Entry], span: Span) -> list[Line]:
+    """The report's lines."""
+    return drift_lines(split(entries, span.bounds()))
 
 
 def flagged(quality: Quality) -> list[tuple[str, str, str]]:
