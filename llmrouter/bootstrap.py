@@ -139,8 +139,8 @@ async def service(settings: Settings) -> AsyncIterator[Service]:
             stack.push_async_callback(counting.close, 0.0)
             counting.start(limits.run(), limits.run.__qualname__)
 
-        async def stats(_: Caller) -> Mapping[str, Any]:
-            return telemetry.stats.snapshot()
+        async def stats(caller: Caller) -> Mapping[str, Any]:
+            return telemetry.figures(caller.tenant)
 
         async def find(decision_id: str, caller: Caller) -> Mapping[str, Any] | None:
             try:

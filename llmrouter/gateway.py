@@ -52,12 +52,12 @@ class Ledger(Protocol):
         """Keep a decision."""
         ...
 
-    async def find(self, decision_id: str, tenant: str) -> Decision | None:
-        """The tenant's decision, or None."""
+    async def find(self, decision_id: str, tenant: str | None) -> Decision | None:
+        """The tenant's decision, or None; a tenant of None is everyone."""
         ...
 
-    def recent(self, limit: int, tenant: str) -> list[Decision]:
-        """The tenant's newest decisions."""
+    def recent(self, limit: int, tenant: str | None) -> list[Decision]:
+        """The tenant's newest decisions; a tenant of None is everyone."""
         ...
 
 
@@ -158,15 +158,15 @@ class Gateway:
         self._rooms.journal.rated(decision, signed)
 
     async def find(self, decision_id: str, caller: Caller) -> Decision:
-        """One of the caller's decisions. Raises NotFound."""
-        decision = await self._rooms.ledger.find(decision_id, caller.tenant)
+        """One of the decisions the caller may see: its own, or anyone's. Raises NotFound."""
+        decision = await self._rooms.ledger.find(decision_id, _sees(caller))
         if decision is None:
             raise NotFound(f"no decision {decision_id!r}", param="decision_id")
         return decision
 
     async def recent(self, limit: int, caller: Caller) -> list[dict[str, Any]]:
-        """The caller's newest decisions, newest first, with what each stage said."""
-        return [explained(d) for d in self._rooms.ledger.recent(limit, caller.tenant)]
+        """The newest decisions the caller may see, newest first, with what each stage said."""
+        return [explained(d) for d in self._rooms.ledger.recent(limit, _sees(caller))]
 
     def question(self, request: ChatRequest, caller: Caller, deadline: Deadline) -> Question:
         """The request, measured and screened. Raises NoEligibleTarget, NotFound, Forbidden.
@@ -280,6 +280,11 @@ class Gateway:
                 code="decision_expired",
             )
         return permitted(decision, self._rooms.catalog.current, caller)
+
+
+def _sees(caller: Caller) -> str | None:
+    """Whose decisions a caller may see: its tenant's, or with the admin key everyone's."""
+    return None if caller.admin else caller.tenant
 
 
 def is_pinned(request: ChatRequest) -> bool:

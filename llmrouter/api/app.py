@@ -109,8 +109,11 @@ def create_app(services: Services) -> web.Application:
     """The aiohttp application over `services`."""
     logging.getLogger("aiohttp.server").addFilter(_QUIET)
     paths = paths_of(services)
+    access: dict[object, Access] = {path.handler: path.access for path in paths}
+    if services.keyring.isolates:
+        access[metrics.metrics] = Access.ADMIN  # they are of all tenants together
     app = web.Application(
-        middlewares=guards(services, {path.handler: path.access for path in paths}),
+        middlewares=guards(services, access),
         client_max_size=services.max_body_bytes,
     )
     app[SERVICES] = services

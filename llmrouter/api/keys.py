@@ -91,6 +91,7 @@ class Keyring:
             tenant = key.name if isolate else ""
             self._learn(key.digest, Caller(key.name, key.tier, tenant, key.allow))
         self.open = not keys
+        self.isolates = isolate
         self.has_admin = bool(admin)
         if admin:
             self._learn(hashed(admin), Caller("admin", admin=True))
@@ -122,14 +123,14 @@ class Keyring:
         raise NoKey("this API key is not known", 'Bearer realm="llmrouter", error="invalid_token"')
 
     def may_administer(self, caller: Caller) -> None:
-        """Raise Forbidden unless the caller may edit the catalog.
+        """Raise Forbidden unless the caller may edit the catalog and see what is everyone's.
 
-        An open service without an admin key lets everyone edit: it listens on loopback alone.
+        An open service without an admin key lets everyone: it listens on loopback alone.
         """
         if caller.admin or (self.open and not self.has_admin):
             return
         if not self.has_admin:
-            raise Forbidden("editing the catalog is off: no admin key is configured")
+            raise Forbidden("this call needs the admin key, and none is configured")
         if caller is ANONYMOUS:
             raise NoKey("this call needs the admin key", 'Bearer realm="llmrouter admin"')
         raise Forbidden("this call needs the admin key")

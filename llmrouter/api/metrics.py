@@ -1,4 +1,7 @@
-"""GET /metrics: Prometheus text. No prompt text, no key material; open, as scrapers expect."""
+"""GET /metrics: Prometheus text. No prompt text, no key material; open, as scrapers expect.
+
+Where tenants are kept apart it needs the admin key: it adds all of them up.
+"""
 
 from __future__ import annotations
 

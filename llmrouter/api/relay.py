@@ -14,6 +14,7 @@ from aiohttp import web
 
 from llmrouter.api.envelope import spliced
 from llmrouter.api.intake import decision_headers
+from llmrouter.api.limits import Reservation
 from llmrouter.api.services import Routed, Services
 from llmrouter.api.sse import stream
 from llmrouter.domain.chat import Caller, ChatRequest
@@ -26,20 +27,22 @@ async def execute(
 ) -> web.StreamResponse:
     """Run a request and answer it; `explain` adds the `router` object. Holds its key's budget."""
     limits = services.limits
-    if limits is None:
-        return await _answer(request, await services.gateway.complete(chat, caller), explain)
-    held, chat = await limits.reserve(caller, chat, services.gateway.catalog.current)
-    if held is None:
+    held: Reservation | None = None
+    if limits is not None:
+        held, chat = await limits.reserve(caller, chat, services.gateway.catalog.current)
+    elif services.keyring.open:
         return await _answer(request, await services.gateway.complete(chat, caller), explain)
     routed: Routed | None = None
     try:
         routed = await services.gateway.complete(chat, caller)
         return await _answer(request, routed, explain)
     finally:
-        if routed is None:
-            await limits.settle(caller, held, None)
-        elif routed.completion is not None:
-            await limits.settle(caller, held, routed.completion, _router_usd(routed, chat))
+        completion = None if routed is None else routed.completion
+        router_usd = 0.0 if routed is None else _router_usd(routed, chat)
+        if completion is not None:
+            services.telemetry.spent(caller.name, completion.cost_usd + router_usd)
+        if held is not None and limits is not None and (routed is None or completion is not None):
+            await limits.settle(caller, held, completion, router_usd)
 
 
 async def _answer(request: web.Request, routed: Routed, explain: bool) -> web.StreamResponse:

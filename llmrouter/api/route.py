@@ -15,6 +15,8 @@ async def route(request: web.Request) -> web.Response:
     caller = request[CALLER]
     chat = await read_request(request, services, caller, Endpoint.ROUTE)
     decision = await services.gateway.decide(chat, caller)
+    if decision.router_cost_usd and not services.keyring.open:
+        services.telemetry.spent(caller.name, decision.router_cost_usd)
     if services.limits is not None:
         await services.limits.charge(caller, decision.router_cost_usd)
     return web.Response(body=encode_decision(decision), headers=decision_headers(decision))

@@ -101,6 +101,10 @@ class Telemetry(Protocol):
         """Add to a counter."""
         ...
 
+    def spent(self, key: str, cost_usd: float) -> None:
+        """A request of this key cost so much, its decision included."""
+        ...
+
     def metrics_text(self) -> bytes | str:
         """All metrics in the Prometheus text format."""
         ...

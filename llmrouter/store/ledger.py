@@ -68,25 +68,28 @@ class Ledger:
         else:
             self._lost += 1
 
-    async def find(self, decision_id: str, tenant: str) -> Decision | None:
-        """The tenant's decision, or None. Another tenant's is as absent as one never made."""
+    async def find(self, decision_id: str, tenant: str | None) -> Decision | None:
+        """The tenant's decision, or None. Another tenant's is as absent as one never made.
+
+        A tenant of None finds whoever's.
+        """
         decision = self._recent.get(decision_id)
         if decision is None and _well_formed(decision_id):
             decision = await self._read(decision_id)
             if decision is None:
                 await asyncio.sleep(self._options.flush_s * 1.5)
                 decision = await self._read(decision_id)
-        if decision is None or decision.tenant != tenant:
+        if decision is None or tenant not in (None, decision.tenant):
             return None
         return decision
 
-    def recent(self, limit: int, tenant: str) -> list[Decision]:
-        """The tenant's newest decisions of this worker, newest first."""
+    def recent(self, limit: int, tenant: str | None) -> list[Decision]:
+        """The tenant's (None: everyone's) newest decisions of this worker, newest first."""
         found: list[Decision] = []
         for decision in reversed(self._recent.values()):
             if len(found) >= limit:
                 break
-            if decision.tenant == tenant:
+            if tenant in (None, decision.tenant):
                 found.append(decision)
         return found
 

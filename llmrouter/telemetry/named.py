@@ -15,6 +15,7 @@ COUNTERS = {
     "router_calls": "Calls of the router LLM by outcome: ok, or the kind of failure.",
     "router_spend_usd": "What the router LLM cost, in US dollars.",
     "downstream_spend_usd": "What executions cost, rejected attempts included, in US dollars.",
+    "key_spend_usd": "What the requests of each API key cost, decisions included, in US dollars.",
     "best_target_spend_usd": "What the same executions would have cost at the best target.",
     "attempts": "Attempts at targets by outcome.",
     "escalations": "Answers that a cascade rejected and escalated, by the signal that said so.",

@@ -12,6 +12,7 @@ import time
 from collections.abc import Mapping
 from functools import lru_cache
 from types import TracebackType
+from typing import Any
 from urllib.parse import urlsplit
 
 from opentelemetry.trace import SpanKind
@@ -43,6 +44,7 @@ class Telemetry:
     def __init__(self) -> None:
         self.metrics = Metrics()
         self.stats = Stats()
+        self._tenants: dict[str, Stats] = {}
         self.running = 0
         self.timings: dict[Timing, tuple[Buckets, Buckets]] = {}
         self._tracer = Tracer()
@@ -115,6 +117,8 @@ class Telemetry:
         self.metrics.add("decisions", 1, labels)
         self.metrics.record(semconv.METRIC_DECISION_DURATION, decision.timing_ms / 1000.0, labels)
         self.stats.decided(decision)
+        if decision.tenant:
+            self.stats_of(decision.tenant).decided_apart(decision)
 
     def router_called(self, llm: RouterLLM, usage: Usage, cost_usd: float, outcome: str) -> None:
         """The router LLM was called."""
@@ -135,6 +139,8 @@ class Telemetry:
         self.metrics.add("downstream_spend_usd", completion.cost_usd, labels)
         self.metrics.add("best_target_spend_usd", best_cost_usd)
         self.stats.completed(task, completion, best_cost_usd)
+        if decision.tenant:
+            self.stats_of(decision.tenant).completed(task, completion, best_cost_usd)
 
     def rated(self, decision: Decision, feedback: Feedback) -> None:
         """Feedback arrived."""
@@ -144,6 +150,27 @@ class Telemetry:
         side = "praise" if feedback.score >= 0 else "blame"
         self.metrics.add(f"feedback_{side}", abs(feedback.score), labels)
         self.stats.rated(task, decision, feedback)
+        if decision.tenant:
+            self.stats_of(decision.tenant).rated(task, decision, feedback)
+
+    def spent(self, key: str, cost_usd: float) -> None:
+        """A request of this key cost so much, its decision included."""
+        self.metrics.add("key_spend_usd", cost_usd, (("key", key),))
+        self.stats.by_key[key] += cost_usd
+
+    def stats_of(self, tenant: str) -> Stats:
+        """One tenant's figures; there are as many as there are keys."""
+        found = self._tenants.get(tenant)
+        if found is None:
+            found = self._tenants[tenant] = Stats()
+        return found
+
+    def figures(self, tenant: str) -> dict[str, Any]:
+        """What `/stats` shows: everyone's figures, or those of one tenant alone."""
+        if not tenant:
+            return self.stats.snapshot()
+        own = self.stats_of(tenant).snapshot()
+        return {**own, "spend_by_key_usd": {tenant: self.stats.by_key[tenant]}}
 
     def cache(self, outcome: str) -> None:
         """A lookup in the decision cache."""

@@ -1,17 +1,22 @@
-"""What `/stats` shows: counts, rates, spend, savings, and quality to cost per task and target."""
+"""What `/stats` shows: counts, rates, spend, savings, and quality to cost per task and target.
+
+Where tenants are kept apart each has figures of its own, beside everyone's: what a decision says
+by itself of the cache and the router LLM stands there for their own counts.
+"""
 
 from __future__ import annotations
 
 import time
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from dataclasses import dataclass, field
 from typing import Any
 
-from llmrouter.domain.decision import Decision, Feedback
+from llmrouter.domain.decision import Decision, Feedback, Source
 from llmrouter.domain.reply import Completion
 
 REMEMBERED = 2_000  # decision times kept for percentiles
 REFUSED = frozenset({"failed", "rejected"})
+ASKED_THE_CACHE = {Source.CACHE: "hit", Source.LLM: "miss", Source.LEARNED: "miss"}
 
 
 @dataclass(slots=True)
@@ -66,6 +71,7 @@ class Stats:
     router: Counter[str] = field(default_factory=Counter)
     router_usd: float = 0.0
     tallies: dict[tuple[str, str], Tally] = field(default_factory=dict)
+    by_key: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     decision_ms: deque[float] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
 
     def decided(self, decision: Decision) -> None:
@@ -73,6 +79,14 @@ class Stats:
         self.by_source[decision.source.value] += 1
         self.by_target[decision.target] += 1
         self.decision_ms.append(decision.timing_ms)
+
+    def decided_apart(self, decision: Decision) -> None:
+        """One decision of a tenant's, with what it says of cache and router LLM."""
+        self.decided(decision)
+        if (outcome := ASKED_THE_CACHE.get(decision.source)) is not None:
+            self.cache[outcome] += 1
+        if decision.source is Source.LLM:
+            self.router_called("ok", decision.router_cost_usd)
 
     def router_called(self, outcome: str, cost_usd: float) -> None:
         """One call of the router LLM."""
@@ -126,6 +140,7 @@ class Stats:
             "by_target": dict(self.by_target),
             "cache": dict(self.cache),
             "router_outcomes": dict(self.router),
+            "spend_by_key_usd": dict(self.by_key),
             "tasks": tasks,
         }
 

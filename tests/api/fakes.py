@@ -249,6 +249,10 @@ class FakeTelemetry:
         """Add up."""
         self.counts[name] += value
 
+    def spent(self, key: str, cost_usd: float) -> None:
+        """Add up."""
+        self.counts[f"spent by {key}"] += cost_usd
+
     def metrics_text(self) -> str:
         """One metric."""
         return "# TYPE llmrouter_up gauge\nllmrouter_up 1\n"
