@@ -1,0 +1,171 @@
+"""A running service's accounts: today against last week, for `/stats`, over restarts and workers.
+
+Why it exists: counters of a process begin at nothing when it starts and say nothing of last week,
+and reading a journal of millions of entries for every look is out of the question. Here each
+request adds a few numbers to an account; every few minutes the sums since the last time are
+appended to one bounded log of the store, from which every worker and replica reads all of them.
+
+What it refuses: to keep more tasks and targets than `KEYS` apart (the rest is `other`, because
+callers name tasks), and to wait: a store that is down costs the sums of that time, and says so. A
+crash costs those since the last time; the journal has every entry of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import orjson
+
+from llmrouter.domain.background import repeatedly
+from llmrouter.domain.decision import Decision, Feedback, Question
+from llmrouter.domain.ports import Store
+from llmrouter.domain.reply import Completion
+from llmrouter.errors import StoreFailed
+from llmrouter.learning.drift import Line, Span, lines
+from llmrouter.learning.spending import NAMES, Account, Key
+
+log = logging.getLogger(__name__)
+
+LOG_NAME: Final = "accounts"
+KEEP: Final = 20_000
+"""Appended sums that stay: fifteen days of four workers and more."""
+WAITING: Final = 100
+"""Sums that wait for a store that is down."""
+KEYS: Final = 512
+OTHER: Final = "other"
+Sums = tuple[float, dict[Key, Account]]
+"""When (seconds since the epoch), and the accounts since the time before."""
+
+
+class Books:
+    """Implements the journal port; it only adds up. Confined to one event loop."""
+
+    def __init__(
+        self, store: Store, flush_s: float = 300.0, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._store = store
+        self._flush_s = flush_s
+        self._clock = clock
+        self._open: dict[Key, Account] = {}
+        self._unkept: list[Sums] = []
+        self._kept: list[Sums] = []
+
+    def decided(self, decision: Decision, question: Question) -> None:
+        """A decision, and what the router LLM took for it."""
+        account = self._account(decision.task, decision.target)
+        account.decisions += 1
+        account.router += decision.router_cost_usd
+
+    def completed(self, decision: Decision, completion: Completion) -> None:
+        """An execution, on the account of the target where it ended."""
+        attempts = [(one.outcome, one.cost_usd) for one in completion.attempts]
+        account = self._account(decision.task, completion.target)
+        account.execute(completion.cost_usd, attempts)
+
+    def rated(self, decision: Decision, feedback: Feedback) -> None:
+        """A rating of the target that was chosen."""
+        self._account(decision.task, decision.target).rate(feedback.score)
+
+    def audited(self, task: str, target: str, cost_usd: float) -> None:
+        """What an audit of a learned answer cost."""
+        self._account(task, target).audits += cost_usd
+
+    async def run(self) -> None:
+        """Read what there is, then write and read now and then, until cancelled."""
+        await self._read()
+        await repeatedly(self.flush, self._flush_s)
+
+    async def flush(self) -> None:
+        """Append the sums since the last time, and read everyone's."""
+        if self._open:
+            self._unkept.append((self._clock(), self._open))
+            self._open = {}
+        try:
+            packed = [_packed(sums) for sums in self._unkept]
+            if packed:
+                await self._store.append(LOG_NAME, packed, KEEP)
+                self._kept += self._unkept
+                self._unkept = []
+        except StoreFailed as failure:
+            del self._unkept[:-WAITING]
+            log.warning("accounts not kept: %s", failure)
+            return
+        await self._read()
+
+    async def lines(self, span: Span | None = None) -> list[Line]:
+        """Today against last week for each task and target; see `drift.lines`."""
+        span = span or Span(self._clock())
+        open_ = {key: _copy(account) for key, account in self._open.items()}
+        everything = [*self._kept, *self._unkept, (self._clock(), open_)]
+        return await asyncio.to_thread(_lines, everything, span.bounds())
+
+    async def snapshot(self) -> dict[str, Any]:
+        """`lines` as JSON-ready values: `{task: {target: {now, before, daily_quality, falls}}}`."""
+        tasks: dict[str, dict[str, Any]] = {}
+        for line in await self.lines():
+            tasks.setdefault(line.task, {})[line.target] = line.public()
+        return tasks
+
+    def _account(self, task: str, target: str) -> Account:
+        account = self._open.get((task, target))
+        if account is None:
+            key = (task, target) if len(self._open) < KEYS else (OTHER, target)
+            account = self._open.setdefault(key, Account())
+        return account
+
+    async def _read(self) -> None:
+        try:
+            packed = await self._store.tail(LOG_NAME, KEEP)
+        except StoreFailed as failure:
+            log.warning("accounts not read: %s", failure)
+            return
+        self._kept = await asyncio.to_thread(_unpacked, packed)
+
+
+def _lines(everything: Sequence[Sums], bounds: Sequence[float]) -> list[Line]:
+    pieces: list[dict[Key, Account]] = [{} for _ in range(len(bounds) - 1)]
+    for at, accounts in everything:
+        for number, piece in enumerate(pieces):
+            if bounds[number] <= at < bounds[number + 1]:
+                for key, account in accounts.items():
+                    piece.setdefault(key, Account()).add(account)
+    return lines(pieces)
+
+
+def _copy(account: Account) -> Account:
+    out = Account()
+    out.add(account)
+    return out
+
+
+def _packed(sums: Sums) -> bytes:
+    at, accounts = sums
+    rows = [
+        [*key, {name: value for name in NAMES if (value := getattr(account, name))}]
+        for key, account in accounts.items()
+    ]
+    return orjson.dumps({"at": at, "accounts": rows})
+
+
+def _unpacked(packed: Sequence[bytes]) -> list[Sums]:
+    """What can be read; an entry of another build is passed over."""
+    out: list[Sums] = []
+    for one in packed:
+        try:
+            told: Mapping[str, Any] = orjson.loads(one)
+            accounts = {(str(t), str(n)): _account(sums) for t, n, sums in told["accounts"]}
+            out.append((float(told["at"]), accounts))
+        except (ValueError, KeyError, TypeError) as error:
+            log.debug("sums that cannot be read: %s", error)
+    return out
+
+
+def _account(sums: Mapping[str, Any]) -> Account:
+    known = {name: value for name, value in sums.items() if name in NAMES}
+    if not all(isinstance(value, (int, float)) for value in known.values()):
+        raise ValueError("a sum is no number")
+    return Account(**known)
