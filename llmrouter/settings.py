@@ -26,8 +26,8 @@ class Settings(BaseSettings):
     key_limits: str = ""
     isolate_tenants: bool = False
     max_body_mb: float = Field(10.0, gt=0)
-    max_in_flight: int = Field(1024, ge=1)
-    target_concurrency: int = Field(256, ge=1)
+    max_in_flight: int = Field(2048, ge=1)
+    target_concurrency: int = Field(1024, ge=1)
     cache_ttl_s: float = Field(86_400.0, gt=0)
     record_prompts: bool = False
     drain_s: float = Field(10.0, ge=0)
