@@ -206,7 +206,12 @@ def _completion_line(decision: Decision, more: tuple[Completion, float]) -> byte
         "latency_ms": completion.latency_ms,
         "finish_reason": completion.finish_reason,
         "attempts": [
-            {**a.public(), "status": a.status, "confidence": a.confidence}
+            {
+                **a.public(),
+                "status": a.status,
+                "confidence": a.confidence,
+                "signals": a.signals,
+            }
             for a in completion.attempts
         ],
     }

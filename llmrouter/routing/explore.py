@@ -38,8 +38,10 @@ log = logging.getLogger(__name__)
 
 FLOOR: Final = 0.2
 """The share of explored requests that goes to all others alike: no odds are near zero."""
+OPTIMISM: Final = 2.0
+"""Deviations above the expected quality that a target may turn out to be worth."""
 TEMPERATURE: Final = 0.1
-"""The lead in quality plus doubt that makes a target 2.7 times as likely as another."""
+"""The lead in what it may be worth that makes a target 2.7 times as likely as another."""
 DAY_S: Final = 86_400.0
 _CHOSEN: Final = frozenset({Source.CACHE, Source.LEARNED, Source.LLM})
 
@@ -167,12 +169,12 @@ class Explore:
 def odds(chosen: str, eligible: Sequence[str], prospects: Sequence[Prospect]) -> dict[str, float]:
     """How likely each target other than `chosen` is to serve an explored request; sums to 1.
 
-    Most of it goes by quality plus doubt, so that a target of which little is known, a new one
-    above all, comes first among those of its quality; `FLOOR` of it to all alike. One of which
-    nothing at all is known counts as doubtful as can be. Two eligible targets at least.
+    Most of it goes by what each may be worth, quality and doubt, so that a target of which little
+    is known, a new one above all, comes first among those of its quality; `FLOOR` of it goes to
+    all alike. One of which nothing is said may be the best. Two eligible targets at least.
     """
     others = [name for name in eligible if name != chosen]
-    known = {one.target: one.quality + one.doubt for one in prospects}
+    known = {one.target: one.quality + OPTIMISM * one.doubt for one in prospects}
     hopes = [known.get(name, 1.0) for name in others]
     top = max(hopes)
     shares = [math.exp((hope - top) / TEMPERATURE) for hope in hopes]

@@ -44,7 +44,16 @@ def noted(journal: Journal, **over: Any) -> Decision:
     """A decision, its outcome and a rating with a comment, all noted."""
     decision = a_decision(**over)
     attempts = (
-        Attempt("small", "rejected", "schema: no", 5.0, 0.001, status=200, confidence=0.4),
+        Attempt(
+            "small",
+            "rejected",
+            "schema: no",
+            5.0,
+            0.001,
+            status=200,
+            confidence=0.4,
+            signals=("schema",),
+        ),
         Attempt("large", "ok", "", 9.0, 0.01, status=200),
     )
     journal.decided(decision, question())
@@ -79,9 +88,10 @@ async def test_decision_outcome_and_feedback_come_back_in_order() -> None:
         "outcome", "d-1", "large",
     )  # fmt: skip
     assert (outcome["cost_usd"], outcome["latency_ms"], outcome["tenant"]) == (0.011, 14.0, "t")
-    assert [(a["target"], a["outcome"], a["confidence"]) for a in outcome["attempts"]] == [
-        ("small", "rejected", 0.4),
-        ("large", "ok", None),
+    told = ("target", "outcome", "confidence", "signals")
+    assert [tuple(a[name] for name in told) for a in outcome["attempts"]] == [
+        ("small", "rejected", 0.4, ["schema"]),
+        ("large", "ok", None, []),
     ]
     assert feedback["at"] == 7.0
     assert (feedback["kind"], feedback["score"], feedback["preferred"], feedback["key"]) == (

@@ -1,0 +1,84 @@
+"""Exploration on the real service: a new target gets its chance, within its budget."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from llmrouter.learning.fit import FitSettings, fit
+from llmrouter.learning.model import Example
+from llmrouter.learning.network import NetworkSettings
+from llmrouter.learning.snapshot import CURRENT, Snapshot
+from llmrouter.store.open import open_store
+from tests.catalog.prompts_dir import ROUTING, SMALL, written
+from tests.test_bootstrap import Running, running
+
+EXPLORING = ROUTING.replace("task: math", "task: nothing") + (
+    "learned: {explore_rate: 1, explore_budget_usd_per_day: 0.02}\n"
+)
+MINI = SMALL.replace("small-1", "mini-1").replace("0.25,", "0.2,").replace("2.0}", "1.0}")
+QUICK = FitSettings(
+    width=16, vocabulary=500, trees=10, lists=8, capacity=400,
+    network=NetworkSettings(members=2, hidden=16, epochs=30),
+)  # fmt: skip
+
+
+async def learned(address: str) -> None:
+    """Store a model to which small is good at sums, and large at poems."""
+    dice = random.Random(1)
+    examples = []
+    for number in range(120):
+        sums = number % 2 == 0
+        text = f"{'Add' if sums else 'Sing of'} {dice.randrange(90)} and {dice.randrange(90)}."
+        examples.append(Example(text, {"small": float(sums), "large": float(not sums)}))
+    store = open_store(address)
+    await store.put(CURRENT, Snapshot(fit(examples, QUICK).model, 120).to_bytes(), None)
+    await store.close()
+
+
+async def explored(up: Running, number: int) -> dict[str, object]:
+    """One decision as the console shows it."""
+    await up.post("/route", prompt=f"Add {number} and 5.")
+    _, shown = await up.get("/decisions?limit=1")
+    newest: dict[str, object] = shown["decisions"][0]
+    return newest
+
+
+async def test_a_new_target_is_explored_first_and_no_further_than_its_budget(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Put into the catalog it is tried more than the known one, until the day's dollars are out."""
+    address = f"disk:{tmp_path / 'store'}"
+    await learned(address)
+    written(tmp_path / "prompts", routing=EXPLORING)
+    async with running(tmp_path, monkeypatch, store=address, admin_key="sk-admin") as up:
+        put = up.client.put(
+            "/catalog/mini", data=MINI, headers={
+                "content-type": "text/markdown", "authorization": "Bearer sk-admin",
+            },
+        )  # fmt: skip
+        async with put as response:
+            assert response.status == 200
+        decisions = [await explored(up, number) for number in range(60)]
+        _, metrics = await up.get("/metrics")
+    spent = 0.0
+    tried: list[object] = []
+    for one in decisions:
+        assert isinstance(one["propensity"], float)
+        assert isinstance(one["estimate"], dict)
+        if one["source"] == "learned":
+            reason = str(one["reason"])
+            assert reason.startswith(f"exploring: '{one['target']}'")
+            if "chosen was 'large'" in reason:  # small and mini are to share what is explored
+                assert (one["propensity"] > 0.5) is (one["target"] == "mini")
+            tried.append(one["target"])
+            spent += one["estimate"]["cost_usd"]
+        else:
+            assert one["propensity"] == 1.0
+    stopped = [one["source"] for one in decisions[len(tried) :]]
+    assert stopped
+    assert "learned" not in stopped  # once the budget is spent nobody is explored any more
+    assert 0.01 < spent <= 0.02
+    assert f'llmrouter_explored_total{{target="mini"}} {tried.count("mini")}' in metrics
