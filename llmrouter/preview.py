@@ -1,0 +1,131 @@
+"""What an edit would change, worked out in a process of its own: `python -m llmrouter.preview`.
+
+Why it exists: reading a catalog and deciding a thousand requests twice is a second of computing,
+and the service's event loop must not notice. The edited files, the catalog that serves and the
+store's address go in on standard input; the report comes out as JSON.
+
+What it refuses: to write, to run twice at once, and to take longer than it is given. A store in
+memory cannot be read from outside, so behind one nothing is recorded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import pickle
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import orjson
+
+from llmrouter.catalog.loader import Edits, Overrides, load
+from llmrouter.domain.catalog import Catalog
+from llmrouter.domain.ports import CatalogSource
+from llmrouter.errors import CatalogInvalid, DeadlineExceeded, LLMRouterError, Overloaded, Problem
+from llmrouter.evaluation.impact import Edit, Journaled, assess_journaled
+
+log = logging.getLogger(__name__)
+
+REPLAY_S: Final = 10.0  # after which the report is on what was replayed by then
+LIMIT_S: Final = 30.0
+INVALID: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the files and the records are: a prompts directory and a store's address."""
+
+    directory: Path
+    store: str
+    overrides: Overrides | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What the process is told: its standard input, pickled by its parent for it alone."""
+
+    before: Catalog
+    place: Place
+    edits: Edits
+    last: int
+
+
+class Previewer:
+    """Previews edits of one directory, one at a time."""
+
+    def __init__(self, catalog: CatalogSource, place: Place) -> None:
+        self._catalog = catalog
+        self._place = place
+        self._running = False
+
+    async def preview(self, edits: Edits, last: int) -> bytes:
+        """The report, as JSON, on the newest `last` recorded requests.
+
+        Raises CatalogInvalid for an edit that could not be served, Overloaded while another preview
+        runs, DeadlineExceeded after LIMIT_S.
+        """
+        if self._running:
+            raise Overloaded("another preview is being worked out; try again", retry_after_s=2.0)
+        self._running = True
+        try:
+            order = Order(self._catalog.current, self._place, edits, last)
+            return await _worked_out(pickle.dumps(order))
+        except TimeoutError:
+            message = f"the preview took over {LIMIT_S:g} s: ask for fewer with `last`"
+            raise DeadlineExceeded(message, param="last") from None
+        finally:
+            self._running = False
+
+
+async def _worked_out(order: bytes) -> bytes:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "llmrouter.preview",
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        async with asyncio.timeout(LIMIT_S):
+            report, said = await process.communicate(order)
+    except BaseException:
+        process.kill()
+        await process.wait()
+        raise
+    if process.returncode == INVALID:
+        raise CatalogInvalid(tuple(Problem(*problem) for problem in orjson.loads(report)))
+    if process.returncode != 0:
+        log.error("a preview failed:\n%s", said.decode(errors="replace")[-2000:])
+        raise LLMRouterError("the preview failed; the log says why", code="preview_failed")
+    return report
+
+
+def worked_out(order: Order) -> tuple[int, bytes]:
+    """Exit code and standard output of the process: the report, or the edit's problems."""
+    from llmrouter.api.wire import Endpoint, parse
+
+    place = order.place
+    try:
+        edit = Edit(order.before, load(place.directory, place.overrides, order.edits))
+    except CatalogInvalid as invalid:
+        return INVALID, orjson.dumps([(p.file, p.line, p.message) for p in invalid.problems])
+    where = Journaled(place.store, order.last, REPLAY_S)
+    impact = asyncio.run(assess_journaled(edit, where, lambda body: parse(body, Endpoint.COMPLETE)))
+    return 0, orjson.dumps(impact.document())
+
+
+def main() -> None:
+    """Read, work it out, write."""
+    os.nice(10)
+    code, out = worked_out(pickle.loads(sys.stdin.buffer.read()))  # noqa: S301 - from its parent
+    sys.stdout.buffer.write(out)
+    sys.stdout.flush()
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()
