@@ -38,6 +38,7 @@ from llmrouter.execution.verify import Verifier
 from llmrouter.gateway import Gateway, Rooms, explained
 from llmrouter.learning.journal import Journal, JournalOptions
 from llmrouter.learning.learner import Learner
+from llmrouter.preview import Place, Previewer
 from llmrouter.routing.cached import Cached, CachePolicy
 from llmrouter.routing.default import Default
 from llmrouter.routing.escalate import Escalation, EscalationOptions, Sign
@@ -133,6 +134,7 @@ async def service(settings: Settings) -> AsyncIterator[Service]:
         stack.push_async_callback(telemetry.close)
         gateway = await _gateway(settings, stack, store, telemetry, holder)
         admission = Admission(settings.max_in_flight)
+        place = Place(settings.prompts, settings.store, overrides())
         keyring, limits = _keys(settings, store, telemetry)
         if limits is not None:
             counting = Background()
@@ -157,7 +159,8 @@ async def service(settings: Settings) -> AsyncIterator[Service]:
                 keyring=keyring,
                 limits=limits,
                 admission=admission,
-                write=holder.write,
+                editor=holder,
+                preview=Previewer(holder, place).preview,
                 find_decision=find,
                 max_body_bytes=int(settings.max_body_mb * 1024 * 1024),
             )

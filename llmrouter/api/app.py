@@ -32,6 +32,7 @@ from llmrouter.api import (
     metrics,
     openai,
     openapi,
+    preview,
     route,
     stats,
 )
@@ -59,8 +60,12 @@ PATHS: tuple[Path, ...] = (
     Path("GET", "/v1/models/{id}", openai.model, Access.KEY),
     Path("POST", "/feedback", feedback.feedback, Access.KEY),
     Path("GET", "/catalog", catalog.catalog, Access.KEY),
+    Path("POST", "/catalog/preview", preview.preview, Access.ADMIN),
+    Path("GET", "/catalog/{id}", catalog.file, Access.ADMIN),
     Path("PUT", "/catalog/{id}", catalog.put, Access.ADMIN),
-    Path("POST", "/catalog/preview", catalog.preview, Access.ADMIN),
+    Path("DELETE", "/catalog/{id}", catalog.delete, Access.ADMIN),
+    Path("GET", "/catalog/{id}/history", catalog.history, Access.ADMIN),
+    Path("POST", "/catalog/{id}/revert", catalog.revert, Access.ADMIN),
     Path("GET", "/decisions", decisions.decisions, Access.KEY),
     Path("GET", "/decisions/{id}", decisions.decision, Access.KEY),
     Path("GET", "/stats", stats.stats, Access.KEY),
@@ -87,10 +92,10 @@ _QUIET = Quiet()
 def paths_of(services: Services) -> list[Path]:
     """The paths this service has: edits only where the catalog can be edited."""
     absent: set[Handler] = set()
-    if services.write is None:
-        absent.add(catalog.put)
+    if services.editor is None:
+        absent |= {catalog.file, catalog.put, catalog.delete, catalog.history, catalog.revert}
     if services.preview is None:
-        absent.add(catalog.preview)
+        absent.add(preview.preview)
     return [path for path in PATHS if path.handler not in absent]
 
 

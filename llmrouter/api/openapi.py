@@ -22,7 +22,8 @@ _WHY = {
     400: "The request is malformed; `param` names what is wrong.",
     401: "No API key, or one that is not known.",
     403: "The key may not do this.",
-    404: "There is no such model, target, decision or path.",
+    404: "There is no such model, target, decision, version or path.",
+    412: "What is to be edited is not what `If-Match` or `If-None-Match` says.",
     413: "The body is too large.",
     422: "No target may serve this request; the message lists each and why.",
     429: "A quota of the key is used up.",
@@ -127,6 +128,28 @@ _LIMIT = {
     "schema": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 50},
 }
 
+_ETAG = {"ETag": {"schema": {"type": "string"}, "required": True}}
+_IF_MATCH = {
+    "name": "If-Match",
+    "in": "header",
+    "description": "The ETag of what was read: the file's, or the catalog's.",
+    "schema": {"type": "string"},
+}
+_IF_NONE_MATCH = {
+    "name": "If-None-Match",
+    "in": "header",
+    "description": "`*`: only where there is no such target yet.",
+    "schema": {"type": "string"},
+}
+
+
+def _tagged(statuses: Sequence[int]) -> dict[str, Any]:
+    """The catalog as an answer, with the ETag of what was read or edited."""
+    answers = _answers("Catalog", statuses)
+    answers["200"]["headers"] = _ETAG
+    return answers
+
+
 _PATHS: dict[str, Any] = {
     "/route": {
         "post": _keyed(
@@ -162,12 +185,33 @@ _PATHS: dict[str, Any] = {
             requestBody=_body("Feedback"),
         )
     },
-    "/catalog": {"get": _keyed("The catalog that serves", _answers("Catalog", (401, 500)))},
+    "/catalog": {
+        "get": _keyed("The catalog that serves; its ETag is its version", _tagged((401, 500)))
+    },
+    "/catalog/preview": {
+        "post": _keyed(
+            "What an edit would change for recorded requests; nothing is written",
+            _answers("Preview", (400, 401, 403, 413, 500, 503, 504)),
+            requestBody=_body("CatalogEdit"),
+        )
+    },
     "/catalog/{id}": {
-        "put": _keyed(
-            "Replace one target's file; validated, atomic, hot",
-            _answers("Catalog", (400, 401, 403, 404, 413, 500)),
+        "get": _keyed(
+            "One target's file, as it is on disk",
+            {
+                "200": {
+                    "description": "Its text.",
+                    "content": {"text/markdown": {"schema": {"type": "string"}}},
+                    "headers": _ETAG,
+                },
+                **{str(status): _error(status) for status in (401, 403, 404, 500)},
+            },
             parameters=[_ID],
+        ),
+        "put": _keyed(
+            "Replace one target's file, or add it; validated, atomic, hot",
+            _tagged((400, 401, 403, 404, 412, 413, 500)),
+            parameters=[_ID, _IF_MATCH, _IF_NONE_MATCH],
             requestBody={
                 "required": True,
                 "content": {
@@ -175,13 +219,26 @@ _PATHS: dict[str, Any] = {
                     JSON: {"schema": ref("CatalogFile")},
                 },
             },
+        ),
+        "delete": _keyed(
+            "Take a target out; validated, atomic, hot",
+            _tagged((400, 401, 403, 404, 412, 500)),
+            parameters=[_ID, _IF_MATCH],
+        ),
+    },
+    "/catalog/{id}/history": {
+        "get": _keyed(
+            "What one target's file held before its last edits, newest first",
+            _answers("CatalogHistory", (401, 403, 404, 500)),
+            parameters=[_ID],
         )
     },
-    "/catalog/preview": {
+    "/catalog/{id}/revert": {
         "post": _keyed(
-            "What an edit would change",
-            _answers("Preview", (400, 401, 403, 404, 413, 500)),
-            requestBody=_body("CatalogEdit"),
+            "Go back to a version, by default to what was before the last edit",
+            _tagged((400, 401, 403, 404, 412, 413, 500)),
+            parameters=[_ID, _IF_MATCH],
+            requestBody={**_body("CatalogVersion"), "required": False},
         )
     },
     "/decisions": {

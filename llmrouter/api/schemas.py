@@ -6,6 +6,7 @@ from typing import Any
 
 from llmrouter.api.feedback import MAX_COMMENT
 from llmrouter.api.options import MAX_IDS, MAX_NAME
+from llmrouter.api.preview import LAST, MOST, MOST_FILES, OTHERS
 from llmrouter.api.wire import MAX_COUNT, ROLES
 from llmrouter.domain.chat import CACHE_MODES, STRATEGIES
 from llmrouter.domain.decision import Source
@@ -156,6 +157,62 @@ _MODEL = _record(
     {"id": _STRING, "object": {"const": "model"}, "created": _INTEGER, "owned_by": _STRING}
 )
 
+_LAST = _or_null({"type": "integer", "minimum": 1, "maximum": MOST, "default": LAST})
+_FILES: Schema = {
+    "type": "object",
+    "minProperties": 1,
+    "maxProperties": MOST_FILES,
+    "propertyNames": {
+        "anyOf": [{"enum": list(OTHERS)}, {"pattern": r"^catalog/[a-z0-9][a-z0-9._-]{0,79}\.md$"}]
+    },
+    "additionalProperties": _or_null(_STRING),
+}
+_MOVE = _record(
+    {"before": _STRING, "after": _STRING, "requests": _INTEGER}
+    | {"before_usd": _NUMBER, "after_usd": _NUMBER}
+)
+_PREVIEW = _record(
+    {
+        "changes": _list(
+            _record(
+                {"kind": {"enum": ["added", "removed", "changed"]}, "where": _STRING}
+                | {"field": _STRING, "before": {}, "after": {}, "text": _STRING}
+            )
+        ),
+        "warnings": _list(_STRING),
+        "recorded": _INTEGER,
+        "replayed": _INTEGER,
+        "told": _INTEGER,
+        "since": _or_null(_NUMBER),
+        "decided": _record({"before": _OBJECT, "after": _OBJECT}),
+        "moved": _INTEGER,
+        "before_usd": _NUMBER,
+        "after_usd": _NUMBER,
+        "moves": _list(_MOVE),
+        "tasks": _list(
+            _record(
+                {"task": _STRING, "requests": _INTEGER, "moved": _INTEGER}
+                | {"before_usd": _NUMBER, "after_usd": _NUMBER}
+            )
+        ),
+        "eligibility": _list(
+            _record(
+                {"target": _STRING, "change": {"enum": ["lost", "gained"]}}
+                | {"requests": _INTEGER, "reason": _STRING}
+            )
+        ),
+        "refusals": _list(_record({"status": _INTEGER, "requests": _INTEGER, "message": _STRING})),
+        "served_again": _INTEGER,
+        "examples": _list(
+            _record(
+                {"decision_id": _STRING, "task": _STRING, "reason": _STRING}
+                | {name: _or_null(_STRING) for name in ("before", "after", "text")}
+            )
+        ),
+        "notes": _list(_STRING),
+    }
+)
+
 SCHEMAS: dict[str, Schema] = {
     "Router": _ROUTER,
     "Message": _MESSAGE,
@@ -202,8 +259,22 @@ SCHEMAS: dict[str, Schema] = {
         }
     ),
     "CatalogFile": _record({"text": _STRING}),
-    "CatalogEdit": _record({"id": _NAME, "text": _STRING}, {"last": _COUNT}),
-    "Preview": _OBJECT,
+    "CatalogVersion": _record({}, {"version": _or_null(_STRING)}),
+    "CatalogHistory": _record(
+        {
+            "id": _STRING,
+            "versions": _list(
+                _record({"version": _STRING, "at": _NUMBER, "text": _or_null(_STRING)})
+            ),
+        }
+    ),
+    "CatalogEdit": {
+        "oneOf": [
+            _record({"id": _STRING, "text": _or_null(_STRING)}, {"last": _LAST}, closed=True),
+            _record({"files": _FILES}, {"last": _LAST}, closed=True),
+        ]
+    },
+    "Preview": _PREVIEW,
     "Stats": _OBJECT,
     "Health": _record({"status": {"const": "ok"}, "version": _STRING, "uptime_s": _NUMBER}),
     "Readiness": _record(

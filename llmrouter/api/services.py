@@ -17,6 +17,8 @@ from aiohttp import web
 from llmrouter.api.admission import Admission
 from llmrouter.api.keys import OPEN, Keyring
 from llmrouter.api.limits import Limits
+from llmrouter.catalog.edit import Edit, Saved
+from llmrouter.catalog.loader import Edits
 from llmrouter.domain.catalog import Catalog
 from llmrouter.domain.chat import Caller, ChatRequest
 from llmrouter.domain.decision import Decision, Feedback
@@ -124,9 +126,28 @@ class CatalogDesk(Protocol):
         ...
 
 
+class CatalogEditor(Protocol):
+    """Edits of one target's file each; they serve when they return. Raises as `catalog.edit`."""
+
+    async def read(self, name: str) -> str:
+        """The file's text as it is on disk."""
+        ...
+
+    async def write(self, wanted: Edit) -> Catalog:
+        """Make an edit, or change nothing."""
+        ...
+
+    async def history(self, name: str) -> Sequence[Saved]:
+        """What the file held before its last edits, newest first."""
+        ...
+
+    async def revert(self, wanted: Edit, version: str | None = None) -> Catalog:
+        """Go back to a version of the history, by default the newest."""
+        ...
+
+
 Stats = Callable[[Caller], Awaitable[Mapping[str, Any]]]
-Write = Callable[[str, str], Awaitable[Catalog]]
-Preview = Callable[[Mapping[str, Any], Caller], Awaitable[Mapping[str, Any]]]
+Preview = Callable[[Edits, int], Awaitable[bytes]]
 FindDecision = Callable[[str, Caller], Awaitable[Mapping[str, Any] | None]]
 
 
@@ -134,11 +155,10 @@ FindDecision = Callable[[str, Caller], Awaitable[Mapping[str, Any] | None]]
 class Services:
     """Everything the HTTP layer stands on.
 
-    `write` puts one catalog file in place (id, text) and returns the catalog that then serves,
-    raising CatalogInvalid and changing nothing when it does not fit; `preview` says what an edit
-    would change; `find_decision` reads one decision. Where one of them is None, its path is
-    absent. `limits` None means no limits are configured at all. `read` keeps what recent bodies
-    were parsed to.
+    `editor` edits the catalog's files; `preview` says, as JSON, what edits would change for the
+    newest recorded requests; `find_decision` reads one decision. Where one of the first two is
+    None, its paths are absent. `limits` None means no limits are configured at all. `read` keeps
+    what recent bodies were parsed to.
     """
 
     gateway: Gateway
@@ -148,7 +168,7 @@ class Services:
     keyring: Keyring = OPEN
     limits: Limits | None = None
     admission: Admission = field(default_factory=Admission)
-    write: Write | None = None
+    editor: CatalogEditor | None = None
     preview: Preview | None = None
     find_decision: FindDecision | None = None
     max_body_bytes: int = 10 * 1024 * 1024

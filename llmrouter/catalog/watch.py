@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import tempfile
 import time
 from collections.abc import Callable
 from contextlib import aclosing, suppress
@@ -21,16 +19,13 @@ from typing import Final
 
 from watchfiles import awatch
 
+from llmrouter.catalog import edit
+from llmrouter.catalog.edit import Edit, Saved
 from llmrouter.catalog.loader import ROUTER, ROUTING, TARGETS, VERIFIER, Overrides, load
-from llmrouter.catalog.schema import id_problem
 from llmrouter.domain.catalog import Catalog
-from llmrouter.errors import CatalogInvalid, LLMRouterError, Problem
+from llmrouter.errors import CatalogInvalid, NotFound, Problem
 
 log = logging.getLogger(__name__)
-
-HISTORY: Final = ".history"
-KEPT: Final = 20
-"""How many earlier versions of a target's file are kept."""
 
 _LOOK_MS: Final = 500
 _DEBOUNCE_MS: Final = 200
@@ -101,35 +96,28 @@ class CatalogHolder:
             await asyncio.sleep(_LOOK_MS / 1000)
             await self._reload_if_changed()
 
-    async def write(self, name: str, text: str) -> Catalog:
-        """Put catalog/<name>.md in place, and return the catalog that then serves.
+    async def read(self, name: str) -> str:
+        """The text of catalog/<name>.md as it is on disk. Raises NotFound."""
+        text = await asyncio.to_thread(edit.read, self._directory, name)
+        if text is None:
+            raise NotFound(f"no target {name!r} in the catalog", code="target_not_found")
+        return text
 
-        The whole catalog is checked with the edit in it before anything is written: raises
-        CatalogInvalid and changes nothing where it does not fit. The file is replaced atomically,
-        and what it held before is kept under `.history/<name>/`. Raises LLMRouterError when the
-        disk refuses.
-        """
-        path = self._directory / TARGETS / f"{name}.md"
-        if (wrong := id_problem(name)) is not None:
-            raise CatalogInvalid((Problem(str(path), 1, wrong),))
-        try:
-            data = text.encode()
-        except UnicodeEncodeError as error:
-            line = text.count("\n", 0, error.start) + 1
-            raise CatalogInvalid(
-                (Problem(str(path), line, "not text: it has lone surrogates"),)
-            ) from None
+    async def write(self, wanted: Edit) -> Catalog:
+        """Make an edit, and return the catalog that then serves. Raises as `edit.put`."""
         async with self._turn:
-            edit = {f"{TARGETS}/{name}.md": text}
-            fresh = await asyncio.to_thread(load, self._directory, self._overrides, edit)
-            try:
-                await asyncio.to_thread(_replace, path, data, self._directory / HISTORY / name)
-            except OSError as error:
-                reason = error.strerror or type(error).__name__
-                message = f"{TARGETS}/{name}.md cannot be written: {reason}"
-                raise LLMRouterError(message, code="catalog_not_writable") from error
-            self._take(fresh, ())
+            put = (self._directory, wanted, self._current.version, self._overrides)
+            self._take(await asyncio.to_thread(edit.put, *put), ())
         return self._current
+
+    async def history(self, name: str) -> list[Saved]:
+        """What the file of a target held before each of its last edits, newest first."""
+        return await asyncio.to_thread(edit.history, self._directory, name)
+
+    async def revert(self, wanted: Edit, version: str | None = None) -> Catalog:
+        """Go back to an earlier version, by default the newest. Raises as `undoing` and `put`."""
+        undoing = await asyncio.to_thread(edit.undoing, self._directory, wanted, version)
+        return await self.write(undoing)
 
     async def _reload_if_changed(self) -> None:
         if await asyncio.to_thread(look, self._directory) != self._seen:
@@ -169,29 +157,3 @@ def look(directory: Path) -> Look:
             continue
         seen.append((str(path), found.st_ino, found.st_size, found.st_mtime_ns))
     return tuple(seen)
-
-
-def _replace(path: Path, data: bytes, history: Path) -> None:
-    mode = 0o644
-    if path.exists():
-        mode = path.stat().st_mode & 0o777
-        history.mkdir(parents=True, exist_ok=True)
-        (history / f"{time.time_ns()}.md").write_bytes(path.read_bytes())
-        for old in sorted(history.glob("*.md"))[:-KEPT]:
-            old.unlink()
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            os.fchmod(file.fileno(), mode)
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

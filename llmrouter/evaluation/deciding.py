@@ -21,7 +21,7 @@ from llmrouter.domain.chat import Caller, ChatRequest
 from llmrouter.domain.deadline import NEVER
 from llmrouter.domain.decision import Decision, Question, Source, Verdict
 from llmrouter.domain.features import Features
-from llmrouter.domain.ports import Observer, Preferences, Stage
+from llmrouter.domain.ports import Preferences, Stage
 from llmrouter.errors import LLMRouterError
 from llmrouter.evaluation.recorded import Past
 from llmrouter.gateway import Gateway, Rooms, decision_of, is_pinned
@@ -33,6 +33,16 @@ from llmrouter.routing.rules import Rules, StartCascade
 from llmrouter.upstream.health import TargetHealth
 
 NOBODY: Any = None  # nothing is executed, kept or told, and who decides depends on the request
+
+
+class Silence:
+    """Stands where an observer would: a replay is no traffic and counts nowhere."""
+
+    def count(self, name: str, value: float, attributes: Mapping[str, str]) -> None:
+        """Nothing."""
+
+
+SILENCE: Any = Silence()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,14 +110,12 @@ class Blind:
 class Side:
     """One catalog, deciding recorded requests."""
 
-    def __init__(
-        self, catalog: Catalog, told: Told, observer: Observer, preferences: Preferences | None
-    ) -> None:
+    def __init__(self, catalog: Catalog, told: Told, preferences: Preferences | None) -> None:
         self._catalog = catalog
         self._eligibility = Eligibility()
         self._routers = {
-            True: _router(Rules(), told, observer, preferences),
-            False: _router(Blind(), told, observer, None),
+            True: _router(Rules(), told, preferences),
+            False: _router(Blind(), told, None),
         }
         self._gateway = Gateway(
             Rooms(
@@ -146,9 +154,7 @@ class Side:
         return Ruled(decision, None, screening.eligible, excluded)
 
 
-def _router(
-    rules: Stage, told: Told, observer: Observer, preferences: Preferences | None
-) -> Router:
+def _router(rules: Stage, told: Told, preferences: Preferences | None) -> Router:
     """The stages of every strategy, with the recorded decision in the router LLM's place."""
     known: Stage = told
     only: tuple[Stage, ...] = ()
@@ -162,4 +168,4 @@ def _router(
         "llm": (told,),
         "cascade": (StartCascade(),),
     }
-    return Router(pipelines, observer, Default())
+    return Router(pipelines, SILENCE, Default())

@@ -21,13 +21,12 @@ from typing import Any, Final
 from llmrouter.catalog.diff import Change, changes
 from llmrouter.domain.catalog import Catalog
 from llmrouter.domain.decision import Decision, Source
-from llmrouter.domain.ports import Observer, Preferences
-from llmrouter.evaluation.deciding import Ruled, Side, Told
+from llmrouter.domain.ports import Preferences
+from llmrouter.evaluation.deciding import SILENCE, Ruled, Side, Told
 from llmrouter.evaluation.recorded import Parse, Past, newest, pasts
 from llmrouter.gateway import is_pinned
 from llmrouter.learning.learner import Learner
 from llmrouter.store.open import open_store
-from llmrouter.telemetry.otel import Telemetry
 
 Step = Callable[[int, int], None]
 
@@ -213,12 +212,11 @@ def _by(ruled: Ruled) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """How to replay: who observes, the learned model if there is one, for how long at most (s).
+    """How to replay: with the learned model if there is one, for how long at most (s).
 
     `step` is called with how many requests are done, and of how many.
     """
 
-    observer: Observer
     preferences: Preferences | None = None
     limit_s: float = inf
     step: Step = lambda done, of: None
@@ -243,10 +241,9 @@ async def assess_journaled(
     store = open_store(where.store, shared=True)
     try:
         recorded = pasts(await newest(store, where.last), where.last, parse)
-        telemetry = Telemetry()
-        learner = Learner(store, telemetry, lambda: edit.before.learned.target_agreement)
+        learner = Learner(store, SILENCE, lambda: edit.before.learned.target_agreement)
         learned = bool(recorded) and await learner.load()
-        how = Replay(telemetry, learner if learned else None, where.limit_s, step)
+        how = Replay(learner if learned else None, where.limit_s, step)
         return await assess(edit, recorded, how)
     finally:
         await store.close()
@@ -255,9 +252,7 @@ async def assess_journaled(
 async def assess(edit: Edit, recorded: Sequence[Past], how: Replay) -> Impact:
     """Decide `recorded` under both catalogs, the newest first, and add up what differs."""
     told = Told(recorded)
-    before, after = (
-        Side(catalog, told, how.observer, how.preferences) for catalog in (edit.before, edit.after)
-    )
+    before, after = (Side(catalog, told, how.preferences) for catalog in (edit.before, edit.after))
     sums = _Sums()
     ends_at = time.monotonic() + how.limit_s
     for past in reversed(recorded):

@@ -14,6 +14,7 @@ from aiohttp import web
 
 from llmrouter.api.app import create_app
 from llmrouter.api.services import Services
+from llmrouter.catalog.edit import Edit, Saved
 from llmrouter.domain.catalog import Catalog, Prompts
 from llmrouter.domain.chat import Caller, ChatRequest
 from llmrouter.domain.decision import (
@@ -264,7 +265,8 @@ class FakeDesk:
     def __init__(self, catalog: Catalog | None = CATALOG) -> None:
         self.catalog = catalog
         self.problems: tuple[Problem, ...] = ()
-        self.written: list[tuple[str, str]] = []
+        self.written: list[Edit] = []
+        self.reverted: list[tuple[Edit, str | None]] = []
 
     @property
     def current(self) -> Catalog:
@@ -273,9 +275,24 @@ class FakeDesk:
             raise LookupError("no catalog yet")
         return self.catalog
 
-    async def write(self, name: str, text: str) -> Catalog:
+    async def read(self, name: str) -> str:
+        """The same text for every target there is."""
+        if name not in self.current.targets:
+            raise NotFound("no such target", code="target_not_found")
+        return f"---\nmodel: m-{name}\n---\n"
+
+    async def write(self, wanted: Edit) -> Catalog:
         """Keep an edit."""
-        self.written.append((name, text))
+        self.written.append(wanted)
+        return self.current
+
+    async def history(self, name: str) -> list[Saved]:
+        """Two versions; before the older one there was no file."""
+        return [Saved("2", 2.0, "two"), Saved("1", 1.0, None)]
+
+    async def revert(self, wanted: Edit, version: str | None = None) -> Catalog:
+        """Keep what was asked for."""
+        self.reverted.append((wanted, version))
         return self.current
 
 

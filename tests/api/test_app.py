@@ -138,34 +138,6 @@ async def test_the_catalog_shows_no_addresses_and_no_names_of_secrets() -> None:
     assert "api_key_env" not in answer.body.decode()
 
 
-async def test_the_catalog_is_edited_with_the_admin_key_alone() -> None:
-    """Both ways of sending the file arrive as its text."""
-    desk = FakeDesk()
-    given = services(catalog=desk, write=desk.write, keyring=KEYS)
-    async with client_of(given) as client:
-        for key, status in (("sk-alice", 403), ("sk-eve", 401), ("sk-admin", 200)):
-            answer = await client.call(
-                "PUT",
-                "/catalog/small",
-                data="---\nmodel: x\n---\n",
-                headers={"Content-Type": "text/markdown", **bearer(key)},
-            )
-            assert answer.status == status
-        await client.call(
-            "PUT", "/catalog/large", json={"text": "other"}, headers=bearer("sk-admin")
-        )
-    assert desk.written == [("small", "---\nmodel: x\n---\n"), ("large", "other")]
-
-
-async def test_paths_without_a_part_behind_them_are_absent() -> None:
-    """A catalog that cannot be written has no PUT, and the document does not claim one."""
-    async with client_of(services()) as client:
-        put = await client.call("PUT", "/catalog/small", data="x")
-        document = await client.get("/openapi.json")
-    assert put.status == 404
-    assert "/catalog/{id}" not in document.json["paths"]
-
-
 async def test_decisions_are_listed_and_found() -> None:
     """By number and by name; the limit is checked."""
     async with client_of(services()) as client:

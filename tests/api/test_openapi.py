@@ -11,21 +11,22 @@ import pytest
 from llmrouter.api.app import PATHS, paths_of
 from llmrouter.api.openapi import build
 from llmrouter.api.wire import Endpoint, parse
+from llmrouter.catalog.loader import Edits
 from llmrouter.errors import BadRequest
 from tests.api.fakes import DECISION, FakeDesk, FakeGateway, client_of, services
 
 HI = [{"role": "user", "content": "hi"}]
 
 
-async def no_preview(document: Any, caller: Any) -> dict[str, Any]:
+async def no_preview(edits: Edits, last: int) -> bytes:
     """An edit that changes nothing."""
-    return {"changed": []}
+    return b"{}"
 
 
 def whole() -> dict[str, Any]:
     """The document of a service that has every path."""
     desk = FakeDesk()
-    given = services(catalog=desk, write=desk.write, preview=no_preview)
+    given = services(catalog=desk, editor=desk, preview=no_preview)
     document: dict[str, Any] = orjson.loads(build(given, [path.path for path in paths_of(given)]))
     return document
 
@@ -61,11 +62,13 @@ def test_every_reference_leads_somewhere() -> None:
 
 async def test_answers_fit_their_schemas() -> None:
     """What is answered is what is documented."""
-    async with client_of(services()) as client:
+    desk = FakeDesk()
+    async with client_of(services(catalog=desk, editor=desk)) as client:
         for path, name in (
             ("/v1/models", "Models"),
             ("/v1/models/small", "Model"),
             ("/catalog", "Catalog"),
+            ("/catalog/small/history", "CatalogHistory"),
             ("/decisions", "Decisions"),
             ("/decisions/dec-1", "Decision"),
             ("/healthz", "Health"),

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from llmrouter.catalog.edit import Edit
 from llmrouter.catalog.watch import CatalogHolder
-from llmrouter.errors import CatalogInvalid
+from llmrouter.errors import CatalogInvalid, NotFound, PreconditionFailed
 from tests.catalog.prompts_dir import LARGE, ROUTING, SMALL, written
 
 
@@ -32,11 +33,6 @@ async def until(holds: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
         while not holds():  # noqa: ASYNC110 - a file on disk sets no event
             await asyncio.sleep(0.01)
-
-
-def on_disk(directory: Path) -> dict[Path, bytes]:
-    """Every file below a directory."""
-    return {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
 
 
 async def test_a_saved_edit_serves(tmp_path: Path) -> None:
@@ -114,55 +110,46 @@ async def test_a_callback_that_fails_stops_nothing(tmp_path: Path) -> None:
     assert heard == [3]
 
 
-async def test_a_write_is_validated_kept_and_serves_at_once(tmp_path: Path) -> None:
-    """A valid write is on disk and serves when it returns; the version before it is kept."""
+async def test_an_edit_serves_when_it_returns_and_is_undone(tmp_path: Path) -> None:
+    """Listeners hear of both, and what is on disk is what serves."""
     holder = CatalogHolder(written(tmp_path))
-    fresh = await holder.write("small", SMALL.replace("8000", "9000"))
+    heard: list[int] = []
+    holder.on_change.append(lambda now: heard.append(now.targets["small"].context_window))
+    fresh = await holder.write(Edit("small", SMALL.replace("8000", "9000")))
     assert holder.current is fresh
-    assert "9000" in (tmp_path / "catalog" / "small.md").read_text()
-    kept = list((tmp_path / ".history").rglob("*.md"))
-    assert [path.read_text() for path in kept] == [SMALL]
-    assert not list((tmp_path / "catalog").glob(".*"))
+    assert await holder.read("small") == SMALL.replace("8000", "9000")
+    assert [saved.text for saved in await holder.history("small")] == [SMALL]
+    await holder.revert(Edit("small", None))
+    assert await holder.read("small") == SMALL
+    assert heard == [9000, 8000]
+    with pytest.raises(NotFound):
+        await holder.read("nobody")
 
 
-async def test_a_write_of_a_new_target_serves(tmp_path: Path) -> None:
-    """An id that was not there is added."""
+async def test_an_editor_may_go_by_the_catalog_that_serves(tmp_path: Path) -> None:
+    """Its version is as good as the file's own tag, until anything that decides has changed."""
     holder = CatalogHolder(written(tmp_path))
-    assert "third" in (await holder.write("third", LARGE)).targets
+    seen = frozenset({holder.current.version})
+    await holder.write(Edit("small", SMALL.replace("8000", "9000"), seen))
+    with pytest.raises(PreconditionFailed):
+        await holder.write(Edit("large", LARGE.replace("8000", "9000"), seen))
 
 
-@pytest.mark.parametrize(
-    ("name", "text"),
-    [
-        ("small", SMALL.replace("8000", "many")),
-        ("small", SMALL + "\ud800"),
-        ("small", SMALL.replace("---\nmodel", "---\nenabled: false\nmodel")),
-        ("../routing", SMALL),
-        ("a/b", SMALL),
-        ("auto", SMALL),
-        ("small\n", SMALL),
-        ("", SMALL),
-        ("small", "x" * 3_000_000),
-    ],
-)
-async def test_a_write_that_does_not_fit_changes_nothing(
-    tmp_path: Path, name: str, text: str
-) -> None:
-    """A broken text, a needed target switched off or a path for an id leaves the disk as it was."""
+async def test_a_write_that_does_not_fit_keeps_the_catalog(tmp_path: Path) -> None:
+    """What served goes on serving."""
     holder = CatalogHolder(written(tmp_path))
     good = holder.current
-    before = on_disk(tmp_path)
     with pytest.raises(CatalogInvalid):
-        await holder.write(name, text)
+        await holder.write(Edit("small", SMALL.replace("8000", "many")))
     assert holder.current is good
-    assert on_disk(tmp_path) == before
 
 
 async def test_writes_at_the_same_time_all_stay(tmp_path: Path) -> None:
-    """Concurrent writes of different targets lose none of them."""
-    holder = CatalogHolder(written(tmp_path))
-    await asyncio.gather(*(holder.write(f"t{number}", LARGE) for number in range(8)))
-    assert {f"t{number}" for number in range(8)} <= set(holder.current.targets)
+    """Concurrent writes of different targets lose none of them, of two holders either."""
+    holders = CatalogHolder(written(tmp_path)), CatalogHolder(tmp_path)
+    await asyncio.gather(*(holders[n % 2].write(Edit(f"t{n}", LARGE)) for n in range(8)))
+    await holders[0].reload()
+    assert {f"t{number}" for number in range(8)} <= set(holders[0].current.targets)
 
 
 def test_a_holder_needs_a_valid_start(tmp_path: Path) -> None:

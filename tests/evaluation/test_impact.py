@@ -19,7 +19,7 @@ from llmrouter.domain.target import Price
 from llmrouter.evaluation.impact import Edit, Impact, Replay, assess
 from llmrouter.evaluation.recorded import newest, pasts
 from tests.evaluation.journaled import journaled
-from tests.fakes import RecordingObserver, a_catalog, a_target
+from tests.fakes import a_catalog, a_target
 
 SUMS = Rule("sums", Conditions(task=frozenset({"math"})), route="large")
 HELLO = Rule("hello", Conditions(matches=re.compile("(?i)hello")), route="large")
@@ -68,7 +68,7 @@ async def impact(
     values = {"source": Source.LLM, **decided}
     store = await journaled(bodies or [MATH, CHAT], record=record, **values)
     found = pasts(await newest(store, 99), 99, lambda body: parse(body, Endpoint.COMPLETE))
-    how = Replay(RecordingObserver(), preferences, limit_s)
+    how = Replay(preferences, limit_s)
     return await assess(Edit(before, after), found, how)
 
 
