@@ -27,7 +27,7 @@ from llmrouter.catalog.watch import CatalogHolder
 from llmrouter.domain.background import Background
 from llmrouter.domain.chat import Caller
 from llmrouter.domain.codec import decode_decision, encode_decision
-from llmrouter.domain.decision import Decision, Feedback, Question
+from llmrouter.domain.decision import Decision, Feedback, Question, Shadowed
 from llmrouter.domain.ports import Stage, Store
 from llmrouter.domain.reply import Completion
 from llmrouter.errors import LLMRouterError, NotFound, StoreFailed
@@ -36,6 +36,7 @@ from llmrouter.execution.limits import TargetLimits
 from llmrouter.execution.record import StoredRecord
 from llmrouter.execution.verify import Verifier
 from llmrouter.gateway import Gateway, Rooms, explained
+from llmrouter.learning.books import Books
 from llmrouter.learning.journal import Journal, JournalOptions
 from llmrouter.learning.learner import Learner
 from llmrouter.preview import Place, Previewer
@@ -132,7 +133,7 @@ async def service(settings: Settings) -> AsyncIterator[Service]:
         telemetry = Telemetry()
         telemetry.start()
         stack.push_async_callback(telemetry.close)
-        gateway = await _gateway(settings, stack, store, telemetry, holder)
+        gateway, books = await _gateway(settings, stack, store, telemetry, holder)
         admission = Admission(settings.max_in_flight)
         place = Place(settings.prompts, settings.store, overrides())
         keyring, limits = _keys(settings, store, telemetry)
@@ -142,7 +143,8 @@ async def service(settings: Settings) -> AsyncIterator[Service]:
             counting.start(limits.run(), limits.run.__qualname__)
 
         async def stats(caller: Caller) -> Mapping[str, Any]:
-            return telemetry.figures(caller.tenant)
+            weekly = await books.snapshot(caller.tenant)
+            return {**telemetry.figures(caller.tenant), "today_and_last_week": weekly}
 
         async def find(decision_id: str, caller: Caller) -> Mapping[str, Any] | None:
             try:
@@ -174,7 +176,7 @@ async def _gateway(
     store: Store,
     telemetry: Telemetry,
     holder: CatalogHolder,
-) -> Gateway:
+) -> tuple[Gateway, Books]:
     fingerprinter = Fingerprinter(await shared_secret(store))
     journal = Journal(store, JournalOptions(record_prompts=settings.record_prompts))
     ledger = Ledger(store, encode_decision, decode_decision)
@@ -184,11 +186,11 @@ async def _gateway(
     chat = OpenAIChat(os.environ, telemetry.current_headers)
     stack.push_async_callback(chat.close)
     learner = Learner(store, telemetry, lambda: holder.current.learned.target_agreement)
-    record = StoredRecord(store)
+    record, books = StoredRecord(store), Books(store)
     _watch_health(telemetry, health, chat)
     _watch_catalog(telemetry, holder)
     _watch_confidence(telemetry, record)
-    everyone = Everyone(journal, learner, record)
+    everyone = Everyone(journal, learner, record, books)
     verifier = Verifier(judge=chat, record=record)
     executor = Executor(relay, telemetry, health, _execution(settings, verifier, everyone))
     llm = LLM(chat, telemetry, bounded_view)
@@ -205,7 +207,13 @@ async def _gateway(
         "llm": (llm,),
         "cascade": (StartCascade(),),
     }
-    afresh = Shadow(Preference(learner, llm, background), alone, telemetry, background)
+
+    def shadowed(one: Shadowed) -> None:
+        telemetry.shadowed(one)
+        journal.shadowed(one)
+
+    preference = Preference(learner, llm, background)
+    afresh = Shadow(preference, alone, learner.prospects, shadowed, background)
     budget = Budget(store, background)
     exploring = Explore(cached(afresh), learner.prospects, budget, telemetry)
     pipelines: dict[str, tuple[Stage, ...]] = {
@@ -228,9 +236,10 @@ async def _gateway(
     )
     standing = Background()
     stack.push_async_callback(standing.close, 0.0)
-    for work in (ledger.run, journal.run, holder.watch, chat.warm, learner.run, record.run):
+    behind = (ledger.run, journal.run, holder.watch, chat.warm, learner.run, record.run, books.run)
+    for work in behind:
         standing.start(work(), work.__qualname__)
-    return Gateway(rooms)
+    return Gateway(rooms), books
 
 
 def _execution(settings: Settings, verifier: Verifier, everyone: Everyone) -> ExecutorOptions:
@@ -287,27 +296,33 @@ def _keys(settings: Settings, store: Store, telemetry: Telemetry) -> tuple[Keyri
 
 
 class Everyone:
-    """Tells the journal, the learner and the record of confidence; all only note."""
+    """Tells the journal, the learner, the record of confidence and the books; all only note."""
 
-    def __init__(self, journal: Journal, learner: Learner, record: StoredRecord) -> None:
+    def __init__(
+        self, journal: Journal, learner: Learner, record: StoredRecord, books: Books
+    ) -> None:
         self._journal = journal
         self._learner = learner
         self._record = record
+        self._books = books
 
     def decided(self, decision: Decision, question: Question) -> None:
         """A decision was made."""
         self._journal.decided(decision, question)
         self._learner.decided(decision, question)
+        self._books.decided(decision, question)
 
     def completed(self, decision: Decision, completion: Completion) -> None:
         """An execution ended."""
         self._journal.completed(decision, completion)
+        self._books.completed(decision, completion)
 
     def rated(self, decision: Decision, feedback: Feedback) -> None:
         """Feedback arrived."""
         self._journal.rated(decision, feedback)
         self._learner.rated(decision, feedback)
         self._record.rated(decision.decision_id, feedback.score)
+        self._books.rated(decision, feedback)
 
     def heard(self, sign: Sign) -> None:
         """A caller showed that the answer of an earlier decision was not good enough."""

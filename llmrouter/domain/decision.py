@@ -209,3 +209,26 @@ class Feedback:
     comment: str | None = None
     caller: str = ""
     created_at: float = field(default=0.0)
+
+
+@quick
+@dataclass(frozen=True, slots=True)
+class Shadowed:
+    """What a strategy that decides alongside would have chosen, beside what was decided.
+
+    `outcome` is `agreed`, `disagreed`, `abstained` or `failed`; `target` is None in the last two.
+    USD are estimates of this request at either target, qualities the preference model's (0..1,
+    None where it has none); `own_usd` is what the strategy itself cost.
+    """
+
+    strategy: str
+    outcome: str
+    tenant: str
+    task: str
+    live: str
+    live_usd: float
+    live_quality: float | None = None
+    target: str | None = None
+    usd: float | None = None
+    quality: float | None = None
+    own_usd: float = 0.0

@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -37,7 +38,9 @@ WAITING: Final = 100
 """Sums that wait for a store that is down."""
 KEYS: Final = 512
 OTHER: Final = "other"
-Sums = tuple[float, dict[Key, Account]]
+Place = tuple[str, str, str]
+"""(tenant, task, target); the tenant is "" where tenants are not kept apart."""
+Sums = tuple[float, dict[Place, Account]]
 """When (seconds since the epoch), and the accounts since the time before."""
 
 
@@ -50,29 +53,29 @@ class Books:
         self._store = store
         self._flush_s = flush_s
         self._clock = clock
-        self._open: dict[Key, Account] = {}
+        self._open: dict[Place, Account] = {}
         self._unkept: list[Sums] = []
         self._kept: list[Sums] = []
 
     def decided(self, decision: Decision, question: Question) -> None:
         """A decision, and what the router LLM took for it."""
-        account = self._account(decision.task, decision.target)
+        account = self._account((decision.tenant, decision.task, decision.target))
         account.decisions += 1
         account.router += decision.router_cost_usd
 
     def completed(self, decision: Decision, completion: Completion) -> None:
         """An execution, on the account of the target where it ended."""
         attempts = [(one.outcome, one.cost_usd) for one in completion.attempts]
-        account = self._account(decision.task, completion.target)
+        account = self._account((decision.tenant, decision.task, completion.target))
         account.execute(completion.cost_usd, attempts)
 
     def rated(self, decision: Decision, feedback: Feedback) -> None:
         """A rating of the target that was chosen."""
-        self._account(decision.task, decision.target).rate(feedback.score)
+        self._account((decision.tenant, decision.task, decision.target)).rate(feedback.score)
 
-    def audited(self, task: str, target: str, cost_usd: float) -> None:
+    def audited(self, place: Place, cost_usd: float) -> None:
         """What an audit of a learned answer cost."""
-        self._account(task, target).audits += cost_usd
+        self._account(place).audits += cost_usd
 
     async def run(self) -> None:
         """Read what there is, then write and read now and then, until cancelled."""
@@ -96,25 +99,29 @@ class Books:
             return
         await self._read()
 
-    async def lines(self, span: Span | None = None) -> list[Line]:
-        """Today against last week for each task and target; see `drift.lines`."""
-        span = span or Span(self._clock())
-        open_ = {key: _copy(account) for key, account in self._open.items()}
-        everything = [*self._kept, *self._unkept, (self._clock(), open_)]
-        return await asyncio.to_thread(_lines, everything, span.bounds())
+    async def lines(self, tenant: str = "") -> list[Line]:
+        """Today against last week for each task and target of a tenant; "" is everyone.
 
-    async def snapshot(self) -> dict[str, Any]:
+        See `drift.lines`.
+        """
+        now = self._clock()
+        open_ = {place: _copy(account) for place, account in self._open.items()}
+        everything = [*self._kept, *self._unkept, (now, open_)]
+        return await asyncio.to_thread(_lines, everything, Span(now).bounds(), tenant)
+
+    async def snapshot(self, tenant: str = "") -> dict[str, Any]:
         """`lines` as JSON-ready values: `{task: {target: {now, before, daily_quality, falls}}}`."""
         tasks: dict[str, dict[str, Any]] = {}
-        for line in await self.lines():
+        for line in await self.lines(tenant):
             tasks.setdefault(line.task, {})[line.target] = line.public()
         return tasks
 
-    def _account(self, task: str, target: str) -> Account:
-        account = self._open.get((task, target))
+    def _account(self, place: Place) -> Account:
+        account = self._open.get(place)
         if account is None:
-            key = (task, target) if len(self._open) < KEYS else (OTHER, target)
-            account = self._open.setdefault(key, Account())
+            if len(self._open) >= KEYS:
+                place = (place[0], OTHER, place[2])
+            account = self._open.setdefault(place, Account())
         return account
 
     async def _read(self) -> None:
@@ -126,13 +133,15 @@ class Books:
         self._kept = await asyncio.to_thread(_unpacked, packed)
 
 
-def _lines(everything: Sequence[Sums], bounds: Sequence[float]) -> list[Line]:
+def _lines(everything: Sequence[Sums], bounds: Sequence[float], tenant: str) -> list[Line]:
     pieces: list[dict[Key, Account]] = [{} for _ in range(len(bounds) - 1)]
     for at, accounts in everything:
-        for number, piece in enumerate(pieces):
-            if bounds[number] <= at < bounds[number + 1]:
-                for key, account in accounts.items():
-                    piece.setdefault(key, Account()).add(account)
+        number = bisect_right(bounds, at) - 1
+        if not 0 <= number < len(pieces):
+            continue
+        for (owner, task, target), account in accounts.items():
+            if tenant in ("", owner):
+                pieces[number].setdefault((task, target), Account()).add(account)
     return lines(pieces)
 
 
@@ -157,7 +166,10 @@ def _unpacked(packed: Sequence[bytes]) -> list[Sums]:
     for one in packed:
         try:
             told: Mapping[str, Any] = orjson.loads(one)
-            accounts = {(str(t), str(n)): _account(sums) for t, n, sums in told["accounts"]}
+            accounts = {
+                (str(owner), str(task), str(target)): _account(sums)
+                for owner, task, target, sums in told["accounts"]
+            }
             out.append((float(told["at"]), accounts))
         except (ValueError, KeyError, TypeError) as error:
             log.debug("sums that cannot be read: %s", error)

@@ -17,7 +17,7 @@ from typing import Any
 import orjson
 
 from llmrouter.domain.background import repeatedly
-from llmrouter.domain.decision import Decision, Feedback, Question
+from llmrouter.domain.decision import Decision, Feedback, Question, Shadowed
 from llmrouter.domain.ports import Store
 from llmrouter.domain.reply import Completion
 from llmrouter.errors import StoreFailed
@@ -25,7 +25,7 @@ from llmrouter.errors import StoreFailed
 log = logging.getLogger(__name__)
 
 LOG_NAME = "journal"
-Line = Callable[[Decision, Any], bytes]
+Line = Callable[[Any, Any], bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Journal:
     def __init__(self, store: Store, options: JournalOptions | None = None) -> None:
         self._store = store
         self._options = options or JournalOptions()
-        self._buffer: list[tuple[Line, Decision, Any]] = []
+        self._buffer: list[tuple[Line, Any, Any]] = []
         self.dropped = 0
 
     def decided(self, decision: Decision, question: Question) -> None:
@@ -64,6 +64,10 @@ class Journal:
     def rated(self, decision: Decision, feedback: Feedback) -> None:
         """Note feedback; the comment only where prompts may be recorded."""
         self._note(self._feedback_line, decision, feedback)
+
+    def shadowed(self, one: Shadowed) -> None:
+        """Note what a strategy that decides alongside would have chosen."""
+        self._note(_shadow_line, one, time.time())
 
     async def run(self) -> None:
         """Write until cancelled, then once more."""
@@ -89,9 +93,9 @@ class Journal:
         batches = await self._store.tail(LOG_NAME, last)
         return await asyncio.to_thread(_decoded, batches, last)
 
-    def _note(self, line: Line, decision: Decision, more: Any) -> None:
+    def _note(self, line: Line, about: Any, more: Any) -> None:
         if len(self._buffer) < self._options.buffered:
-            self._buffer.append((line, decision, more))
+            self._buffer.append((line, about, more))
         else:
             self.dropped += 1
 
@@ -179,8 +183,8 @@ def _line(decision: Decision, rest: bytes) -> bytes:
     return b'{"kind":"decision","at":%b,"decision_id":%b,%b' % (at, name, rest)
 
 
-def _encoded(entries: list[tuple[Line, Decision, Any]]) -> bytes:
-    return b"\n".join([line(decision, more) for line, decision, more in entries])
+def _encoded(entries: list[tuple[Line, Any, Any]]) -> bytes:
+    return b"\n".join([line(about, more) for line, about, more in entries])
 
 
 def _decoded(batches: list[bytes], last: int) -> list[dict[str, Any]]:
@@ -190,6 +194,25 @@ def _decoded(batches: list[bytes], last: int) -> list[dict[str, Any]]:
         if len(lines) >= last:
             break
     return [orjson.loads(line) for line in lines[-last:]]
+
+
+def _shadow_line(one: Shadowed, at: float) -> bytes:
+    entry = {
+        "kind": "shadow",
+        "at": at,
+        "tenant": one.tenant,
+        "task": one.task,
+        "target": one.live,
+        "strategy": one.strategy,
+        "outcome": one.outcome,
+        "shadow": one.target,
+        "live_usd": one.live_usd,
+        "shadow_usd": one.usd,
+        "live_quality": one.live_quality,
+        "shadow_quality": one.quality,
+        "router_usd": one.own_usd,
+    }
+    return orjson.dumps(entry)
 
 
 def _completion_line(decision: Decision, more: tuple[Completion, float]) -> bytes:

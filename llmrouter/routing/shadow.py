@@ -1,35 +1,45 @@
-"""Another strategy deciding alongside, unseen: how often it would have chosen the same target.
+"""Another strategy deciding alongside, unseen: what it would have chosen, cost and been worth.
 
 A strategy can be tried on real requests before it is trusted with any. The answer is the live
-stage's alone; the shadow runs behind it, its verdicts go nowhere but into a count, and what it
-costs (a shadow of `llm` calls the router LLM) is the operator's choice. Too many at once are
-dropped. Requests that a pinned model, a rule or the cache answers are not shadowed: it stands
-around the stage that chooses afresh.
+stage's alone; the shadow runs behind it and its verdicts go nowhere but into a note: whether it
+agreed, what either choice should cost, what the preference model expects of both, and what the
+shadow itself took (one of `llm` calls the router LLM). Too many at once are dropped. Requests that
+a pinned model, a rule or the cache answers are not shadowed: it stands around the stage that
+chooses afresh.
+
+It refuses to grade: an estimate of quality comes from the preference model or there is none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from llmrouter.domain.background import Background
-from llmrouter.domain.decision import Question, Verdict
-from llmrouter.domain.ports import Observer, Stage
+from llmrouter.domain.decision import Question, Shadowed, Verdict
+from llmrouter.domain.ports import Prospect, Stage
+
+Prospects = Callable[[Question], Sequence[Prospect]]
 
 
 class Shadow:
-    """A stage around the live one; `strategies` are the pipelines that `learned.shadow` names."""
+    """A stage around the live one; `strategies` are the pipelines that `learned.shadow` names.
+
+    `prospects` gives the preference model's estimates, `note` hears of every comparison.
+    """
 
     def __init__(
         self,
         inner: Stage,
         strategies: Mapping[str, Sequence[Stage]],
-        observer: Observer,
+        prospects: Prospects,
+        note: Callable[[Shadowed], None],
         background: Background,
     ) -> None:
         self.name = inner.name
         self._inner = inner
         self._strategies = strategies
-        self._observer = observer
+        self._prospects = prospects
+        self._note = note
         self._background = background
 
     async def decide(self, question: Question) -> Verdict | None:
@@ -41,13 +51,43 @@ class Shadow:
         return verdict
 
     async def _compare(self, name: str, question: Question, live: Verdict) -> None:
-        outcome = "abstained"
+        said: Verdict | None = None
         try:
-            for stage in self._strategies[name]:
-                said = await stage.decide(question)
-                if said is not None:
-                    outcome = "agreed" if said.target == live.target else "disagreed"
-                    break
+            said = await self._ask(name, question)
+            outcome = "abstained"
+            if said is not None:
+                outcome = "agreed" if said.target == live.target else "disagreed"
         except Exception:
             outcome = "failed"  # counted, and nobody's request
-        self._observer.count("shadow", 1, {"strategy": name, "outcome": outcome})
+        expected = {one.target: one.quality for one in self._prospects(question)}
+        target = None if said is None else said.target
+        self._note(
+            Shadowed(
+                strategy=name,
+                outcome=outcome,
+                tenant=question.caller.tenant,
+                task=live.task or question.features.traits.task,
+                live=live.target,
+                live_usd=_usd(question, live.target),
+                live_quality=expected.get(live.target),
+                target=target,
+                usd=None if target is None else _usd(question, target),
+                quality=None if target is None else expected.get(target),
+                own_usd=0.0 if said is None else said.cost_usd,
+            )
+        )
+
+    async def _ask(self, name: str, question: Question) -> Verdict | None:
+        """The first verdict of the strategy that may be served."""
+        for stage in self._strategies[name]:
+            said = await stage.decide(question)
+            if said is not None and said.target in question.eligible:
+                return said
+        return None
+
+
+def _usd(question: Question, target: str) -> float:
+    """What the request should cost at a target, as a decision estimates it."""
+    features = question.features
+    price = question.catalog.targets[target].price
+    return price.cost(features.input_tokens, features.output_tokens)

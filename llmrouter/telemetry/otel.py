@@ -19,7 +19,7 @@ from opentelemetry.trace import SpanKind
 
 from llmrouter.domain import semconv
 from llmrouter.domain.catalog import RouterLLM
-from llmrouter.domain.decision import Decision, Feedback
+from llmrouter.domain.decision import Decision, Feedback, Shadowed
 from llmrouter.domain.ports import Attribute
 from llmrouter.domain.reply import Attempt, Completion, Usage
 from llmrouter.domain.target import Target
@@ -119,6 +119,11 @@ class Telemetry:
         self.stats.decided(decision)
         if decision.tenant:
             self.stats_of(decision.tenant).decided_apart(decision)
+        if decision.router_cost_usd:
+            task = self.metrics.capped("task", decision.task)
+            self.stats.routed(task, decision)
+            if decision.tenant:
+                self.stats_of(decision.tenant).routed(task, decision)
 
     def router_called(self, llm: RouterLLM, usage: Usage, cost_usd: float, outcome: str) -> None:
         """The router LLM was called."""
@@ -171,6 +176,22 @@ class Telemetry:
             return self.stats.snapshot()
         own = self.stats_of(tenant).snapshot()
         return {**own, "spend_by_key_usd": {tenant: self.stats.by_key[tenant]}}
+
+    def shadowed(self, one: Shadowed) -> None:
+        """A strategy decided alongside."""
+        strategy = ("strategy", one.strategy)
+        self.metrics.add("shadow", 1, (("outcome", one.outcome), strategy))
+        self.metrics.add("shadow_own_usd", one.own_usd, (strategy,))
+        sides = (("live", one.live_usd, one.live_quality), ("shadow", one.usd, one.quality))
+        for side, usd, _ in sides if one.usd is not None else ():
+            self.metrics.add("shadow_choice_usd", usd or 0.0, (("choice", side), strategy))
+        if one.quality is not None and one.live_quality is not None:
+            self.metrics.add("shadow_estimated", 1, (strategy,))
+            for side, _, quality in sides:
+                self.metrics.add("shadow_quality", quality or 0.0, (("choice", side), strategy))
+        self.stats.shadows[one.strategy].add(one)
+        if one.tenant:
+            self.stats_of(one.tenant).shadows[one.strategy].add(one)
 
     def cache(self, outcome: str) -> None:
         """A lookup in the decision cache."""

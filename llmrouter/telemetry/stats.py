@@ -11,7 +11,7 @@ from collections import Counter, defaultdict, deque
 from dataclasses import dataclass, field
 from typing import Any
 
-from llmrouter.domain.decision import Decision, Feedback, Source
+from llmrouter.domain.decision import Decision, Feedback, Shadowed, Source
 from llmrouter.domain.reply import Completion
 
 REMEMBERED = 2_000  # decision times kept for percentiles
@@ -24,7 +24,8 @@ class Tally:
     """One task at one target.
 
     `accepted` and `refused` count its attempts: `refused` are those that failed or that a cascade
-    rejected. `cost_usd` is what executions that ended here cost, rejected attempts included.
+    rejected. `cost_usd` is what executions that ended here cost, rejected attempts and judges
+    included, `router_usd` what the router LLM took to choose this target.
     """
 
     completions: int = 0
@@ -32,6 +33,7 @@ class Tally:
     accepted: int = 0
     refused: int = 0
     cost_usd: float = 0.0
+    router_usd: float = 0.0
     best_usd: float = 0.0
     ratings: int = 0
     score: float = 0.0
@@ -40,23 +42,67 @@ class Tally:
         """As shown.
 
         `quality` maps the mean rating to 0..1, None while nobody rated; `acceptance` is the share
-        of attempts whose answer was taken. `quality_per_usd` uses the first of the two there is.
+        of attempts whose answer was taken. `quality_per_usd` uses the first of the two there is,
+        for everything that was spent.
         """
         quality = (self.score / self.ratings + 1) / 2 if self.ratings else None
         tried = self.accepted + self.refused
         acceptance = self.accepted / tried if tried else None
-        mean = self.cost_usd / self.completions if self.completions else None
+        mean = (self.cost_usd + self.router_usd) / self.completions if self.completions else None
         known = acceptance if quality is None else quality
         return {
             "completions": self.completions,
             "failed": self.failed,
             "cost_usd": self.cost_usd,
+            "router_usd": self.router_usd,
             "cost_per_task_usd": mean,
             "best_target_usd": self.best_usd,
             "ratings": self.ratings,
             "quality": quality,
             "acceptance": acceptance,
             "quality_per_usd": known / mean if known is not None and mean else None,
+        }
+
+
+@dataclass(slots=True)
+class Compared:
+    """One strategy that decides alongside: see `Shadowed`. Sums over choices, and over those whose
+    quality was estimated on both sides.
+    """
+
+    outcomes: Counter[str] = field(default_factory=Counter)
+    usd: float = 0.0
+    live_usd: float = 0.0
+    estimated: int = 0
+    quality: float = 0.0
+    live_quality: float = 0.0
+    own_usd: float = 0.0
+
+    def add(self, one: Shadowed) -> None:
+        """One comparison."""
+        self.outcomes[one.outcome] += 1
+        self.own_usd += one.own_usd
+        if one.usd is not None:
+            self.usd += one.usd
+            self.live_usd += one.live_usd
+        if one.quality is not None and one.live_quality is not None:
+            self.estimated += 1
+            self.quality += one.quality
+            self.live_quality += one.live_quality
+
+    def public(self) -> dict[str, Any]:
+        """As shown: shares and means, None where there is nothing to divide by."""
+        chose = self.outcomes["agreed"] + self.outcomes["disagreed"]
+        known = self.estimated
+        return {
+            "requests": sum(self.outcomes.values()),
+            "outcomes": dict(self.outcomes),
+            "agreement": self.outcomes["agreed"] / chose if chose else None,
+            "usd_per_request": self.usd / chose if chose else None,
+            "live_usd_per_request": self.live_usd / chose if chose else None,
+            "estimated_quality": self.quality / known if known else None,
+            "live_estimated_quality": self.live_quality / known if known else None,
+            "own_usd": self.own_usd,
         }
 
 
@@ -72,6 +118,7 @@ class Stats:
     router_usd: float = 0.0
     tallies: dict[tuple[str, str], Tally] = field(default_factory=dict)
     by_key: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+    shadows: defaultdict[str, Compared] = field(default_factory=lambda: defaultdict(Compared))
     decision_ms: deque[float] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
 
     def decided(self, decision: Decision) -> None:
@@ -87,6 +134,10 @@ class Stats:
             self.cache[outcome] += 1
         if decision.source is Source.LLM:
             self.router_called("ok", decision.router_cost_usd)
+
+    def routed(self, task: str, decision: Decision) -> None:
+        """What the router LLM took for one decision. `task` is one of a bounded set."""
+        self._tally(task, decision.target).router_usd += decision.router_cost_usd
 
     def router_called(self, outcome: str, cost_usd: float) -> None:
         """One call of the router LLM."""
@@ -141,6 +192,7 @@ class Stats:
             "cache": dict(self.cache),
             "router_outcomes": dict(self.router),
             "spend_by_key_usd": dict(self.by_key),
+            "shadow": {name: one.public() for name, one in self.shadows.items()},
             "tasks": tasks,
         }
 

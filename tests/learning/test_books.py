@@ -71,7 +71,7 @@ async def test_everything_is_on_the_account() -> None:
     """Before anything is written: decision, execution, judge, rejection, audit, rating."""
     books = Books(MemoryStore(), clock=Clock())
     serve(books, 1.0)
-    books.audited("code", "small", 0.0625)
+    books.audited(("", "code", "small"), 0.0625)
     found = (await books.snapshot())["code"]["small"]
     assert found["now"] == {
         "requests": 1, "spent_usd": pytest.approx(0.8125), "usd_per_request": pytest.approx(0.8125),
@@ -123,6 +123,19 @@ async def test_a_store_that_is_down_costs_no_request(caplog: pytest.LogCaptureFi
     assert (await fresh.snapshot())["code"]["small"]["now"]["requests"] == 2
 
 
+async def test_a_tenant_sees_its_own() -> None:
+    """And who sees everyone sees the sum."""
+    books = Books(MemoryStore(), clock=Clock())
+    serve(books, tenant="acme")
+    serve(books, tenant="acme")
+    serve(books, tenant="other")
+    await books.flush()
+    for tenant, count in (("acme", 2), ("other", 1), ("", 3)):
+        found = (await books.snapshot(tenant))["code"]["small"]
+        assert found["now"]["requests"] == count
+    assert await books.snapshot("nobody") == {}
+
+
 async def test_callers_cannot_make_accounts_without_end() -> None:
     """Tasks are theirs to name; past a number they share one account."""
     books = Books(MemoryStore(), clock=Clock())
@@ -140,9 +153,9 @@ async def test_what_cannot_be_read_is_passed_over() -> None:
         b"",
         b"[]",
         b'{"at": 1}',
-        orjson.dumps({"at": NOW, "accounts": [["a", "b", {"rated": "x"}]]}),
+        orjson.dumps({"at": NOW, "accounts": [["", "a", "b", {"rated": "x"}]]}),
     ]
-    good = orjson.dumps({"at": NOW, "accounts": [["a", "b", {"decisions": 3, "later": 1}]]})
+    good = orjson.dumps({"at": NOW, "accounts": [["", "a", "b", {"decisions": 3, "later": 1}]]})
     await store.append(LOG_NAME, [*odd, good], 100)
     books = Books(store, clock=Clock())
     await books.flush()

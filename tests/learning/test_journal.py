@@ -12,7 +12,7 @@ import orjson
 import pytest
 
 from llmrouter.domain.chat import ANONYMOUS, Caller, RouterOptions
-from llmrouter.domain.decision import Decision, Feedback, Question
+from llmrouter.domain.decision import Decision, Feedback, Question, Shadowed
 from llmrouter.domain.features import Features, Traits
 from llmrouter.domain.reply import Attempt, Completion
 from llmrouter.errors import StoreFailed
@@ -198,3 +198,28 @@ async def test_it_writes_by_itself_and_once_more_at_the_end() -> None:
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     assert b"last" in await raw(store)
+
+
+async def test_a_shadow_is_written_down_without_the_request_s_words() -> None:
+    """With what the report needs: both choices, both costs, both estimates, its own cost."""
+    store = MemoryStore()
+    journal = Journal(store)
+    journal.shadowed(
+        Shadowed("llm", "disagreed", "acme", "code", "small", 0.25, 0.5, "large", 0.75, 0.9, 0.125)
+    )
+    (entry,) = await journal.tail(10)
+    assert entry.pop("at") > 0
+    assert entry == {
+        "kind": "shadow",
+        "tenant": "acme",
+        "task": "code",
+        "target": "small",
+        "strategy": "llm",
+        "outcome": "disagreed",
+        "shadow": "large",
+        "live_usd": 0.25,
+        "shadow_usd": 0.75,
+        "live_quality": 0.5,
+        "shadow_quality": 0.9,
+        "router_usd": 0.125,
+    }

@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from llmrouter.domain import semconv
 from llmrouter.domain.catalog import RouterLLM
-from llmrouter.domain.decision import Feedback, Source
+from llmrouter.domain.decision import Feedback, Shadowed, Source
 from llmrouter.domain.reply import Attempt, Completion, Usage
 from llmrouter.telemetry.otel import Telemetry, server
 from tests.fakes import a_decision, a_target
@@ -435,3 +435,25 @@ async def test_spans_of_concurrent_requests_stay_apart() -> None:
 def test_the_server_of_a_base_url(url: str, expected: tuple[str, int]) -> None:
     """Host and port, with the scheme's port where none can be read."""
     assert server(url) == expected
+
+
+def test_a_shadow_is_counted_with_what_it_would_have_cost() -> None:
+    """Both choices beside each other; a tenant has its own figures of it."""
+    telemetry = Telemetry()
+    one = Shadowed("rules", "disagreed", "acme", "code", "a", 0.25, 0.5, "b", 0.75, 0.625, 0.125)
+    telemetry.shadowed(one)
+    telemetry.shadowed(Shadowed("rules", "failed", "", "code", "a", 0.25))
+    text = telemetry.metrics_text().decode()
+    for line in (
+        'llmrouter_shadow_total{outcome="disagreed",strategy="rules"} 1.0',
+        'llmrouter_shadow_total{outcome="failed",strategy="rules"} 1.0',
+        'llmrouter_shadow_choice_usd_total{choice="live",strategy="rules"} 0.25',
+        'llmrouter_shadow_choice_usd_total{choice="shadow",strategy="rules"} 0.75',
+        'llmrouter_shadow_quality_total{choice="live",strategy="rules"} 0.5',
+        'llmrouter_shadow_quality_total{choice="shadow",strategy="rules"} 0.625',
+        'llmrouter_shadow_estimated_total{strategy="rules"} 1.0',
+        'llmrouter_shadow_own_usd_total{strategy="rules"} 0.125',
+    ):
+        assert line in text
+    assert telemetry.figures("")["shadow"]["rules"]["requests"] == 2
+    assert telemetry.figures("acme")["shadow"]["rules"]["requests"] == 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import orjson
 import pytest
 
-from llmrouter.domain.decision import Feedback, Source
+from llmrouter.domain.decision import Feedback, Shadowed, Source
 from llmrouter.domain.reply import Attempt, Completion
 from llmrouter.telemetry.stats import Stats
 from tests.fakes import a_decision
@@ -61,3 +61,36 @@ def test_quality_to_cost_by_task_and_target() -> None:
     big = stats.snapshot()["tasks"]["code"]["big"]
     assert big["quality"] == 0.75
     assert big["quality_per_usd"] == pytest.approx(7.5)
+
+
+def test_what_the_router_llm_took_is_in_quality_to_cost() -> None:
+    """Per task and target: a dear decision makes a cheap answer dear."""
+    stats = Stats()
+    stats.completed("code", Completion("tiny", (Attempt("tiny", "ok", "", 1.0, 0.01),), 0.01, 1), 1)
+    stats.routed("code", a_decision("tiny", router_cost_usd=0.03))
+    tiny = stats.snapshot()["tasks"]["code"]["tiny"]
+    assert (tiny["cost_usd"], tiny["router_usd"]) == (0.01, 0.03)
+    assert tiny["cost_per_task_usd"] == pytest.approx(0.04)
+    assert tiny["quality_per_usd"] == pytest.approx(1 / 0.04)
+
+
+def test_a_shadow_has_agreement_cost_and_estimated_quality() -> None:
+    """Means over its choices; of quality over those that were estimated on both sides."""
+    stats = Stats()
+    assert stats.snapshot()["shadow"] == {}
+    shadows = stats.shadows["llm"]
+    shadows.add(Shadowed("llm", "agreed", "", "code", "a", 0.2, 0.5, "a", 0.2, 0.5, 0.25))
+    shadows.add(Shadowed("llm", "disagreed", "", "code", "a", 0.2, 0.5, "b", 0.6, 0.75, 0.25))
+    shadows.add(Shadowed("llm", "disagreed", "", "code", "a", 0.2, None, "b", 1.0, 0.9))
+    shadows.add(Shadowed("llm", "abstained", "", "code", "a", 9.0, 0.5))
+    shown = stats.snapshot()["shadow"]["llm"]
+    assert shown == {
+        "requests": 4,
+        "outcomes": {"agreed": 1, "disagreed": 2, "abstained": 1},
+        "agreement": pytest.approx(1 / 3),
+        "usd_per_request": pytest.approx(0.6),
+        "live_usd_per_request": pytest.approx(0.2),
+        "estimated_quality": 0.625,
+        "live_estimated_quality": 0.5,
+        "own_usd": 0.5,
+    }
