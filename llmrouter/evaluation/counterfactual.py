@@ -123,17 +123,17 @@ def lines(
 def _line(name: str, rows: Sequence[Row], targets: Sequence[str | None], clip: float) -> Line:
     pairs = [(row, at) for row, at in zip(rows, targets, strict=True) if at is not None]
     graded = [(row, at) for row, at in pairs if row.reward is not None]
-    quality = _judged(graded, [row.reward or 0.0 for row, _ in graded], clip)
-    return Line(
-        name,
-        len(pairs),
-        len(graded),
-        quality,
-        _judged(pairs, [row.cost_usd for row, _ in pairs], clip),
-    )
+    quality = _judged(graded, [row.reward or 0.0 for row, _ in graded], clip, (0.0, 1.0))
+    cost = _judged(pairs, [row.cost_usd for row, _ in pairs], clip)
+    return Line(name, len(pairs), len(graded), quality, cost)
 
 
-def _judged(pairs: Sequence[tuple[Row, str]], reward: Sequence[float], clip: float) -> Judged:
+def _judged(
+    pairs: Sequence[tuple[Row, str]],
+    reward: Sequence[float],
+    clip: float,
+    bounds: tuple[float, float] | None = None,
+) -> Judged:
     rows = [row for row, _ in pairs]
     names = sorted({name for row, at in pairs for name in (row.target, at)})
     column = {name: number for number, name in enumerate(names)}
@@ -147,7 +147,7 @@ def _judged(pairs: Sequence[tuple[Row, str]], reward: Sequence[float], clip: flo
     )
     fold = np.array([zlib.crc32(row.fingerprint.encode()) % FOLDS for row in rows], np.int64)
     model = means(logged, _numbered([row.task for row in rows]), fold, len(names))
-    return judge(logged, wanted, model, clip)
+    return judge(logged, wanted, model, clip, bounds)
 
 
 def _numbered(names: Sequence[str]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:

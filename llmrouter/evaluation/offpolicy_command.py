@@ -46,6 +46,8 @@ from llmrouter.telemetry.otel import Telemetry
 DONE, NO, WRONG_USAGE = 0, 1, 2
 DAY = 86_400.0
 DECISIONS = 1_000_000
+WIDE = 150
+"""Columns of a terminal that show every interval; JSON has them all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,8 +183,10 @@ def show(found: Finding, options: OffPolicyOptions, out: Console) -> None:
         )
         return
     graded = [line.quality for line in found.lines]
-    out.print(_table("quality (0..1), graded requests", found.lines, graded, 1.0))
-    out.print(_table("USD per 1,000 requests", found.lines, [x.cost for x in found.lines], 1000.0))
+    costs = [line.cost for line in found.lines]
+    wide = out.width >= WIDE
+    out.print(_table("quality (0..1), graded requests", found.lines, graded, 1.0, wide))
+    out.print(_table("USD per 1,000 requests", found.lines, costs, 1000.0, wide))
     weights = "weights as they are" if options.clip == math.inf else f"weights ≤ {options.clip:g}"
     out.print(
         f"[low, high]: 95%; DR: doubly robust, SNIPS: self-normalised, IPS: inverse propensity; "
@@ -195,17 +199,20 @@ def show(found: Finding, options: OffPolicyOptions, out: Console) -> None:
         out.print(f"note: {note}", markup=False, style="yellow")
 
 
-def _table(title: str, found: Sequence[Line], judged: Sequence[Judged], scale: float) -> Table:
+def _table(
+    title: str, found: Sequence[Line], judged: Sequence[Judged], scale: float, wide: bool
+) -> Table:
     table = Table(title=title, title_justify="left", title_style="italic", box=SIMPLE_HEAD)
     table.add_column("policy", no_wrap=True)
     for name in ("DR", "", "SNIPS", "", "IPS", "", "rows", "same", "effective", "heaviest"):
         table.add_column(name, justify="right", no_wrap=True)
     for line, one in zip(found, judged, strict=True):
         rows = line.graded if one is line.quality else line.rows
-        figures = [cell for each in (one.dr, one.snips, one.ips) for cell in _cells(each, scale)]
         table.add_row(
             line.policy,
-            *figures,
+            *_cells(one.dr, scale),
+            *_cells(one.snips, scale, wide),
+            *_cells(one.ips, scale, wide),
             f"{rows:,}",
             f"{one.matched:,}",
             f"{one.effective:,.0f}",
@@ -214,13 +221,11 @@ def _table(title: str, found: Sequence[Line], judged: Sequence[Judged], scale: f
     return table
 
 
-def _cells(one: Estimated | None, scale: float) -> tuple[str, str]:
+def _cells(one: Estimated | None, scale: float, bounds: bool = True) -> tuple[str, str]:
     if one is None or math.isnan(one.value):
         return MISSING, ""
-    value = f"{one.value * scale:.3f}"
-    if math.isnan(one.low):
-        return value, ""
-    return value, f"[{one.low * scale:.3f}, {one.high * scale:.3f}]"
+    value, low, high = (f"{round(x * scale, 3) + 0.0:.3f}" for x in (one.value, one.low, one.high))
+    return value, f"[{low}, {high}]" if bounds and not math.isnan(one.low) else ""
 
 
 def document(found: Finding) -> dict[str, Any]:

@@ -73,9 +73,9 @@ class Estimated:
 class Judged:
     """A policy's mean reward, estimated three ways (`dr` None without a model).
 
-    `matched`: rows on which the policy might do what was done; `effective`: how many equally
-    weighted rows they are worth; `heaviest`: the largest weight used; `clipped`: rows whose weight
-    was cut to the limit, which biases towards 0 (IPS) or the model (DR).
+    `matched`: rows on which the policy might do what was done; `effective`: how many independent
+    rows of one weight they are worth; `heaviest`: the largest weight used; `clipped`: rows whose
+    weight was cut to the limit, which biases towards 0 (IPS) or the model (DR).
     """
 
     ips: Estimated
@@ -88,30 +88,41 @@ class Judged:
 
 
 def judge(
-    logged: Logged, wanted: Floats, modelled: Floats | None = None, clip: float = math.inf
+    logged: Logged,
+    wanted: Floats,
+    modelled: Floats | None = None,
+    clip: float = math.inf,
+    bounds: tuple[float, float] | None = None,
 ) -> Judged:
     """Judges the policy that takes each of T targets with probability `wanted` [n, T].
 
     `modelled` [n, T] is what a model expects as reward, which must not have seen the row. `clip` is
-    the largest weight; without it none is cut. Raises `ValueError`.
+    the largest weight; without it none is cut. `bounds` are the least and greatest reward there can
+    be (without: there was, on matched rows): an imagined row at either end keeps rows that all say
+    the same from looking certain. Raises `ValueError`.
     """
     _check(logged, wanted, modelled, clip)
     rows = np.arange(len(logged))
     full = wanted[rows, logged.taken] / logged.propensity
     weights = np.minimum(full, clip)
-    total, squares = float(weights.sum()), float(weights @ weights)
+    _, group = np.unique(logged.group, return_inverse=True)
+    by_group = np.bincount(group, weights=weights)
+    total, squares = float(weights.sum()), float(by_group @ by_group)
     effective = total * total / squares if squares > 0 else 0.0
-    share = total / max(len(logged), 1)
-    terms = weights * logged.reward
-    ips = _mean(terms, logged, effective)
-    snips = Estimated(math.nan, math.nan, math.nan)
+    ips = snips = Estimated(math.nan, math.nan, math.nan)
+    dr = None if modelled is None else ips
     if total > 0:
+        ends = bounds or _range(logged.reward[weights > 0])
+        margin = _Margin(group, effective, squares / total, ends)
+        terms = weights * logged.reward
+        ips = margin.around(float(terms.mean()), terms - terms.mean())
         ratio = float(terms.sum()) / total
-        snips = _around(ratio, weights * (logged.reward - ratio) / share, logged, effective)
-    dr = None
-    if modelled is not None:
-        errors = logged.reward - modelled[rows, logged.taken]
-        dr = _mean((wanted * modelled).sum(axis=1) + weights * errors, logged, effective)
+        apart = weights * (logged.reward - ratio)
+        snips = margin.around(ratio, apart * (len(logged) / total), len(logged) / total)
+        if modelled is not None:
+            errors = logged.reward - modelled[rows, logged.taken]
+            terms = (wanted * modelled).sum(axis=1) + weights * errors
+            dr = margin.around(float(terms.mean()), terms - terms.mean())
     return Judged(
         ips,
         snips,
@@ -165,23 +176,31 @@ def _check(logged: Logged, wanted: Floats, modelled: Floats | None, clip: float)
         raise ValueError("the largest weight must be above 0")
 
 
-def _mean(terms: Floats, logged: Logged, effective: float) -> Estimated:
-    if not len(terms):
-        return Estimated(math.nan, math.nan, math.nan)
-    value = float(terms.mean())
-    return _around(value, terms - value, logged, effective)
+def _range(reward: Floats) -> tuple[float, float]:
+    return float(reward.min()), float(reward.max())
 
 
-def _around(value: float, apart: Floats, logged: Logged, effective: float) -> Estimated:
-    """The interval of a mean from what each row adds to its error, groups taken together."""
-    _, number = np.unique(logged.group, return_inverse=True)
-    sums = np.bincount(number, weights=apart)
-    enough = min(effective, float(len(sums)))
-    if enough < ENOUGH:
-        return Estimated(value, math.nan, math.nan)
-    error = math.sqrt(float(sums @ sums) * len(sums) / (len(sums) - 1)) / len(apart)
-    reach = _quantile(enough - 1.0) * error
-    return Estimated(value, value - reach, value + reach)
+@dataclass(frozen=True, slots=True)
+class _Margin:
+    """How far an estimate may be off: `typical` is the weight of a matched group."""
+
+    group: Ints
+    effective: float
+    typical: float
+    ends: tuple[float, float]
+
+    def around(self, value: float, apart: Floats, scale: float = 1.0) -> Estimated:
+        """The interval of a mean from what each row adds to its error, groups taken together."""
+        sums = np.bincount(self.group, weights=apart)
+        enough = min(self.effective, float(len(sums)))
+        if enough < ENOUGH:
+            return Estimated(value, math.nan, math.nan)
+        low, high = self.ends
+        within = min(max(value, low), high)
+        imagined = (self.typical * scale) ** 2 * ((high - within) ** 2 + (within - low) ** 2)
+        spread = float(sums @ sums) * len(sums) / (len(sums) - 1) + imagined
+        reach = _quantile(enough - 1.0) * math.sqrt(spread) / len(apart)
+        return Estimated(value, value - reach, value + reach)
 
 
 def _quantile(freedom: float) -> float:

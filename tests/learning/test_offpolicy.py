@@ -68,6 +68,23 @@ def test_estimates_are_unbiased_and_their_intervals_cover(target: int) -> None:
         assert 0.91 <= covered[name] / 300 <= 0.99, name
 
 
+@pytest.mark.parametrize("truth", [0.04, 0.96])
+def test_unanimous_rows_do_not_look_certain(truth: float) -> None:
+    """Thirty rows that say the same leave room for the one in twenty-five that does not."""
+    covered = dict.fromkeys(("ips", "snips", "dr"), 0)
+    for seed in range(300):
+        random = np.random.default_rng(seed)
+        taken = (random.random(600) < 0.05).astype(int)
+        right = (random.random(600) < np.array([0.5, truth])[taken]).astype(float)
+        log = Logged(taken, np.array([0.95, 0.05])[taken], right, np.arange(600))
+        model = means(log, np.zeros(600, int), np.arange(600) % 5, 2)
+        judged = judge(log, np.tile([0.0, 1.0], (600, 1)), model, bounds=(0.0, 1.0))
+        for name in covered:
+            found = getattr(judged, name)
+            covered[name] += math.isnan(found.low) or found.low <= truth <= found.high
+    assert min(covered.values()) >= 0.93 * 300, covered
+
+
 def test_a_plain_average_would_be_wrong() -> None:
     """What is corrected for: target 2 served the easy requests."""
     world = World(4000, 1)
