@@ -313,6 +313,19 @@ def catalog_diff(
     raise typer.Exit(run_diff(options, lambda body: parse(body, Endpoint.COMPLETE)))
 
 
+@catalog_app.command("undo")
+def catalog_undo(
+    target: Annotated[str, typer.Argument(help="The target's id.")],
+    to: Annotated[str | None, typer.Option(help="A version; by default the one before.")] = None,
+    prompts: PromptsDir = None,
+) -> None:
+    """Bring back what a target's file held before its last edit over HTTP."""
+    from llmrouter.catalog.undo import run_undo
+
+    settings = _settings(None, None, None, prompts)
+    raise typer.Exit(run_undo(settings.prompts, target, to, sys.stdout))
+
+
 def add_eval(arguments: list[str]) -> None:
     """Register `eval` where it may be asked for: it imports what the service never needs."""
     if not arguments or arguments[0].startswith("-") or arguments[0] == "eval":

@@ -253,3 +253,12 @@ def test_catalog_diff_used_wrongly_is_2(shell: Shell, arguments: list[str]) -> N
     ran = shell.run("catalog", "diff", *arguments)
     assert (ran.code, ran.out) == (2, "")
     assert ran.err.strip()
+
+
+def test_catalog_undo_without_an_edit_is_1(shell: Shell) -> None:
+    """The answer is no, on standard output."""
+    ran = shell.run("catalog", "undo", "small")
+    assert (ran.code, ran.out) == (
+        1, "no edit of 'small' is known, so there is nothing to undo\n",
+    )  # fmt: skip
+    assert shell.run("catalog", "undo").code == 2
