@@ -23,9 +23,9 @@ import logging
 import math
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 from llmrouter.domain.background import Background
 from llmrouter.domain.decision import Alternative, Question, Source, Verdict
@@ -116,11 +116,14 @@ class Explore:
         self._version = ""
         self._dearest = Price(0.0, 0.0)
 
-    async def decide(self, question: Question) -> Verdict | None:
+    def decide(self, question: Question) -> Coroutine[Any, Any, Verdict | None]:
         """The inner stage's verdict or, now and then, one for another eligible target."""
-        verdict = await self._inner.decide(question)
         rate = question.catalog.learned.explore_rate
-        if not rate or verdict is None or not self._may(question, verdict):
+        return self._decide(question, rate) if rate else self._inner.decide(question)
+
+    async def _decide(self, question: Question, rate: float) -> Verdict | None:
+        verdict = await self._inner.decide(question)
+        if verdict is None or not self._may(question, verdict):
             return verdict
         if self._dice() >= rate:
             return self._stands(verdict, 1.0 - rate)
