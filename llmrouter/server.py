@@ -2,7 +2,8 @@
 
 With several workers one process binds the socket and starts the others, which inherit it: they
 share one accept queue, so a worker that leaves takes no waiting connection with it. SIGTERM drains
-(readiness off, no new connections, running requests finish); SIGHUP replaces workers one by one.
+(readiness off, no new connections, running requests finish, and those that take too long get an
+error that says so); a second one ends the wait. SIGHUP replaces workers one by one.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ import uvloop
 from aiohttp import web
 
 from llmrouter.api.admission import Admission
-from llmrouter.bootstrap import Service, service
+from llmrouter.bootstrap import service
 from llmrouter.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -33,6 +34,7 @@ log = logging.getLogger(__name__)
 M_ARENA_MAX = -8  # malloc.h
 START_LIMIT_S = 20.0
 AGAIN_S = 5.0  # until a worker that did not start is tried again
+LAST_WORDS_S = 1.0  # for requests that were given up to answer
 IDLE_S = 1.0  # how long a kept-alive connection may be quiet before leaving closes it
 CRASHES = 10  # more than so many ends that nobody asked for end the service
 
@@ -60,11 +62,29 @@ def run_worker(
     uvloop.run(_serve(settings, listening, ready_fd))
 
 
+class _Asked:
+    """What signals asked of a worker: to leave, and when asked again, to leave now.
+
+    A worker of several leaves the terminal's signals to its parent.
+    """
+
+    def __init__(self, *, has_parent: bool) -> None:
+        self.stop = asyncio.Event()
+        self.now = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self._again)
+        for terminal in (signal.SIGINT, signal.SIGHUP):
+            loop.add_signal_handler(terminal, self._ignore if has_parent else self._again)
+
+    def _again(self) -> None:
+        (self.now if self.stop.is_set() else self.stop).set()
+
+    def _ignore(self) -> None:
+        pass
+
+
 async def _serve(settings: Settings, listening: socket.socket, ready_fd: int | None) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for wanted in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(wanted, stop.set)
+    asked = _Asked(has_parent=ready_fd is not None)
     async with service(settings) as built:
         runner = web.AppRunner(
             built.app, access_log=None, handler_cancellation=True, shutdown_timeout=1.0
@@ -77,8 +97,15 @@ async def _serve(settings: Settings, listening: socket.socket, ready_fd: int | N
         if ready_fd is not None:
             os.write(ready_fd, b"1")
             os.close(ready_fd)
-        await stop.wait()
-        await _drain(settings, built, runner, site)
+        await asked.stop.wait()
+        log.info("draining")
+        built.admission.begin_leaving()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(asked.now.wait(), settings.leave_s)
+        await site.stop()
+        if not await _at_rest(built.admission, runner, settings.drain_s, asked.now):
+            await _give_up(built.admission)
+        built.admission.begin_draining()
         await runner.cleanup()
 
 
@@ -103,33 +130,28 @@ def settle_garbage_collector() -> None:
     gc.set_threshold(25_000, 20, 50)
 
 
-async def _drain(
-    settings: Settings, built: Service, runner: web.AppRunner, site: web.SockSite
-) -> None:
-    log.info("draining")
-    admission = built.admission
-    admission.begin_leaving()
-    await asyncio.sleep(settings.leave_s)
-    await site.stop()
-    if not await _at_rest(admission, runner, settings.drain_s):
-        log.warning(
-            "%d requests were still running after %s s", admission.running, settings.drain_s
-        )
-    admission.begin_draining()
+async def _give_up(admission: Admission) -> None:
+    """End what still runs, and let it say so."""
+    log.warning("%d requests are not waited for any longer", admission.running)
+    await asyncio.wait(admission.give_up(), timeout=LAST_WORDS_S)
 
 
-async def _at_rest(admission: Admission, runner: web.AppRunner, limit_s: float) -> bool:
-    """Wait until nothing runs and nobody can send more; False when that took over `limit_s`.
+async def _at_rest(
+    admission: Admission, runner: web.AppRunner, limit_s: float, now: asyncio.Event
+) -> bool:
+    """Wait until nothing runs and nobody can send more, or until `limit_s` is over or `now` is set.
+
+    False when something still runs.
 
     A kept-alive connection cannot be told to go while it is idle: closing it may cross with its
     next request, which would be lost. The next answer on it says `Connection: close`, so it is
     given `IDLE_S` to come for one.
     """
     started = quiet = time.monotonic()
-    while (now := time.monotonic()) - started < limit_s:
+    while (at := time.monotonic()) - started < limit_s and not now.is_set():
         if admission.running:
-            quiet = now
-        elif not (runner.server and runner.server.connections) or now - quiet >= IDLE_S:
+            quiet = at
+        elif not (runner.server and runner.server.connections) or at - quiet >= IDLE_S:
             return True
         await asyncio.sleep(0.02)
     return not admission.running
@@ -156,11 +178,16 @@ class _Fleet:
         self._fd = fd
         self._arguments = list(arguments)
         self._workers: list[subprocess.Popen[bytes]] = []
+        self._leaving: list[subprocess.Popen[bytes]] = []
         self._stopping = False
         self._replacing = False
         self._crashes = 0
 
     def ask_stop(self) -> None:
+        """Leave; when asked again, at once."""
+        if self._stopping:
+            for worker in (*self._workers, *self._leaving):
+                worker.terminate()
         self._stopping = True
 
     def ask_replace(self) -> None:
@@ -188,6 +215,7 @@ class _Fleet:
         """Replace what dies until asked to stop, then stop all. 1 when workers keep crashing."""
         wanted, not_before = len(self._workers), 0.0
         while not self._stopping:
+            self._leaving = [worker for worker in self._leaving if worker.poll() is None]
             for worker in [w for w in self._workers if w.poll() is not None]:
                 self._workers.remove(worker)
                 self._crashes += 1
@@ -207,7 +235,10 @@ class _Fleet:
         return 0
 
     def _replace(self) -> None:
-        """A new worker for each one. Where the new one does not serve, the old ones go on."""
+        """A new worker for each one. Where the new one does not serve, the old ones go on.
+
+        An old one drains beside the new ones: its last stream keeps nobody waiting.
+        """
         for worker in list(self._workers):
             if self._stopping:
                 return
@@ -215,15 +246,13 @@ class _Fleet:
                 log.error("a new worker does not serve, the old ones go on")
                 return
             self._workers.remove(worker)
-            _end([worker])
+            self._leaving.append(worker)
+            worker.terminate()
 
     def stop(self) -> None:
         """Ask every worker to drain, and wait for all."""
-        _end(self._workers)
-
-
-def _end(workers: Sequence[subprocess.Popen[bytes]]) -> None:
-    for worker in workers:
-        worker.terminate()
-    for worker in workers:
-        worker.wait()
+        self._stopping = True
+        for worker in self._workers:
+            worker.terminate()
+        for worker in (*self._workers, *self._leaving):
+            worker.wait()

@@ -30,7 +30,7 @@ class Settings(BaseSettings):
     target_concurrency: int = Field(1024, ge=1)
     cache_ttl_s: float = Field(86_400.0, gt=0)
     record_prompts: bool = False
-    drain_s: float = Field(10.0, ge=0)
+    drain_s: float = Field(30.0, ge=0)
     leave_s: float = Field(0.0, ge=0)
 
 

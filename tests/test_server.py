@@ -259,7 +259,7 @@ async def test_rest_comes_at_once_without_connections() -> None:
     async with Resting() as (runner, _):
         loop = asyncio.get_running_loop()
         before = loop.time()
-        assert await _at_rest(Admission(), runner, 30.0)
+        assert await _at_rest(Admission(), runner, 30.0, asyncio.Event())
         assert loop.time() - before < IDLE_S
 
 
@@ -272,7 +272,7 @@ async def test_an_idle_connection_gets_its_time_and_not_more() -> None:
                 await asyncio.sleep(0.005)
         loop = asyncio.get_running_loop()
         before = loop.time()
-        assert await _at_rest(Admission(), runner, 30.0)
+        assert await _at_rest(Admission(), runner, 30.0, asyncio.Event())
         assert loop.time() - before >= IDLE_S
         writer.close()
 
@@ -281,7 +281,7 @@ async def test_what_runs_too_long_is_given_up() -> None:
     """The limit holds, and says that something still ran."""
     async with Resting() as (runner, _):
         admission = Admission()
-        admission.enter()
-        assert not await _at_rest(admission, runner, 0.05)
-        admission.leave()
-        assert await _at_rest(admission, runner, 0.05)
+        task = admission.enter()
+        assert not await _at_rest(admission, runner, 0.05, asyncio.Event())
+        admission.leave(task)
+        assert await _at_rest(admission, runner, 0.05, asyncio.Event())

@@ -7,6 +7,7 @@ and every request pays for it.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from enum import Enum
@@ -52,18 +53,24 @@ def _guard(services: Services, access: Mapping[object, Access]) -> Middleware:
         needed = access.get(match.handler, Access.PUBLIC)
         try:
             with start(request.method, route, request.headers) as span:
-                admitted = False
+                task = None
                 try:
                     if needed is Access.ROUTED:
-                        admission.enter()
-                        admitted = True
+                        task = admission.enter()
                     caller = request[CALLER] = callers(needed, request.headers)
-                    if admitted and limits is not None:
+                    if task is not None and limits is not None:
                         request[LIMITED] = caller
                         await limits.admit(caller)
                     response = await handler(request)
                     if admission.phase is not Phase.SERVING and not response.prepared:
                         response.force_close()  # so that the caller's next one finds another worker
+                except asyncio.CancelledError:
+                    if not admission.gave_up():
+                        raise
+                    late = admission.draining()
+                    span.set(semconv.HTTP_STATUS_CODE, late.status)
+                    span.fail(late.label, late.message)
+                    raise late from None
                 except LLMRouterError as error:
                     span.set(semconv.HTTP_STATUS_CODE, error.status)
                     if error.status >= 500:
@@ -73,8 +80,8 @@ def _guard(services: Services, access: Mapping[object, Access]) -> Middleware:
                     span.set(semconv.HTTP_STATUS_CODE, error.status)
                     raise
                 finally:
-                    if admitted:
-                        admission.leave()
+                    if task is not None:
+                        admission.leave(task)
                 span.set(semconv.HTTP_STATUS_CODE, response.status)
                 return response
         except ConnectionError:

@@ -7,13 +7,15 @@ or the one made here of what it raised; the stream then ends without `[DONE]`: i
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Mapping
 
 from aiohttp import web
 
+from llmrouter.api.admission import Phase
 from llmrouter.api.envelope import InternalError, envelope
-from llmrouter.api.services import Routed
+from llmrouter.api.services import SERVICES, Routed
 from llmrouter.domain.reply import ReplyEvent
 from llmrouter.errors import LLMRouterError, UpstreamFailed, UpstreamFailure
 
@@ -31,7 +33,10 @@ async def stream(
     `last` is given the first event that named its response, to speak with the same id. The reply
     is closed however this ends, at once when the caller leaves.
     """
+    admission = request.app[SERVICES].admission
     response = web.StreamResponse(status=routed.status, headers=headers)
+    if admission.phase is not Phase.SERVING:
+        response.force_close()
     response.headers["Cache-Control"] = "no-cache"
     response.headers["X-Accel-Buffering"] = "no"
     first: ReplyEvent | None = None
@@ -51,6 +56,10 @@ async def stream(
             await response.write(last(routed, first) + (done or DONE))
     except ConnectionError:
         log.debug("the caller left in the middle of a reply")
+    except asyncio.CancelledError:
+        if not (response.prepared and admission.gave_up()):
+            raise
+        await _fail(response, admission.draining())
     except Exception as error:
         await _fail(response, error)
     finally:
