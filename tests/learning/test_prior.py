@@ -55,6 +55,11 @@ def test_price_speaks_where_words_do_not() -> None:
     quality = (0.2, 0.2, 0.9)
     cheap, dear = (expected(new(nobody, price=Price(p, 4 * p)), quality)[0] for p in (0.5, 20.0))
     assert dear > cheap + 0.1
+    like_giant = [
+        heirs(KNOWN, LEVEL, known(new=new(nobody, price=Price(p, 4 * p))))["new"].weights[2]
+        for p in (0.5, 20.0)
+    ]
+    assert like_giant[1] > 2 * like_giant[0]
 
 
 def test_capabilities_count() -> None:
