@@ -27,7 +27,7 @@ from llmrouter.catalog.watch import CatalogHolder
 from llmrouter.domain.background import Background
 from llmrouter.domain.chat import Caller
 from llmrouter.domain.codec import decode_decision, encode_decision
-from llmrouter.domain.decision import Decision, Feedback, Question, Shadowed
+from llmrouter.domain.decision import Audit, Decision, Feedback, Question, Shadowed
 from llmrouter.domain.ports import Stage, Store
 from llmrouter.domain.reply import Completion
 from llmrouter.errors import LLMRouterError, NotFound, StoreFailed
@@ -38,14 +38,14 @@ from llmrouter.execution.verify import Verifier
 from llmrouter.gateway import Gateway, Rooms, explained
 from llmrouter.learning.books import Books
 from llmrouter.learning.journal import Journal, JournalOptions
-from llmrouter.learning.learner import Learner
+from llmrouter.learning.learner import Learner, LearnerOptions
 from llmrouter.preview import Place, Previewer
 from llmrouter.routing.cached import Cached, CachePolicy
 from llmrouter.routing.default import Default
 from llmrouter.routing.escalate import Escalation, EscalationOptions, Sign
 from llmrouter.routing.explore import Budget, Explore
 from llmrouter.routing.llm import LLM
-from llmrouter.routing.preference import LearnedOnly, Preference
+from llmrouter.routing.preference import Behind, LearnedOnly, Preference
 from llmrouter.routing.router import Router
 from llmrouter.routing.rules import Rules, StartCascade
 from llmrouter.routing.session import Session
@@ -177,7 +177,8 @@ async def _gateway(
     telemetry: Telemetry,
     holder: CatalogHolder,
 ) -> tuple[Gateway, Books]:
-    fingerprinter = Fingerprinter(await shared_secret(store))
+    secret = await shared_secret(store)
+    fingerprinter = Fingerprinter(secret)
     journal = Journal(store, JournalOptions(record_prompts=settings.record_prompts))
     ledger = Ledger(store, encode_decision, decode_decision)
     health = TargetHealth()
@@ -185,7 +186,12 @@ async def _gateway(
     stack.push_async_callback(relay.close)
     chat = OpenAIChat(os.environ, telemetry.current_headers)
     stack.push_async_callback(chat.close)
-    learner = Learner(store, telemetry, lambda: holder.current.learned.target_agreement)
+    learner = Learner(
+        store,
+        telemetry,
+        lambda: holder.current.learned.target_agreement,
+        LearnerOptions(secret=secret),
+    )
     record, books = StoredRecord(store), Books(store)
     _watch_health(telemetry, health, chat)
     _watch_catalog(telemetry, holder)
@@ -212,7 +218,10 @@ async def _gateway(
         telemetry.shadowed(one)
         journal.shadowed(one)
 
-    preference = Preference(learner, llm, background)
+    behind = Behind(
+        background, second=LLM(chat, telemetry, bounded_view, first_order=1), heard=everyone.audited
+    )
+    preference = Preference(learner, llm, behind)
     afresh = Shadow(preference, alone, learner.prospects, shadowed, background)
     budget = Budget(store, background)
     exploring = Explore(cached(afresh), learner.prospects, budget, telemetry)
@@ -236,8 +245,8 @@ async def _gateway(
     )
     standing = Background()
     stack.push_async_callback(standing.close, 0.0)
-    behind = (ledger.run, journal.run, holder.watch, chat.warm, learner.run, record.run, books.run)
-    for work in behind:
+    rounds = (ledger.run, journal.run, holder.watch, chat.warm, learner.run, record.run, books.run)
+    for work in rounds:
         standing.start(work(), work.__qualname__)
     return Gateway(rooms), books
 
@@ -315,6 +324,7 @@ class Everyone:
     def completed(self, decision: Decision, completion: Completion) -> None:
         """An execution ended."""
         self._journal.completed(decision, completion)
+        self._learner.completed(decision, completion)
         self._books.completed(decision, completion)
 
     def rated(self, decision: Decision, feedback: Feedback) -> None:
@@ -328,3 +338,9 @@ class Everyone:
         """A caller showed that the answer of an earlier decision was not good enough."""
         if sign.decision_id:
             self._record.rated(sign.decision_id, -1.0)
+            self._learner.doubted(sign.decision_id, sign.caller.name)
+
+    def audited(self, audit: Audit) -> None:
+        """The router LLM said behind a request what it would have decided."""
+        self._journal.audited(audit)
+        self._books.audited((audit.tenant, audit.task, audit.target), audit.cost_usd)

@@ -211,6 +211,24 @@ class Feedback:
     created_at: float = field(default=0.0)
 
 
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """What the router LLM said of a request behind it, so that nobody waited for the answer.
+
+    `target` had been decided, `named` is what the router LLM names; `agreed` whether the first was
+    worth no less, as far as that is known. `again`: the router LLM had decided `target` itself.
+    """
+
+    tenant: str
+    task: str
+    fingerprint: str
+    target: str
+    named: str
+    agreed: bool
+    cost_usd: float
+    again: bool = False
+
+
 @quick
 @dataclass(frozen=True, slots=True)
 class Shadowed:

@@ -243,8 +243,17 @@ class Preferences(Protocol):
         """A proposal, or None while nothing is learned."""
         ...
 
-    def taught(self, question: Question, proposal: Proposal | None, verdict: Verdict) -> None:
-        """The router LLM's verdict on a question, and what had been proposed for it."""
+    def taught(
+        self, question: Question, proposal: Proposal | None, verdict: Verdict
+    ) -> bool | None:
+        """The router LLM's verdict on a question, and what had been proposed for it.
+
+        Says whether the proposal was worth no less, None where there was none.
+        """
+        ...
+
+    def repeated(self, question: Question, first: Verdict, second: Verdict) -> bool:
+        """The router LLM was asked again in another way; whether it agreed with itself."""
         ...
 
 

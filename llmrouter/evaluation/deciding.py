@@ -27,7 +27,7 @@ from llmrouter.evaluation.recorded import Past
 from llmrouter.gateway import Gateway, Rooms, decision_of, is_pinned
 from llmrouter.routing.default import Default
 from llmrouter.routing.eligibility import Demand, Eligibility
-from llmrouter.routing.preference import LearnedOnly, Preference
+from llmrouter.routing.preference import Behind, LearnedOnly, Preference
 from llmrouter.routing.router import Router, Ruling
 from llmrouter.routing.rules import Rules, StartCascade
 from llmrouter.upstream.health import TargetHealth
@@ -159,7 +159,8 @@ def _router(rules: Stage, told: Told, preferences: Preferences | None) -> Router
     known: Stage = told
     only: tuple[Stage, ...] = ()
     if preferences is not None:
-        known = Preference(preferences, told, Background(), chance=lambda: 1.0)  # audits nothing
+        unaudited = Behind(Background(), chance=lambda: 1.0)
+        known = Preference(preferences, told, unaudited)
         only = (LearnedOnly(preferences),)
     pipelines: dict[str, tuple[Stage, ...]] = {
         "auto": (rules, known),

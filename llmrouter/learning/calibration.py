@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 ANY_TASK = ""
@@ -242,6 +242,15 @@ class Windows:
     def known(self) -> tuple[str, ...]:
         """The tasks that have a window."""
         return tuple(name for name in self._windows if name != ANY_TASK)
+
+    def answered(self) -> dict[str, int]:
+        """How many requests were answered for each task since its window exists."""
+        return {name: window.answered for name, window in self._windows.items() if window.answered}
+
+    def resume(self, answered: Mapping[str, int]) -> None:
+        """Goes on from what `answered` told: trust that is old is not audited as if young."""
+        for name, count in answered.items():
+            self._windows.setdefault(name, _Window()).answered = count
 
     def forget(self, task: str | None) -> None:
         """Drops a task's window: trust has to be earned again."""

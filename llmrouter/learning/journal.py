@@ -17,7 +17,7 @@ from typing import Any
 import orjson
 
 from llmrouter.domain.background import repeatedly
-from llmrouter.domain.decision import Decision, Feedback, Question, Shadowed
+from llmrouter.domain.decision import Audit, Decision, Feedback, Question, Shadowed
 from llmrouter.domain.ports import Store
 from llmrouter.domain.reply import Completion
 from llmrouter.errors import StoreFailed
@@ -68,6 +68,10 @@ class Journal:
     def shadowed(self, one: Shadowed) -> None:
         """Note what a strategy that decides alongside would have chosen."""
         self._note(_shadow_line, one, time.time())
+
+    def audited(self, audit: Audit) -> None:
+        """Note what the router LLM said behind a request, and what it took."""
+        self._note(_audit_line, audit, time.time())
 
     async def run(self) -> None:
         """Write until cancelled, then once more."""
@@ -239,3 +243,19 @@ def _completion_line(decision: Decision, more: tuple[Completion, float]) -> byte
         ],
     }
     return orjson.dumps(entry)
+
+
+def _audit_line(audit: Audit, at: float) -> bytes:
+    return orjson.dumps(
+        {
+            "kind": "again" if audit.again else "audit",
+            "at": at,
+            "tenant": audit.tenant,
+            "task": audit.task,
+            "fingerprint": audit.fingerprint,
+            "target": audit.target,
+            "named": audit.named,
+            "agreed": audit.agreed,
+            "router_usd": audit.cost_usd,
+        }
+    )

@@ -1,89 +1,81 @@
-"""The live loop: learns from decisions and feedback, proposes, and is held to its record.
+"""The live loop: learns from decisions, outcomes and feedback, and is held to its record.
 
-The router LLM's choices are labels: the target it picked satisfies the request, as far as it can
-tell. Feedback grades one target and weighs more. Between fits the neighbour memory learns at once;
-when enough is new, a model is fitted again in another process and swapped in whole. A fit never
-rests on fewer examples than the one it replaces (up to what is remembered), so neither a restart
-nor a trained model loses by it.
+What is learned, and what it is worth as a grade of a target for a request:
+
+- the router LLM's choice: the target it named satisfies, the others were not needed (`label`);
+- a cascade's verification: a rejected attempt failed, a verified one satisfied (see `grading`);
+- what callers say: feedback in full, the same question again or "that's wrong" for half.
+
+Between fits the neighbour memory learns at once; when enough is new, a model is fitted again in
+another process and swapped in whole. A fit never rests on fewer lessons than the one it replaces
+(up to what is held). Lessons are written down without text, so that neither a crash nor a restart
+loses them and every worker learns from all (see `keeper`); none of them drowns the others' (see
+`influence`).
 
 Trust is measured, never assumed: before the router LLM's answer is learned, the model says what it
-would have chosen, and whether that agreed goes into its task's window (see `trust`). Only above
-the confidence at which agreement has been high enough does a proposal count; a random share of
-those that count is audited the same way, so a model that drifts loses its trust by itself.
-
-Texts wait in memory for the next fit and are never stored. One caller's feedback counts for at
-most a tenth of a task's examples.
+would have chosen, and whether that agreed (see `agreement`) goes into its task's window (see
+`trust`). Only above the confidence at which agreement has been high enough does a proposal count; a
+random share of those that count is audited the same way, so a model that drifts loses its trust by
+itself.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import OrderedDict, deque
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import NamedTuple, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
-from llmrouter.domain.catalog import Catalog
-from llmrouter.domain.decision import Alternative, Decision, Feedback, Question, Verdict
+from llmrouter.domain.decision import Decision, Feedback, Question, Verdict
 from llmrouter.domain.ports import Observer, Proposal, Prospect, Store
+from llmrouter.domain.reply import Completion
 from llmrouter.errors import StoreFailed
+from llmrouter.learning.agreement import Steadiness, agrees
 from llmrouter.learning.calibration import Windows
-from llmrouter.learning.choice import burden, choose
-from llmrouter.learning.model import Example, PreferenceModel
-from llmrouter.learning.prior import heirs
+from llmrouter.learning.encoders import Encoded
+from llmrouter.learning.grading import outcomes
+from llmrouter.learning.hashing import measured
+from llmrouter.learning.influence import Held
+from llmrouter.learning.keeper import Keeper
+from llmrouter.learning.lessons import Kind, Lesson
+from llmrouter.learning.model import PreferenceModel
+from llmrouter.learning.proposer import TEXT_LIMIT, Proposer
 from llmrouter.learning.refit import FitFailed, refit
-from llmrouter.learning.snapshot import CURRENT, PREVIOUS, Snapshot, trained_at
-from llmrouter.learning.storage import ModelUnreadable
-from llmrouter.learning.trust import Comparison, Trust, facts
+from llmrouter.learning.snapshot import Snapshot
+from llmrouter.learning.trust import Comparison, Trust
 
 log = logging.getLogger(__name__)
 
-Floats = NDArray[np.floating]
+Key = TypeVar("Key")
+Value = TypeVar("Value")
 
-TEXT_LIMIT = 4_000  # characters of a request that are learned from
 LABEL_WEIGHT = 0.7
 """What the router LLM's choice is worth as a grade; feedback counts in full."""
 FEEDBACK_WEIGHT = 1.0
-TYPICAL_TOKENS = 1000, 500
-"""Input and output tokens of the request whose dearest price is the scale of all burdens."""
-KEY_SHARE = 0.1
-KEY_LEAST = 3
+DOUBT_WEIGHT = 0.5
+"""What it is worth that a caller asked again, or said that the answer was wrong."""
+GOOD = 0.5
+ANSWERED = 2_000
+"""Cascades whose answering target is remembered, for what callers say of it later."""
 
 
 @dataclass(frozen=True, slots=True)
 class LearnerOptions:
-    """`first_fit` examples start a model; it is fitted again when `growth` more have come.
+    """`first_fit` lessons start a model; it is fitted again when `growth` more have come.
 
-    Trust is recomputed after `refresh` comparisons; what was learned is saved every `save_s`.
+    `remembered` lessons are held; trust is recomputed after `refresh` comparisons; every `check_s`
+    seconds lessons are written down and others' read. `secret` veils what is written (see
+    `lessons`): every process on a store has the same.
     """
 
     first_fit: int = 200
     growth: float = 1.0
     remembered: int = 5_000
-    check_s: float = 5.0
+    check_s: float = 1.0
     refresh: int = 100
-    save_s: float = 300.0
-
-
-@dataclass(slots=True)
-class _Lesson:
-    """A request and what is known of it so far."""
-
-    text: str
-    task: str
-    grades: dict[str, float] = field(default_factory=dict)
-    weights: dict[str, float] = field(default_factory=dict)
-    key: str | None = None  # whose feedback it is; None: the router LLM's verdict
-
-    def weight(self) -> float:
-        """What its grades are worth: one number, as the memory takes it."""
-        return max(self.weights.values(), default=1.0)
-
-    def example(self) -> Example:
-        return Example(self.text, dict(self.grades), dict(self.weights), self.task)
+    secret: bytes = b"unset"
 
 
 class Learner:
@@ -96,224 +88,272 @@ class Learner:
         agreement: Callable[[], float],
         options: LearnerOptions | None = None,
     ) -> None:
-        self._store = store
         self._observer = observer
         self._agreement = agreement
         self._options = options or LearnerOptions()
-        self._model: PreferenceModel | None = None
-        self._introduced: tuple[PreferenceModel, Catalog] | None = None
-        self._trust = Trust(Windows(agreement()))
-        self._lessons: deque[_Lesson] = deque(maxlen=self._options.remembered)
-        self._texts: OrderedDict[str, str] = OrderedDict()  # by fingerprint
+        self._keeper = Keeper(store, self._options.secret, self._options.remembered)
+        self._steady = Steadiness()
+        self._proposer = Proposer(Trust(Windows(agreement())))
+        self._held = Held(self._options.remembered)
+        self._asked: OrderedDict[str, tuple[str, str]] = OrderedDict()  # text, key by fingerprint
+        self._answered: OrderedDict[str, tuple[Decision, str]] = OrderedDict()  # by decision id
+        self._said: OrderedDict[tuple[str, str, str], None] = OrderedDict()
         self._trusted: set[str] = set()
         self._learned = 0
         self._fitted_at = 0
         self._compared = 0
-        self._saved_at = 0
         self._trained_at = 0.0
-        self._scale: tuple[str, float] = ("", 0.0)
+        self._covered: Mapping[str, int] = {}  # last lessons in the model, by author
 
     def propose(self, question: Question) -> Proposal | None:
         """What the model would choose, and whether its record lets that count. None: no model."""
-        model = self._model_of(question.catalog)
-        if model is None:
-            return None
-        targets = question.targets()
-        features = question.features
-        estimates = model.estimate(features.text[:TEXT_LIMIT], question.eligible)
-        size = features.input_tokens, features.output_tokens
-        costs = np.array([t.price.cost(*size) for t in targets])
-        waits = np.array([t.latency.total_ms(size[1]) for t in targets])
-        quality = np.asarray(estimates.quality, dtype=np.float64)
-        # The labels were given at the catalog's own trade-off; only a request's own wish moves it.
-        wish = 1.0 if question.quality == question.catalog.quality else question.quality
-        choice = choose(quality, self._burdens(question, costs, waits), wish)
-        task = features.traits.task
-        scored = tuple(
-            Alternative(question.eligible[i], round(float(quality[i]), 4)) for i in choice.order
-        )
-        known = facts(estimates, choice)
-        confidence = self._trust.confidence(known)
-        return Proposal(
-            target=question.eligible[choice.index],
-            confidence=confidence,
-            task=task,
-            alternatives=scored[1:],
-            trusted=self._trust.trusts(task, confidence),
-            facts=known,
-            audit=self._trust.windows.audit_share(task),
-        )
+        return self._proposer.propose(question)
 
     def prospects(self, question: Question) -> tuple[Prospect, ...]:
-        """What is expected of each eligible target, for exploring; empty while nothing is learned.
+        """What is expected of each eligible target; empty while nothing is learned."""
+        return self._proposer.prospects(question)
 
-        The doubt shrinks with the graded requests near this one.
-        """
-        model = self._model_of(question.catalog)
-        if model is None:
-            return ()
-        found = model.estimate(question.features.text[:TEXT_LIMIT], question.eligible)
-        doubts = found.doubt / np.sqrt(1.0 + found.support)
-        each = zip(question.eligible, found.quality.tolist(), doubts.tolist(), strict=True)
-        return tuple(Prospect(*one) for one in each)
-
-    def _model_of(self, catalog: Catalog) -> PreferenceModel | None:
-        """The model, told of the catalog's targets that it was not fitted on."""
-        model, introduced = self._model, self._introduced
-        if model is not None and (
-            introduced is None or introduced[0] is not model or introduced[1] is not catalog
-        ):
-            model.heirs = heirs(model.targets, model.base.prior, catalog.targets)
-            self._introduced = model, catalog
-        return model
-
-    def _burdens(self, question: Question, costs: Floats, waits: Floats) -> Floats:
-        """On one scale for the whole catalog, so that dear requests weigh what they cost."""
-        catalog = question.catalog
-        if self._scale[0] != catalog.version or not catalog.version:
-            self._scale = catalog.version, scale_of(catalog)
-        return burden(costs, waits, scale_usd=self._scale[1])
-
-    def taught(self, question: Question, proposal: Proposal | None, verdict: Verdict) -> None:
+    def taught(
+        self, question: Question, proposal: Proposal | None, verdict: Verdict
+    ) -> bool | None:
         """The router LLM's verdict: first the exam, then the lesson."""
-        task = question.features.traits.task
+        about = _About(question.features.traits.task, question.caller.name, _text(question))
+        known = self._proposer.graded(self._encoded(about.text))
+        exam = None
         if proposal is not None:
-            agreed = proposal.target == verdict.target
-            self._trust.observe(Comparison(task, proposal.facts, agreed, proposal.trusted))
-            self._compared += 1
-            self._observer.count(
-                "audits", 1, {"task": task, "outcome": "agreed" if agreed else "disagreed"}
-            )
-            self._watch_trust(task)
-        lesson = _Lesson(question.features.text[:TEXT_LIMIT], task)
-        for name in question.eligible:
-            lesson.grades[name] = 1.0 if name == verdict.target else 0.0
-            lesson.weights[name] = LABEL_WEIGHT
-        self._lessons.append(lesson)
-        self._learned += 1
-        if self._model is not None:
-            self._model.remember(self._model.encode(lesson.text), lesson.grades, LABEL_WEIGHT)
+            agreed = agrees(proposal.target, verdict.target, known)
+            exam = Comparison(about.task, proposal.facts, agreed, proposal.trusted, about.key)
+            outcome = "agreed" if agreed else "disagreed"
+            self._observer.count("audits", 1, {"task": about.task, "outcome": outcome})
+        grades: dict[str, float] = {}
+        # A choice whose answer is known to have failed does not say who else was needed.
+        if known.get(verdict.target, 1.0) >= GOOD and self._admits(about, Kind.LABEL):
+            named = verdict.target
+            grades = {n: float(n == named) for n in question.eligible if n not in known}
+        self._learn(about, Kind.LABEL, grades, LABEL_WEIGHT, exam)
+        return None if exam is None else exam.agreed
+
+    def repeated(self, question: Question, first: Verdict, second: Verdict) -> bool:
+        """The router LLM was asked a second time, in another way."""
+        agreed = agrees(second.target, first.target, {})
+        task, key = question.features.traits.task, question.caller.name
+        self._take(self._keeper.note(Lesson(Kind.LABEL, task, key, again=agreed)))
+        return agreed
 
     def decided(self, decision: Decision, question: Question) -> None:
-        """Keep a decided request's text for the feedback that may come; equal ones share it."""
-        if decision.fingerprint in self._texts:
+        """Keep a decided request's text for what may come of it; equal ones share it."""
+        if decision.fingerprint not in self._asked:
+            whose = _text(question), question.caller.name
+            _keep(self._asked, decision.fingerprint, whose, self._options.remembered // 4)
+
+    def completed(self, decision: Decision, completion: Completion) -> None:
+        """An execution ended. Only verified answers grade anybody, and only cascades verify."""
+        if not decision.cascade:
             return
-        self._texts[decision.fingerprint] = question.features.text[:TEXT_LIMIT]
-        if len(self._texts) > self._options.remembered // 4:
-            self._texts.popitem(last=False)
+        _keep(self._answered, decision.decision_id, (decision, completion.target), ANSWERED)
+        if decision.fingerprint not in self._asked:
+            return
+        text, key = self._asked[decision.fingerprint]
+        about = _About(decision.task, key, text)
+        for one in outcomes(completion):
+            if self._admits(about, Kind.OUTCOME):
+                self._learn(about, Kind.OUTCOME, {one.target: one.grade}, one.weight)
+
+    def doubted(self, decision_id: str, caller: str) -> None:
+        """A caller asked the same again, or said that the answer was wrong."""
+        if decision_id in self._answered:
+            decision, target = self._answered[decision_id]
+            self._say(decision, caller, {target: 0.0}, DOUBT_WEIGHT)
 
     def rated(self, decision: Decision, feedback: Feedback) -> None:
         """Feedback grades the target that answered, and the one the caller would have preferred."""
-        text = self._texts.get(decision.fingerprint)
-        if text is None or not self._may_influence(decision.task, feedback.caller):
-            return
-        grade = (feedback.score + 1.0) / 2.0
-        fresh = _Lesson(text, decision.task, key=feedback.caller)
-        fresh.grades[decision.target], fresh.weights[decision.target] = grade, FEEDBACK_WEIGHT
+        answered = self._answered.get(decision.decision_id, (decision, decision.target))[1]
+        grades = {answered: (feedback.score + 1.0) / 2.0}
         if feedback.preferred is not None:
-            fresh.grades[feedback.preferred] = 1.0
-            fresh.weights[feedback.preferred] = FEEDBACK_WEIGHT
-        self._lessons.append(fresh)
-        self._learned += 1
-        if self._model is not None:
-            self._model.remember(self._model.encode(fresh.text), fresh.grades)
+            grades[feedback.preferred] = 1.0
+        self._say(decision, feedback.caller, grades, FEEDBACK_WEIGHT)
 
-    async def run(self) -> None:
-        """Take over the stored model, fit again when enough is new, save, until cancelled."""
-        await self.load()
-        loop = asyncio.get_running_loop()
-        saved = loop.time()
-        try:
-            while True:
-                await asyncio.sleep(self._options.check_s)
-                try:
-                    await self._work()
-                    if loop.time() - saved >= self._options.save_s:
-                        saved = loop.time()
-                        await self._save()
-                except Exception:
-                    log.exception("learning failed for now")
-        finally:
-            await self._save()
+    def _say(self, decision: Decision, key: str, grades: dict[str, float], weight: float) -> None:
+        """A caller's word. Of one target and request it counts once, however often it is said."""
+        if decision.fingerprint not in self._asked:
+            return
+        about = _About(decision.task, key, self._asked[decision.fingerprint][0])
+        said = key, decision.fingerprint, next(iter(grades))
+        if said in self._said or not self._admits(about, Kind.WORD):
+            self._observer.count("feedback_ignored", 1, {"task": about.task})
+            return
+        _keep(self._said, said, None, self._options.remembered)
+        self._learn(about, Kind.WORD, grades, weight)
 
-    async def _work(self) -> None:
-        self._trust.windows.target_agreement = self._agreement()
-        if self._due():
-            await self._refit()
-        if self._compared >= self._options.refresh:
-            await self._refresh()
+    def _admits(self, about: _About, kind: Kind) -> bool:
+        return self._held.admits(about.task, about.key, kind)
 
-    def _due(self) -> bool:
-        most, held = self._options.remembered, len(self._lessons)
+    def _learn(
+        self,
+        about: _About,
+        kind: Kind,
+        grades: dict[str, float],
+        weight: float,
+        exam: Comparison | None = None,
+    ) -> None:
+        """A lesson of this process: it counts at once, and is written down behind."""
+        if grades or exam is not None:
+            found = measured(about.text) if grades else None
+            lesson = Lesson(kind, about.task, about.key, found, grades, weight, exam)
+            self._take(self._keeper.note(lesson))
+
+    def _take(self, lesson: Lesson) -> None:
+        """A lesson of whichever process, into record, memory and the next fit."""
+        if lesson.again is not None:
+            self._steady.observe(lesson.again)
+        if lesson.exam is not None and self._proposer.trust.observe(lesson.exam):
+            self._compared += 1
+            self._watch_trust(lesson.task)
+        if lesson.grades:
+            self._held.add(lesson)
+            self._learned += 1
+            if self._proposer.model is not None:
+                _remember(self._proposer.model, lesson)
+
+    def lessons(self) -> list[bytes]:
+        """What the next fit rests on, packed, oldest first."""
+        return self._held.fair()
+
+    def due(self) -> bool:
+        """Whether enough is new for another fit."""
+        most, held = self._options.remembered, len(self._held)
         news = min(self._fitted_at * self._options.growth, most)
         wanted = max(self._options.first_fit, self._fitted_at + news)
         return self._learned >= wanted and held >= min(self._fitted_at, most)
 
-    async def _refit(self) -> None:
-        learned, examples = self._learned, [lesson.example() for lesson in self._lessons]
-        try:
-            model = await refit(examples)
-        except (FitFailed, TimeoutError) as failure:
-            self._fitted_at = learned  # wait for news before trying again
-            log.warning("no new preference model: %s", failure)
-            return
-        missed = min(self._learned - learned, len(self._lessons))
-        for lesson in list(self._lessons)[len(self._lessons) - missed :]:
-            model.remember(model.encode(lesson.text), lesson.grades, lesson.weight())
-            await asyncio.sleep(0)
-        self._model, self._fitted_at = model, learned
-        log.info("preference model fitted on %d examples", len(examples))
-        self._observer.count("model_fits", 1, {})
-        await self._refresh()
-        await self._save()
+    def adopt(self, model: PreferenceModel) -> None:
+        """Serve with a model that was fitted on all `lessons` there are."""
+        self._proposer.model, self._fitted_at = model, self._learned
+        self._covered = dict(self._keeper.seen)
 
-    async def _refresh(self) -> None:
+    def refresh(self) -> None:
         """Fit the confidence again on all comparisons, and hold trust to it."""
+        self._swap(self._proposer.trust.refresh())
+
+    def _swap(self, fresh: Trust) -> None:
         self._compared = 0
-        fresh = await asyncio.to_thread(self._trust.refresh)
-        fresh.follow(self._trust)
-        self._trust = fresh
+        fresh.follow(self._proposer.trust)
+        self._proposer.trust = fresh
         for task in (*fresh.windows.known(), *self._trusted):
             self._watch_trust(task)
 
-    async def _save(self) -> None:
-        model = self._model
-        if model is None or self._learned == self._saved_at:
-            return
+    async def run(self) -> None:
+        """Take over what was learned earlier, then keep learning, until cancelled."""
         try:
-            previous = await self._store.get(CURRENT)
-            newer = previous is not None and _trained_at(previous) > self._trained_at
-            if newer and await self.load():  # `llmrouter train` ran meanwhile
-                return
-            self._saved_at = self._learned
-            snapshot = Snapshot(model, self._fitted_at, self._trust.dump(), self._trained_at)
-            packed = await asyncio.to_thread(snapshot.to_bytes)
-            if previous is not None:
-                await self._store.put(PREVIOUS, previous, None)
-            await self._store.put(CURRENT, packed, None)
-        except (StoreFailed, ModelUnreadable) as failure:
-            log.warning("preference model not kept: %s", failure)
+            await self.load()
+            while True:
+                await asyncio.sleep(self._options.check_s)
+                try:
+                    await self._work()
+                except Exception:
+                    log.exception("learning failed for now")
+        finally:
+            await _shared(self._keeper.write())
 
     async def load(self) -> bool:
-        """Take over the stored model with its record. Whether there was one that can be read."""
-        trust = Trust(Windows(self._agreement()))  # earned anew: it was another model's
-        try:
-            packed = await self._store.get(CURRENT)
-            if packed is None:
-                return False
-            snapshot = await asyncio.to_thread(Snapshot.from_bytes, packed)
-            trust.load(snapshot.comparisons)
-        except (StoreFailed, ModelUnreadable, ValueError, TypeError) as error:
-            log.warning("no preference model from an earlier run: %s", error)
-            return False
-        self._trust = trust
-        self._model, self._trained_at = snapshot.model, snapshot.trained_at
-        self._learned = self._fitted_at = self._saved_at = snapshot.learned
+        """Take over the stored model with its record, and the lessons since. Whether one serves."""
+        await _shared(self._follow())
         await self._refresh()
-        return True
+        return self._proposer.model is not None
+
+    async def _work(self) -> None:
+        windows, share = self._proposer.trust.windows, self._steady.share()
+        windows.target_agreement = self._agreement() * share  # of the teacher's own
+        await _shared(self._keeper.write())
+        await _shared(self._follow())
+        if self.due():
+            await _shared(self._follow(whole=True))
+            if self.due():
+                await self._refit()
+        if self._compared >= self._options.refresh:
+            await self._refresh()
+
+    async def _follow(self, *, whole: bool = False) -> None:
+        """Takes over a newer snapshot, and what others learned. Raises StoreFailed."""
+        snapshot = await self._keeper.newer()
+        if snapshot is not None:
+            await self._take_over(snapshot)
+        for lesson in await self._keeper.read(whole=whole):
+            if lesson.number > self._covered.get(lesson.author, 0):
+                stale = lesson.at < self._trained_at  # the exam of a model before this training
+                self._take(replace(lesson, exam=None) if stale else lesson)
+            elif lesson.grades:
+                self._held.add(lesson)
+            await asyncio.sleep(0)
+
+    async def _take_over(self, snapshot: Snapshot) -> None:
+        """Serves with a model of an earlier run, of another process, or of `llmrouter train`."""
+        if self._proposer.model is None or snapshot.trained_at > self._trained_at:
+            trust = Trust(Windows(self._agreement()))
+            try:
+                trust.load(snapshot.comparisons)
+            except (ValueError, TypeError) as error:
+                log.warning("trust has to be earned again: %s", error)
+            trust.windows.resume(snapshot.answered)
+            self._proposer.trust, self._steady = trust, Steadiness(snapshot.steady)
+        await self._catch_up(snapshot.model, snapshot.seen)
+        self._trained_at, self._covered = snapshot.trained_at, snapshot.seen
+        self._fitted_at = snapshot.learned
+        self._learned = snapshot.learned + len(self._held.after(snapshot.seen))
+        await self._refresh()
+
+    async def _catch_up(self, model: PreferenceModel, seen: Mapping[str, int]) -> None:
+        """Tells a model what was learned since it was fitted, then serves with it."""
+        told = dict(seen)
+        while missed := self._held.after(told):
+            for one in missed:
+                _remember(model, Lesson.from_bytes(one.packed))
+                told[one.author] = one.number
+                await asyncio.sleep(0)
+        self._proposer.model = model
+
+    async def _refit(self) -> None:
+        """Fits and publishes, where no other process does so now."""
+        try:
+            if not await self._keeper.may_fit():
+                return
+        except StoreFailed as failure:
+            log.warning("fitting for this process alone: %s", failure)
+        try:
+            await self._fit()
+        except (FitFailed, TimeoutError) as failure:
+            self._fitted_at = self._learned  # wait for news before trying again
+            log.warning("no new preference model: %s", failure)
+        finally:
+            await _shared(self._keeper.fitted())
+
+    async def _fit(self) -> None:
+        learned, lessons, authors = self._learned, self.lessons(), self._held.authors()
+        seen = {name: last for name, last in self._keeper.seen.items() if name in authors}
+        packed, model = await refit(lessons)
+        await self._catch_up(model, seen)
+        self._covered, self._fitted_at = seen, learned
+        log.info("preference model fitted on %d lessons", len(lessons))
+        self._observer.count("model_fits", 1, {})
+        await self._refresh()
+        trust = self._proposer.trust
+        snapshot = Snapshot(
+            model,
+            learned,
+            trust.dump(),
+            self._trained_at,
+            seen,
+            self._steady.dump(),
+            trust.windows.answered(),
+        )
+        await _shared(self._keeper.publish(snapshot, packed))
+
+    async def _refresh(self) -> None:
+        """As `refresh`, in a thread."""
+        self._swap(await asyncio.to_thread(self._proposer.trust.refresh))
 
     def _watch_trust(self, task: str) -> None:
-        trusted = self._trust.windows.cut(task) is not None
+        trusted = self._proposer.trust.windows.cut(task) is not None
         if trusted and task not in self._trusted:
             self._trusted.add(task)
             log.info("learned preferences answer %s requests from now on", task)
@@ -322,23 +362,43 @@ class Learner:
             log.warning("learned preferences withdrew from %s: agreement is below target", task)
             self._observer.count("withdrawals", 1, {"task": task})
 
-    def _may_influence(self, task: str, key: str) -> bool:
-        """Whether one more rating of `key` stays within its share of what is held for a task."""
-        held = [lesson.key for lesson in self._lessons if lesson.task == task]
-        if held.count(key) >= max(KEY_LEAST, int(KEY_SHARE * len(held))):
-            self._observer.count("feedback_ignored", 1, {"task": task})
-            return False
-        return True
+    def _encoded(self, text: str) -> Encoded | None:
+        """A text as the model reads it; None without a model, or where nothing is at hand."""
+        model = self._proposer.model
+        try:
+            return None if model is None else model.encode(text)
+        except LookupError:
+            return None
 
 
-def _trained_at(stored: bytes) -> float:
-    """As `trained_at`; what cannot be read may be overwritten."""
+class _About(NamedTuple):
+    """What a lesson is about, and whose request it was."""
+
+    task: str
+    key: str
+    text: str
+
+
+def _text(question: Question) -> str:
+    return question.features.text[:TEXT_LIMIT]
+
+
+def _keep(kept: OrderedDict[Key, Value], name: Key, value: Value, most: int) -> None:
+    """Keeps a value under its name; beyond `most` the oldest leave."""
+    kept[name] = value
+    if len(kept) > most:
+        kept.popitem(last=False)
+
+
+async def _shared(work: Awaitable[None]) -> None:
+    """Does what needs the store; without it learning goes on in this process alone."""
     try:
-        return trained_at(stored)
-    except ModelUnreadable:
-        return 0.0
+        await work
+    except StoreFailed as failure:
+        log.warning("learning is not shared for now: %s", failure)
 
 
-def scale_of(catalog: Catalog) -> float:
-    """USD of a typical request at the dearest enabled target: the unit of every burden."""
-    return max((target.price.cost(*TYPICAL_TOKENS) for target in catalog.enabled), default=0.0)
+def _remember(model: PreferenceModel, lesson: Lesson) -> None:
+    encoded = lesson.encoded(model)
+    if encoded is not None:
+        model.remember(encoded, lesson.grades, lesson.weight)

@@ -1,78 +1,94 @@
-"""The fitting process: examples in on standard input, a model out on standard output.
+"""The fitting process: lessons in on standard input, a model out on standard output.
 
-    python -m llmrouter.learning.refit [SPACE WIDTH] < examples > model.bin
+    python -m llmrouter.learning.refit [SPACE] < lessons > model.bin
 
-Run apart from the service, so that fitting never takes its event loop or its memory. Eight bytes
-give the length of the examples, one JSON line each; after them come their vectors (float32, WIDTH
-a row) where an encoder that must be asked gave them. Text goes through a pipe and is never written
-to disk.
+Run apart from the service, so that fitting never takes its event loop or its memory. Each lesson
+(see `lessons`) comes after four bytes of its length. SPACE names the encoder that gave the lessons'
+vectors, where the model is not to learn an encoder of its own; lessons without are left out.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
-import orjson
 
 from llmrouter.learning.encoders import Vectors
-from llmrouter.learning.model import Example, PreferenceModel
+from llmrouter.learning.lessons import Lesson
+from llmrouter.learning.model import PreferenceModel
 
 FIT_LIMIT_S = 600.0
+STEP = 64
+"""Lessons that go through the pipe at once."""
 
 
 class FitFailed(Exception):
     """The fitting process gave no model; the message is the end of what it said."""
 
 
-def pack(examples: Iterable[Example]) -> bytes:
-    """Examples as JSON lines."""
-    return b"\n".join(
-        orjson.dumps({"text": e.text, "grades": e.grades, "weights": e.weights, "task": e.task})
-        for e in examples
-    )
+async def refit(lessons: Sequence[bytes], space: str = "") -> tuple[bytes, PreferenceModel]:
+    """Fit on packed lessons in another process, at low priority: the model, packed and ready.
 
-
-def unpack(lines: bytes) -> list[Example]:
-    """The examples of JSON lines."""
-    rows = (orjson.loads(line) for line in lines.splitlines() if line)
-    return [Example(r["text"], r["grades"], r["weights"], r["task"]) for r in rows]
-
-
-async def refit(examples: Sequence[Example], vectors: Vectors | None = None) -> PreferenceModel:
-    """Fit in another process, at low priority. Raises FitFailed.
-
-    `vectors`, one row an example, say what space the model reads; without, it learns its own.
+    Raises FitFailed.
     """
-    packed = await asyncio.to_thread(_framed, examples, vectors)
-    space = [] if vectors is None else [vectors.name, str(vectors.rows.shape[1])]
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
         "llmrouter.learning.refit",
-        *space,
+        *([space] if space else []),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
     try:
         async with asyncio.timeout(FIT_LIMIT_S):
-            model, said = await process.communicate(packed)
+            (packed, said), _ = await asyncio.gather(
+                process.communicate(), _feed(process.stdin, lessons)
+            )
     except BaseException:
-        process.kill()
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
         await process.wait()
         raise
     if process.returncode != 0:
         raise FitFailed(said.decode(errors="replace")[-500:])
-    return await asyncio.to_thread(PreferenceModel.from_bytes, model)
+    return packed, await asyncio.to_thread(PreferenceModel.from_bytes, packed)
 
 
-def _framed(examples: Sequence[Example], vectors: Vectors | None) -> bytes:
-    lines = pack(examples)
-    rows = b"" if vectors is None else np.ascontiguousarray(vectors.rows, "<f4").tobytes()
-    return len(lines).to_bytes(8, "big") + lines + rows
+async def _feed(pipe: asyncio.StreamWriter | None, lessons: Sequence[bytes]) -> None:
+    """A few lessons at a time, so that nothing large is copied while others wait."""
+    if pipe is None:
+        return
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # its exit status tells why
+        for start in range(0, len(lessons), STEP):
+            part = lessons[start : start + STEP]
+            pipe.write(b"".join(len(one).to_bytes(4, "big") + one for one in part))
+            await pipe.drain()
+        pipe.close()
+
+
+def unframed(data: bytes) -> Iterator[bytes]:
+    """The frames of what `_feed` writes."""
+    at = 0
+    while at < len(data):
+        size = int.from_bytes(data[at : at + 4], "big")
+        yield data[at + 4 : at + 4 + size]
+        at += 4 + size
+
+
+def fitted_on(lessons: Iterable[Lesson], space: str = "") -> PreferenceModel:
+    """The model that lessons make; with `space` on the vectors that its encoder gave."""
+    from llmrouter.learning.fit import fit
+
+    rows = [one for one in lessons if not space or one.space == space]
+    vectors = None
+    if space:
+        table = [one.vector for one in rows if one.vector is not None]
+        vectors = Vectors(space, np.stack(table) if table else np.zeros((0, 1), np.float32))
+    return fit([one.example() for one in rows], encoder=vectors).model
 
 
 def main() -> None:
@@ -82,16 +98,9 @@ def main() -> None:
     os.nice(10)
     for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
         os.environ.setdefault(variable, "1")
-    from llmrouter.learning.fit import fit
-
-    given = sys.stdin.buffer.read()
-    lines, rest = given[8 : 8 + int.from_bytes(given[:8], "big")], given[8:]
-    vectors = None
-    if len(sys.argv) == 3:
-        rows = np.frombuffer(rest[len(lines) :], "<f4").reshape(-1, int(sys.argv[2]))
-        vectors = Vectors(sys.argv[1], rows.astype(np.float32))
-    fitted = fit(unpack(lines), encoder=vectors)
-    sys.stdout.buffer.write(fitted.model.to_bytes())
+    lessons = map(Lesson.from_bytes, unframed(sys.stdin.buffer.read()))
+    model = fitted_on(lessons, "".join(sys.argv[1:2]))
+    sys.stdout.buffer.write(model.to_bytes())
 
 
 if __name__ == "__main__":

@@ -8,16 +8,20 @@ What it refuses: it holds no text, and never unpickles; see `storage` for the mo
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 
+from llmrouter.domain.ports import Store
 from llmrouter.learning.model import PreferenceModel
 from llmrouter.learning.storage import ModelUnreadable
 
 CURRENT = "model:current"
 PREVIOUS = "model:previous"
+LATEST = "model:latest"
+"""Names the current snapshot in a few bytes, so that workers need not read it to know it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,24 +29,32 @@ class Snapshot:
     """`learned`: examples the model was fitted on; `comparisons`: as `Trust.dump` gives them.
 
     `trained_at` (seconds since the epoch) is when `llmrouter train` made the model this one comes
-    from: a service that knows of an earlier training takes the stored model over.
+    from: its comparisons are with other choices than those before. `seen` has, for each process
+    that writes lessons down, the number of the last one in it; `steady` is `Steadiness.dump`, and
+    `answered` how many requests were answered for a task since it is trusted.
     """
 
     model: PreferenceModel
     learned: int = 0
     comparisons: list[list[object]] = field(default_factory=list)
     trained_at: float = 0.0
+    seen: dict[str, int] = field(default_factory=dict)
+    steady: list[bool] = field(default_factory=list)
+    answered: dict[str, int] = field(default_factory=dict)
 
-    def to_bytes(self) -> bytes:
-        """Four bytes of the head's length, the head as JSON, the model."""
+    def to_bytes(self, model: bytes | None = None) -> bytes:
+        """Four bytes of the head's length, the head as JSON, the model (where it is not packed)."""
         head = orjson.dumps(
             {
                 "learned": self.learned,
                 "comparisons": self.comparisons,
                 "trained_at": self.trained_at,
+                "seen": self.seen,
+                "steady": self.steady,
+                "answered": self.answered,
             }
         )
-        return len(head).to_bytes(4, "big") + head + self.model.to_bytes()
+        return len(head).to_bytes(4, "big") + head + (model or self.model.to_bytes())
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Snapshot:
@@ -51,19 +63,28 @@ class Snapshot:
         head = _head(data)
         try:
             learned, comparisons = int(head["learned"]), list(head.get("comparisons", []))
-        except (ValueError, KeyError, TypeError) as error:
+            trained_at = float(head.get("trained_at", 0.0))
+            seen = {str(name): int(number) for name, number in head.get("seen", {}).items()}
+            answered = {str(task): int(count) for task, count in head.get("answered", {}).items()}
+            steady = [bool(one) for one in head.get("steady", [])]
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ModelUnreadable(f"the snapshot's head cannot be read: {error}") from error
         model = PreferenceModel.from_bytes(data[4 + size :])
-        return cls(model, learned, comparisons, trained_at(data))
+        return cls(model, learned, comparisons, trained_at, seen, steady, answered)
 
 
-def trained_at(data: bytes) -> float:
-    """When the model behind a snapshot was trained, without restoring it; 0 where it never was.
+async def publish(store: Store, packed: bytes) -> str:
+    """Makes a packed snapshot the current one, the one before it the previous; its name.
 
-    Raises `ModelUnreadable`.
+    Raises `StoreFailed`.
     """
-    found = _head(data).get("trained_at", 0.0)
-    return float(found) if isinstance(found, (int, float)) else 0.0
+    previous = await store.get(CURRENT)
+    if previous is not None:
+        await store.put(PREVIOUS, previous, None)
+    await store.put(CURRENT, packed, None)
+    name = secrets.token_hex(8)
+    await store.put(LATEST, name.encode(), None)
+    return name
 
 
 def _head(data: bytes) -> dict[str, Any]:

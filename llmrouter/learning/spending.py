@@ -176,6 +176,7 @@ _BOOKS: Final = {
     "outcome": _outcome,
     "feedback": _feedback,
     "audit": _audit,
+    "again": _audit,
 }
 
 

@@ -12,7 +12,7 @@ touches nothing until it is done, so it may run in a thread.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -42,6 +42,7 @@ class Comparison(NamedTuple):
     facts: Facts
     agreed: bool
     audited: bool
+    key: str = ""  # whose request it was
 
 
 def facts(found: Estimates, choice: Choice) -> Facts:
@@ -65,13 +66,19 @@ def facts(found: Estimates, choice: Choice) -> Facts:
 
 @dataclass(slots=True)
 class Trust:
-    """Windows per task over confidences, and the comparisons behind them (the newest `kept`)."""
+    """Windows per task over confidences, and the comparisons behind them (the newest `kept`).
+
+    No caller's requests are more than half of a task's comparisons once others have `ENOUGH` there:
+    trust that one caller's traffic earned, or lost, is not everybody's.
+    """
 
     windows: Windows
     kept: int = 4000
     _past: deque[Comparison] = field(default_factory=deque)
     _seen: int = 0
     _weights: tuple[float, ...] = ()
+    _of_task: Counter[str] = field(default_factory=Counter)
+    _of_key: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def confidence(self, known: Facts) -> float:
         """The probability that a choice with these facts agrees with its teacher, 0..1."""
@@ -86,15 +93,38 @@ class Trust:
         """Whether a choice of this confidence may be answered for `task`."""
         return self.windows.trusts(task, confidence)
 
-    def observe(self, one: Comparison) -> None:
-        """Adds a comparison; `one.facts` are those of before its answer was known."""
-        self._past.append(one)
+    def observe(self, one: Comparison) -> bool:
+        """Adds a comparison; `one.facts` are those of before its answer was known.
+
+        False where its caller has as many as all others already: it is left out.
+        """
+        mine = self._of_key[one.task, one.key]
+        if (
+            mine >= max(self._of_task[one.task] - mine, ENOUGH)
+            and self._of_task[one.task] - mine >= ENOUGH
+        ):
+            return False
+        self._keep(one)
         self._seen += 1
         if len(self._past) > self.kept:
-            self._past.popleft()
+            self._count(self._past.popleft(), -1)
         sure = self.confidence(one.facts)
         if self.windows.observe(one.task, sure, one.agreed, one.audited):
             self._past = deque(past for past in self._past if past.task != one.task)
+            self._recount()
+        return True
+
+    def _keep(self, one: Comparison) -> None:
+        self._past.append(one)
+        self._count(one, 1)
+
+    def _count(self, one: Comparison, by: int) -> None:
+        self._of_task[one.task] += by
+        self._of_key[one.task, one.key] += by
+
+    def _recount(self) -> None:
+        self._of_task = Counter(past.task for past in self._past)
+        self._of_key = Counter((past.task, past.key) for past in self._past)
 
     def refresh(self) -> Trust:
         """The same comparisons with the regression fitted again and the windows rebuilt.
@@ -104,6 +134,7 @@ class Trust:
         seen, past = self._seen, list(self._past)
         windows = self.windows.successor()
         fresh = Trust(windows, self.kept, deque(past), seen)
+        fresh._recount()
         if len(past) >= ENOUGH and len({len(one.facts) for one in past}) == 1:
             known = np.array([one.facts for one in past], np.float64)
             agreed = np.array([one.agreed for one in past], np.float64)
@@ -132,15 +163,16 @@ class Trust:
 
     def dump(self) -> list[list[object]]:
         """The comparisons as plain values, oldest first."""
-        return [[one.task, list(one.facts), one.agreed, one.audited] for one in self._past]
+        return [[one.task, list(one.facts), *one[2:]] for one in self._past]
 
     def load(self, stored: Iterable[Iterable[object]]) -> None:
         """Adds comparisons that `dump` gave. Raises `ValueError` or `TypeError` for others."""
-        for task, known, agreed, audited in stored:
+        for task, known, agreed, audited, *key in stored:
             if not isinstance(known, list) or len(known) != len(NAMES):
                 raise ValueError("a stored comparison has other facts than these")
             told = tuple(float(fact) for fact in known)
-            self._past.append(Comparison(str(task), told, bool(agreed), bool(audited)))
+            name = str(key[0]) if key else ""
+            self._keep(Comparison(str(task), told, bool(agreed), bool(audited), name))
 
 
 def _sigmoid(values: Matrix) -> Matrix:

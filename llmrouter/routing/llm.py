@@ -52,7 +52,8 @@ class Vote:
 class LLM:
     """Implements `Stage`. `view` cuts a request down to what is shown.
 
-    `agreement` is how many orders of the targets are asked about, at once, for one decision.
+    `agreement` is how many orders of the targets are asked about, at once, for one decision;
+    `first_order` is the first of them: another one asks the same question in another way.
     """
 
     name = "llm"
@@ -64,11 +65,13 @@ class LLM:
         view: Callable[[ChatRequest], View],
         *,
         agreement: int = 1,
+        first_order: int = 0,
     ) -> None:
         self._model = model
         self._observer = observer
         self._view = view
-        self._agreement = max(1, agreement)
+        first = max(0, first_order)
+        self._orders = range(first, first + max(1, agreement))
         self._usual_s: dict[tuple[str, str], float] = {}
 
     async def decide(self, question: Question) -> Verdict | None:
@@ -78,12 +81,12 @@ class LLM:
             return None
         limit_s = self._limit_s(question, llm)
         view = self._view(question.request)
-        if self._agreement == 1:
-            return verdict_of([await self._vote(question, llm, view, 0, limit_s)])
+        if len(self._orders) == 1:
+            return verdict_of([await self._vote(question, llm, view, self._orders[0], limit_s)])
         async with asyncio.TaskGroup() as group:
             asked = [
                 group.create_task(self._vote(question, llm, view, order, limit_s))
-                for order in range(self._agreement)
+                for order in self._orders
             ]
         return verdict_of([task.result() for task in asked])
 

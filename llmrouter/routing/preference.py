@@ -2,18 +2,37 @@
 
 It stands before the router LLM. What it may answer alone, it does; a random share of that is also
 sent to the router LLM behind the request. What it may not, the router LLM answers, and the answer
-teaches it.
+teaches it. The same share of those answers is asked for again, in another way, to learn how often
+the router LLM agrees with itself.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from llmrouter.domain.background import Background
-from llmrouter.domain.decision import Question, Source, Verdict
+from llmrouter.domain.decision import Audit, Question, Source, Verdict
 from llmrouter.domain.ports import Preferences, Proposal, Stage
 from llmrouter.errors import RouterLLMFailed
+
+
+def _unheard(_: Audit) -> None:
+    """Nobody keeps audits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """What happens behind requests: where it runs, who is asked again, who hears of it.
+
+    `second` asks the router LLM the same question in another way; without it nobody is asked twice.
+    """
+
+    background: Background
+    second: Stage | None = None
+    heard: Callable[[Audit], None] = _unheard
+    chance: Callable[[], float] = random.random
 
 
 class Preference:
@@ -21,38 +40,61 @@ class Preference:
 
     name = "learned"
 
-    def __init__(
-        self,
-        preferences: Preferences,
-        teacher: Stage,
-        background: Background,
-        chance: Callable[[], float] = random.random,
-    ) -> None:
+    def __init__(self, preferences: Preferences, teacher: Stage, behind: Behind) -> None:
         self._preferences = preferences
         self._teacher = teacher
-        self._background = background
-        self._chance = chance
+        self._behind = behind
 
     async def decide(self, question: Question) -> Verdict | None:
         """The learned verdict where it is trusted, else the teacher's, which is learned from."""
-        settings = question.catalog.learned
+        settings, behind = question.catalog.learned, self._behind
         proposal = self._preferences.propose(question) if settings.enabled else None
         if proposal is not None and proposal.trusted:
-            if self._chance() < max(settings.audit_rate, proposal.audit):
-                self._background.start(self._audit(question, proposal), "audit")
+            if behind.chance() < max(settings.audit_rate, proposal.audit):
+                behind.background.start(self._audit(question, proposal), "audit")
             return learned(proposal)
         verdict = await self._teacher.decide(question)
         if verdict is not None and verdict.source is Source.LLM:
             self._preferences.taught(question, proposal, verdict)
+            if behind.second is not None and behind.chance() < settings.audit_rate:
+                behind.background.start(self._again(behind.second, question, verdict), "again")
         return verdict
 
     async def _audit(self, question: Question, proposal: Proposal) -> None:
-        try:
-            verdict = await self._teacher.decide(question)
-        except RouterLLMFailed:
-            return  # counted where it happened; no answer is no disagreement
-        if verdict is not None and verdict.source is Source.LLM:
-            self._preferences.taught(question, proposal, verdict)
+        verdict = await _said(self._teacher, question)
+        if verdict is not None:
+            agreed = self._preferences.taught(question, proposal, verdict)
+            self._behind.heard(_audit(question, proposal.target, verdict, bool(agreed)))
+
+    async def _again(self, second: Stage, question: Question, first: Verdict) -> None:
+        verdict = await _said(second, question)
+        if verdict is not None:
+            agreed = self._preferences.repeated(question, first, verdict)
+            self._behind.heard(_audit(question, first.target, verdict, agreed, again=True))
+
+
+async def _said(stage: Stage, question: Question) -> Verdict | None:
+    """The router LLM's own verdict; a failure is counted where it happens, and says nothing."""
+    try:
+        verdict = await stage.decide(question)
+    except RouterLLMFailed:
+        return None
+    return verdict if verdict is not None and verdict.source is Source.LLM else None
+
+
+def _audit(
+    question: Question, target: str, verdict: Verdict, agreed: bool, *, again: bool = False
+) -> Audit:
+    return Audit(
+        tenant=question.caller.tenant,
+        task=question.features.traits.task,
+        fingerprint=question.features.fingerprint,
+        target=target,
+        named=verdict.target,
+        agreed=agreed,
+        cost_usd=verdict.cost_usd,
+        again=again,
+    )
 
 
 class LearnedOnly:

@@ -12,7 +12,7 @@ import orjson
 import pytest
 
 from llmrouter.domain.chat import ANONYMOUS, Caller, RouterOptions
-from llmrouter.domain.decision import Decision, Feedback, Question, Shadowed
+from llmrouter.domain.decision import Audit, Decision, Feedback, Question, Shadowed
 from llmrouter.domain.features import Features, Traits
 from llmrouter.domain.reply import Attempt, Completion
 from llmrouter.errors import StoreFailed
@@ -97,6 +97,19 @@ async def test_decision_outcome_and_feedback_come_back_in_order() -> None:
     assert (feedback["kind"], feedback["score"], feedback["preferred"], feedback["key"]) == (
         "feedback", -0.5, "large", "app",
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(("again", "kind"), [(False, "audit"), (True, "again")])
+async def test_what_the_router_llm_said_behind_a_request_is_kept(again: bool, kind: str) -> None:
+    """With what it took: a report without it would call learned answers free."""
+    journal = Journal(MemoryStore())
+    journal.audited(Audit("t", "math", "f" * 32, "small", "large", False, 0.002, again))
+    (entry,) = await journal.tail(10)
+    assert entry.pop("at") > 0
+    assert entry == {
+        "kind": kind, "tenant": "t", "task": "math", "fingerprint": "f" * 32,
+        "target": "small", "named": "large", "agreed": False, "router_usd": 0.002,
+    }  # fmt: skip
 
 
 async def test_nothing_of_a_prompt_is_written_unasked() -> None:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from llmrouter.domain.background import Background
 from llmrouter.domain.catalog import Learned
-from llmrouter.domain.decision import Alternative, Question, Source, Verdict
+from llmrouter.domain.decision import Alternative, Audit, Question, Source, Verdict
 from llmrouter.domain.ports import Proposal
 from llmrouter.errors import RouterLLMFailed
-from llmrouter.routing.preference import LearnedOnly, Preference
+from llmrouter.routing.preference import Behind, LearnedOnly, Preference
 from tests.fakes import a_catalog
 from tests.routing.asking import Says, a_question, says
 
@@ -26,6 +27,7 @@ class Notes:
     def __init__(self, proposal: Proposal | None) -> None:
         self.proposal = proposal
         self.lessons: list[tuple[Proposal | None, Verdict]] = []
+        self.second: list[tuple[Verdict, Verdict]] = []
         self.asked = 0
 
     def propose(self, question: Question) -> Proposal | None:
@@ -33,19 +35,32 @@ class Notes:
         self.asked += 1
         return self.proposal
 
-    def taught(self, question: Question, proposal: Proposal | None, verdict: Verdict) -> None:
+    def taught(
+        self, question: Question, proposal: Proposal | None, verdict: Verdict
+    ) -> bool | None:
         """Keep it."""
         self.lessons.append((proposal, verdict))
+        return None if proposal is None else proposal.target == verdict.target
+
+    def repeated(self, question: Question, first: Verdict, second: Verdict) -> bool:
+        """Keep that too."""
+        self.second.append((first, second))
+        return first.target == second.target
 
 
 class Bench:
     """A preference stage with dice that the test throws."""
 
-    def __init__(self, proposal: Proposal | None, *teacher: Any, dice: float = 0.9) -> None:
+    def __init__(
+        self, proposal: Proposal | None, *teacher: Any, dice: float = 0.9, second: Any = None
+    ) -> None:
         self.notes = Notes(proposal)
+        self.audits: list[Audit] = []
         self.teacher = Says(*(teacher or (says("large"),)), name="llm")
         self.background = Background()
-        self.stage = Preference(self.notes, self.teacher, self.background, lambda: dice)
+        again = None if second is None else Says(second, name="llm")
+        behind = Behind(self.background, again, self.audits.append, lambda: dice)
+        self.stage = Preference(self.notes, self.teacher, behind)
 
     async def decide(self, **over: Any) -> Verdict | None:
         """The verdict, with everything behind it done."""
@@ -74,6 +89,37 @@ async def test_a_share_of_trusted_answers_is_audited(dice: float, audited: bool)
     assert verdict is not None
     assert verdict.source is Source.LEARNED
     assert bench.notes.lessons == ([(SURE, says("large"))] if audited else [])
+    assert [(a.target, a.named, a.agreed, a.again) for a in bench.audits] == (
+        [("small", "large", False, False)] if audited else []
+    )
+
+
+async def test_what_an_audit_cost_is_told() -> None:
+    """Nobody else would know: no decision came of it."""
+    said = replace(says("small"), cost_usd=0.25)
+    bench = Bench(SURE, said, dice=0.0)
+    await bench.decide()
+    audit = bench.audits[0]
+    assert (audit.cost_usd, audit.agreed, audit.task) == (0.25, True, "general")
+
+
+@pytest.mark.parametrize(("dice", "asked"), [(0.2499, True), (0.25, False)])
+async def test_the_router_llm_is_asked_again_now_and_then(dice: float, asked: bool) -> None:
+    """In another way, behind the request; whether it agrees with itself goes to the record."""
+    second = replace(says("small"), cost_usd=0.5)
+    bench = Bench(UNSURE, dice=dice, second=second)
+    assert await bench.decide() == says("large")
+    assert bench.notes.second == ([(says("large"), second)] if asked else [])
+    assert [(a.target, a.named, a.agreed, a.again, a.cost_usd) for a in bench.audits] == (
+        [("large", "small", False, True, 0.5)] if asked else []
+    )
+
+
+async def test_a_second_call_that_fails_says_nothing() -> None:
+    """It was counted where it happened."""
+    bench = Bench(UNSURE, dice=0.0, second=RouterLLMFailed("timeout"))
+    assert await bench.decide() == says("large")
+    assert (bench.notes.second, bench.audits) == ([], [])
 
 
 async def test_an_audit_without_an_answer_is_no_disagreement() -> None:

@@ -1,0 +1,138 @@
+"""What is held for the next fit, and how much of it one caller may be.
+
+Why it exists: grades come from callers, and any caller may be wrong about everything, loudly. The
+newest lessons are held, and a key's part of them is bounded per task and by kind. A caller's word
+(ratings, repeated questions) is a tenth at most, and a handful where little is known. What its
+requests bring about is bounded only where there are others to protect: verified answers to a tenth,
+what the router LLM said of them to as much as all others together. So a flood of one key can
+neither outvote the others nor push them out.
+
+What it refuses: to judge content. Counting alone, in constant time.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, deque
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from llmrouter.learning.lessons import Kind, Lesson
+
+Name = TypeVar("Name", bound=Hashable)
+
+ENOUGH = 30
+"""Lessons of other keys from which on there are others to protect."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cap:
+    """A key's lessons of one kind: `share` of them and the others' together, `least` in any case.
+
+    `alone`: bound also where there are no others, by all else that is held for the task.
+    """
+
+    share: float
+    least: int
+    alone: bool = False
+
+
+CAPS = {
+    Kind.WORD: Cap(0.1, 3, alone=True),
+    Kind.OUTCOME: Cap(0.1, 3),
+    Kind.LABEL: Cap(0.5, ENOUGH),
+}
+
+
+class Tally:
+    """How many lessons each key has for each task."""
+
+    def __init__(self) -> None:
+        self._of_task: Counter[str] = Counter()
+        self._of_key: Counter[tuple[str, str]] = Counter()
+        self._of_kind: Counter[tuple[str, str, Kind]] = Counter()
+
+    def count(self, kept: Kept, by: int) -> None:
+        """Adds (1) or takes away (-1) one lesson."""
+        _add(self._of_task, kept.task, by)
+        _add(self._of_key, (kept.task, kept.key), by)
+        _add(self._of_kind, (kept.task, kept.key, kept.kind), by)
+
+    def mine(self, task: str, key: str, kind: Kind) -> int:
+        """How many lessons of a kind `key` has for a task."""
+        return self._of_kind[task, key, kind]
+
+    def limit(self, task: str, key: str, kind: Kind) -> float:
+        """How many lessons of a kind `key` may have for a task; infinite where nothing bounds."""
+        cap, whole = CAPS[kind], self._of_task[task]
+        base = whole - self._of_key[task, key]
+        if base < ENOUGH:
+            if not cap.alone:
+                return math.inf
+            base = whole - self.mine(task, key, kind)
+        return max(cap.least, int(base * cap.share / (1 - cap.share)))
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A lesson as it is held: packed, beside what is counted of it and who wrote it down."""
+
+    packed: bytes
+    task: str
+    key: str
+    kind: Kind
+    author: str
+    number: int
+
+
+class Held:
+    """The newest lessons that were admitted, at most `most`, packed: a fit wants bytes."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self._kept: deque[Kept] = deque()
+        self._tally = Tally()
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def admits(self, task: str, key: str, kind: Kind) -> bool:
+        """Whether one more lesson of `key` stays within its part of a task."""
+        return self._tally.mine(task, key, kind) < self._tally.limit(task, key, kind)
+
+    def add(self, lesson: Lesson) -> None:
+        """Holds a lesson; the oldest leaves where there is no room."""
+        whose = lesson.task, lesson.key, lesson.kind
+        kept = Kept(lesson.to_bytes(), *whose, lesson.author, lesson.number)
+        self._kept.append(kept)
+        self._tally.count(kept, 1)
+        if len(self._kept) > self.most:
+            self._tally.count(self._kept.popleft(), -1)
+
+    def authors(self) -> set[str]:
+        """Who wrote down what is held."""
+        return {one.author for one in self._kept}
+
+    def after(self, seen: Mapping[str, int]) -> list[Kept]:
+        """What was written down after the number that `seen` has for its author, oldest first."""
+        return [one for one in self._kept if one.number > seen.get(one.author, 0)]
+
+    def fair(self) -> list[bytes]:
+        """The lessons, oldest first, without those beyond their key's part, its newest kept.
+
+        Several workers admit each on its own; together they may let in more than one would.
+        """
+        fair, taken = [], Tally()
+        for one in reversed(self._kept):
+            whose = one.task, one.key, one.kind
+            if taken.mine(*whose) < self._tally.limit(*whose):
+                taken.count(one, 1)
+                fair.append(one.packed)
+        return fair[::-1]
+
+
+def _add(counter: Counter[Name], name: Name, by: int) -> None:
+    counter[name] += by
+    if not counter[name]:
+        del counter[name]

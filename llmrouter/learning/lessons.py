@@ -1,0 +1,228 @@
+"""Lessons: what one event taught, as bytes without its text.
+
+Why it exists: what is learned between two fits must survive a crash and reach the other workers,
+and a later fit must be able to start from it. A lesson holds grades of a request, the request's
+measurements (hashed terms, readable counts) and, where a choice was compared with its teacher's,
+that comparison.
+
+What it refuses: text. Hashed terms can be guessed word by word by whoever knows the hash, so what
+is written down goes through a `Veil`, a permutation of the buckets under a secret key. That hides
+words from whoever reads the log without the key; it is no encryption: where the key lies in the
+same store, whoever reads all of the store can undo it. A stored lesson is checked in full when it
+is read.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from llmrouter.learning.encoders import Encoded
+from llmrouter.learning.hashing import BUCKETS, FAMILY_BITS, READABLE, Floats, Measured, Signals
+from llmrouter.learning.model import Example, PreferenceModel
+from llmrouter.learning.sketch import sketch
+from llmrouter.learning.trust import NAMES, Comparison
+
+VERSION = 1
+_SIZE = struct.Struct("<II")
+_FAMILY = 1 << FAMILY_BITS
+
+
+class LessonUnreadable(ValueError):
+    """Bytes that are no lesson of this version; says why."""
+
+
+class Kind(StrEnum):
+    """Where a lesson's grades come from: the router LLM, a verified answer, or a caller's word."""
+
+    LABEL = "label"
+    OUTCOME = "outcome"
+    WORD = "word"
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """`grades` per target in 0..1, each worth `weight` in (0, 1]; empty without `measured`.
+
+    `vector` (finite numbers, kept in half precision) is what the encoder named `space` gave for the
+    text, for an encoder that has to be asked; None for the hashing encoder. `again` tells whether
+    the router LLM, asked a second time, agreed with itself.
+
+    `key` names the caller behind it, `author` and `number` the process that wrote it down and its
+    how-manieth lesson it is (0: not written down yet), `at` when, in seconds since the epoch.
+    """
+
+    kind: Kind
+    task: str
+    key: str
+    measured: Measured | None = None
+    grades: Mapping[str, float] = field(default_factory=dict)
+    weight: float = 1.0
+    exam: Comparison | None = None
+    author: str = ""
+    number: int = 0
+    at: float = 0.0
+    space: str = ""
+    vector: Floats | None = None
+    again: bool | None = None
+
+    def example(self) -> Example:
+        """What a fit reads."""
+        return Example("", self.grades, self.weight, self.task, self.measured)
+
+    def encoded(self, model: PreferenceModel) -> Encoded | None:
+        """Its request as `model` reads it; None where the model reads another space."""
+        if self.measured is None:
+            return None
+        if self.vector is None and model.encoder.name == "hashing":
+            return model.encode_measured(self.measured)
+        if self.vector is None or self.space != model.encoder.name:
+            return None
+        signals = self.measured.signals
+        return Encoded(self.vector, signals.readable, sketch(signals))
+
+    def to_bytes(self, veil: Veil | None = None) -> bytes:
+        """Two lengths, a JSON head, then terms int32, counts uint16, readable float32, and the
+        vector float16."""
+        head: dict[str, Any] = {
+            "v": VERSION,
+            "kind": self.kind.value,
+            "task": self.task,
+            "key": self.key,
+            "grades": self.grades,
+            "weight": self.weight,
+            "author": self.author,
+            "number": self.number,
+            "at": self.at,
+        }
+        if self.again is not None:
+            head["again"] = self.again
+        if self.exam is not None:
+            head["exam"] = [self.exam.facts, self.exam.agreed, self.exam.audited]
+        body, terms = b"", 0
+        if self.measured is not None:
+            signals = self.measured.signals
+            head["twins"] = self.measured.twins
+            if veil is not None:
+                signals = veil.hide(signals)
+            terms = len(signals.terms)
+            body = b"".join(
+                (
+                    signals.terms.astype("<i4").tobytes(),
+                    np.minimum(signals.counts, 65535).astype("<u2").tobytes(),
+                    signals.readable.astype("<f4").tobytes(),
+                )
+            )
+        if self.vector is not None:
+            head["space"] = self.space
+            body += self.vector.astype("<f2").tobytes()
+        packed = orjson.dumps(head)
+        return _SIZE.pack(len(packed), terms) + packed + body
+
+    @classmethod
+    def from_bytes(cls, data: bytes, veil: Veil | None = None) -> Lesson:
+        """The inverse, under the same veil. Raises `LessonUnreadable`."""
+        try:
+            size, terms = _SIZE.unpack_from(data)
+            head = orjson.loads(data[_SIZE.size : _SIZE.size + size])
+            if head["v"] != VERSION:
+                raise LessonUnreadable(f"version {head['v']} is not {VERSION}")
+            body = data[_SIZE.size + size :]
+            measured, used = None, 0
+            if "twins" in head:
+                used = 6 * terms + 4 * len(READABLE)
+                signals = _signals(body[:used], terms)
+                shown = signals if veil is None else veil.show(signals)
+                measured = Measured(shown, (int(head["twins"][0]), int(head["twins"][1])))
+            lesson = cls(
+                Kind(head["kind"]),
+                str(head["task"]),
+                str(head["key"]),
+                measured,
+                {str(target): float(grade) for target, grade in head["grades"].items()},
+                float(head["weight"]),
+                _exam(head),
+                str(head["author"]),
+                int(head["number"]),
+                float(head["at"]),
+                str(head.get("space", "")),
+                _vector(body[used:], head),
+                bool(head["again"]) if "again" in head else None,
+            )
+        except LessonUnreadable:
+            raise
+        except (struct.error, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+            raise LessonUnreadable(f"not a lesson: {error}") from error
+        fair = all(0 <= grade <= 1 for grade in lesson.grades.values()) and 0 < lesson.weight <= 1
+        if not fair or (lesson.grades and measured is None):
+            raise LessonUnreadable("grades are in 0..1, a weight in (0, 1], of something measured")
+        return lesson
+
+
+class Veil:
+    """Permutes hashed terms within their family under a secret (at most 64 bytes)."""
+
+    def __init__(self, secret: bytes) -> None:
+        seed = blake2b(b"lessons", key=secret, digest_size=32).digest()
+        numbers = np.random.Generator(np.random.PCG64(int.from_bytes(seed, "big")))
+        self._there = numbers.permutation(_FAMILY).astype(np.int32)
+        self._back = np.argsort(self._there).astype(np.int32)
+
+    def hide(self, signals: Signals) -> Signals:
+        """The same signals with terms that only this veil can tell."""
+        return _moved(signals, self._there)
+
+    def show(self, signals: Signals) -> Signals:
+        """What was hidden."""
+        return _moved(signals, self._back)
+
+
+def _moved(signals: Signals, table: NDArray[np.int32]) -> Signals:
+    terms = signals.terms
+    moved = table.take(terms & (_FAMILY - 1)) | (terms & ~(_FAMILY - 1))
+    order = np.argsort(moved)
+    return Signals(
+        moved[order].astype(np.int64), signals.counts[order], signals.pairs_from, signals.readable
+    )
+
+
+def _signals(body: bytes, count: int) -> Signals:
+    if len(body) != 6 * count + 4 * len(READABLE):
+        raise LessonUnreadable("its measurements have another length than this build's")
+    terms = np.frombuffer(body, "<i4", count).astype(np.int64)
+    counts = np.frombuffer(body, "<u2", count, 4 * count).astype(np.float32)
+    readable = np.frombuffer(body, "<f4", len(READABLE), 6 * count).astype(np.float32)
+    rising = bool((np.diff(terms) > 0).all()) and (
+        not count or 0 <= terms[0] <= terms[-1] < BUCKETS
+    )
+    if not rising or not (counts >= 1).all() or not np.isfinite(readable).all():
+        raise LessonUnreadable("its measurements are out of range")
+    return Signals(terms, counts, int(np.searchsorted(terms, _FAMILY)), readable)
+
+
+def _vector(rest: bytes, head: Mapping[str, Any]) -> Floats | None:
+    if ("space" in head) != bool(rest):
+        raise LessonUnreadable("its measurements have another length than this build's")
+    vector = np.frombuffer(rest, "<f2").astype(np.float32)
+    if not np.isfinite(vector).all():
+        raise LessonUnreadable("its vector is out of range")
+    return vector if rest else None
+
+
+def _exam(head: Mapping[str, Any]) -> Comparison | None:
+    if "exam" not in head:
+        return None
+    facts, agreed, audited = head["exam"]
+    told = tuple(float(fact) for fact in facts)
+    if len(told) != len(NAMES) or not all(map(math.isfinite, told)):
+        raise LessonUnreadable("its comparison has other facts than this build's")
+    return Comparison(str(head["task"]), told, bool(agreed), bool(audited), str(head["key"]))

@@ -1,0 +1,110 @@
+"""From a question to a proposal: estimates, a choice, and how far its record lets it count.
+
+Why it exists: reading the model is the fast path, a quarter of a millisecond behind a request;
+teaching it is not. Here is what both share: the model that serves now, and the trust it has earned.
+
+What it refuses: it learns nothing, waits for nothing and does no I/O.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llmrouter.domain.catalog import Catalog
+from llmrouter.domain.decision import Alternative, Question
+from llmrouter.domain.ports import Proposal, Prospect
+from llmrouter.learning.choice import burden, choose
+from llmrouter.learning.encoders import Encoded
+from llmrouter.learning.model import Estimates, PreferenceModel
+from llmrouter.learning.prior import heirs
+from llmrouter.learning.trust import Trust, facts
+
+Floats = NDArray[np.floating]
+
+TEXT_LIMIT = 4_000  # characters of a request that are learned from
+OWN_WISH = 1.0
+"""How much quality counts where a request has no wish of its own: the grades that were learned
+were given at the catalog's own trade-off."""
+CHECKED = 0.75
+"""Weight from which on a remembered grade of this very request outranks the router LLM's word."""
+TYPICAL_TOKENS = 1000, 500
+"""Input and output tokens of the request whose dearest price is the scale of all burdens."""
+
+
+class Proposer:
+    """Proposes with `model` (None: nothing is learned yet) as far as `trust` goes."""
+
+    def __init__(self, trust: Trust) -> None:
+        self.model: PreferenceModel | None = None
+        self.trust = trust
+        self._introduced: tuple[PreferenceModel, Catalog] | None = None
+        self._scale: tuple[str, float] = ("", 0.0)
+
+    def propose(self, question: Question) -> Proposal | None:
+        """What the model would choose, and whether its record lets that count. None: no model."""
+        estimates = self._estimates(question)
+        if estimates is None:
+            return None
+        quality = np.asarray(estimates.quality, dtype=np.float64)
+        asks = question.quality != question.catalog.quality
+        choice = choose(quality, self._burdens(question), question.quality if asks else OWN_WISH)
+        task = question.features.traits.task
+        known = facts(estimates, choice)
+        confidence = self.trust.confidence(known)
+        return Proposal(
+            target=question.eligible[choice.index],
+            confidence=confidence,
+            task=task,
+            alternatives=tuple(
+                Alternative(question.eligible[i], round(float(quality[i]), 4))
+                for i in choice.order[1:]
+            ),
+            trusted=self.trust.trusts(task, confidence),
+            facts=known,
+            audit=self.trust.windows.audit_share(task),
+        )
+
+    def prospects(self, question: Question) -> tuple[Prospect, ...]:
+        """What is expected of each eligible target, for exploring; empty while nothing is learned.
+
+        The doubt shrinks with the graded requests near this one.
+        """
+        found = self._estimates(question)
+        if found is None:
+            return ()
+        doubts = found.doubt / np.sqrt(1.0 + found.support)
+        each = zip(question.eligible, found.quality.tolist(), doubts.tolist(), strict=True)
+        return tuple(Prospect(*one) for one in each)
+
+    def graded(self, encoded: Encoded | None) -> dict[str, float]:
+        """Checked grades (0..1) of this very request, as far as any are remembered."""
+        if self.model is None or encoded is None:
+            return {}
+        return self.model.graded(encoded, CHECKED)
+
+    def _estimates(self, question: Question) -> Estimates | None:
+        """Estimates for the eligible targets by a model that knows of the catalog's new ones."""
+        model, catalog = self.model, question.catalog
+        if model is None:
+            return None
+        told = self._introduced
+        if told is None or told[0] is not model or told[1] is not catalog:
+            model.heirs = heirs(model.targets, model.base.prior, catalog.targets)
+            self._introduced = model, catalog
+        return model.estimate(question.features.text[:TEXT_LIMIT], question.eligible)
+
+    def _burdens(self, question: Question) -> Floats:
+        """On one scale for the whole catalog, so that dear requests weigh what they cost."""
+        catalog, features = question.catalog, question.features
+        if self._scale[0] != catalog.version or not catalog.version:
+            self._scale = catalog.version, scale_of(catalog)
+        targets, size = question.targets(), (features.input_tokens, features.output_tokens)
+        costs = np.array([t.price.cost(*size) for t in targets])
+        waits = np.array([t.latency.total_ms(size[1]) for t in targets])
+        return burden(costs, waits, scale_usd=self._scale[1])
+
+
+def scale_of(catalog: Catalog) -> float:
+    """USD of a typical request at the dearest enabled target: the unit of every burden."""
+    return max((target.price.cost(*TYPICAL_TOKENS) for target in catalog.enabled), default=0.0)

@@ -1,0 +1,99 @@
+"""One key's part of what is learned is bounded, whatever it sends and however much."""
+
+from __future__ import annotations
+
+import pytest
+
+from llmrouter.learning.hashing import measured
+from llmrouter.learning.influence import CAPS, ENOUGH, Held
+from llmrouter.learning.lessons import Kind, Lesson
+
+FOUND = measured("Add 3 to 4.")
+
+
+def a_lesson(key: str, kind: Kind = Kind.LABEL, task: str = "math", number: int = 1) -> Lesson:
+    """One of a key."""
+    return Lesson(kind, task, key, FOUND, {"small": 1.0}, 0.7, author=key, number=number)
+
+
+def told(held: Held, key: str, kind: Kind, count: int, task: str = "math") -> int:
+    """How many of `count` lessons are admitted."""
+    admitted = 0
+    for _ in range(count):
+        if held.admits(task, key, kind):
+            held.add(a_lesson(key, kind, task))
+            admitted += 1
+    return admitted
+
+
+@pytest.mark.parametrize(
+    ("kind", "alone", "among"),
+    [(Kind.WORD, CAPS[Kind.WORD].least, 22), (Kind.OUTCOME, 5000, 22), (Kind.LABEL, 5000, 200)],
+)
+def test_what_a_key_may_say_alone_and_among_others(kind: Kind, alone: int, among: int) -> None:
+    """A word is bounded always; what its requests bring about where there are others."""
+    assert told(Held(10_000), "loud", kind, 5000) == alone
+    held = Held(10_000)
+    for number in range(200):
+        held.add(a_lesson(f"k{number % 5}"))
+    assert told(held, "loud", kind, 5000) == among
+
+
+def test_a_few_lessons_of_others_bound_nobody_s_requests() -> None:
+    """A second key that just came does not silence the first."""
+    held = Held(10_000)
+    told(held, "first", Kind.LABEL, 3000)
+    told(held, "second", Kind.LABEL, ENOUGH - 1)
+    assert told(held, "first", Kind.LABEL, 10) == 10
+
+
+def test_other_tasks_give_no_voice() -> None:
+    """However much is held for them."""
+    held = Held(10_000)
+    told(held, "other", Kind.LABEL, 900, task="writing")
+    assert told(held, "loud", Kind.WORD, 50) == CAPS[Kind.WORD].least
+
+
+def test_a_flood_pushes_nobody_out() -> None:
+    """A key that has its part is not admitted, so it cannot turn the others' lessons out."""
+    held = Held(400)
+    for number in range(200):
+        held.add(a_lesson(f"k{number % 5}"))
+    told(held, "flood", Kind.LABEL, 5000)
+    told(held, "flood", Kind.OUTCOME, 5000)
+    told(held, "flood", Kind.WORD, 5000)
+    others = [one for one in held.after({}) if one.key != "flood"]
+    assert len(others) >= 150
+
+
+def test_what_leaves_is_not_counted() -> None:
+    """The oldest leave, and make room in their key's part."""
+    held = Held(100)
+    assert told(held, "loud", Kind.WORD, 10) == 3
+    for number in range(100):
+        held.add(a_lesson(f"k{number % 5}"))
+    assert len(held) == 100
+    assert told(held, "loud", Kind.WORD, 50) == 10
+
+
+def test_several_workers_together_let_in_no_more_than_one() -> None:
+    """Each admitted its part; the fit takes the newest of it."""
+    held = Held(10_000)
+    for number in range(100):
+        held.add(a_lesson(f"k{number % 5}"))
+    for worker in range(4):
+        for number in range(11):
+            held.add(a_lesson("loud", Kind.WORD, number=100 * worker + number))
+    fair = [Lesson.from_bytes(one) for one in held.fair()]
+    loud = [one.number for one in fair if one.key == "loud"]
+    assert loud == list(range(300, 311))
+    assert len(fair) == 111
+
+
+def test_what_came_after_is_told_by_author() -> None:
+    """Each process numbers its own."""
+    held = Held(10)
+    for author, number in (("a", 1), ("a", 2), ("b", 1)):
+        held.add(a_lesson(author, number=number))
+    assert [(one.author, one.number) for one in held.after({"a": 1})] == [("a", 2), ("b", 1)]
+    assert held.authors() == {"a", "b"}
