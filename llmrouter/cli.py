@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from llmrouter.errors import CatalogInvalid, LLMRouterError
-from llmrouter.settings import Settings
+from llmrouter.settings import Settings, load_env
 
 app = typer.Typer(
     help="Decides which LLM should answer a request, explains why, and executes it there.",
@@ -37,10 +37,11 @@ PromptsDir = Annotated[Path | None, typer.Option(help="The prompts directory. [d
 
 def main() -> None:
     """Run the command line; the exit code says how it went."""
-    logging.basicConfig(
-        level=os.environ.get("LLMROUTER_LOG_LEVEL", "INFO").upper(),
-        format="%(asctime)s %(levelname)-7s %(name)s %(message)s",
-    )
+    load_env()
+    level = os.environ.get("LLMROUTER_LOG_LEVEL", "INFO").upper()
+    if level not in logging.getLevelNamesMapping():
+        sys.exit(f"llmrouter: LLMROUTER_LOG_LEVEL cannot be {level}; write DEBUG, INFO or WARNING")
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)-7s %(name)s %(message)s")
     for chatty in ("watchfiles", "httpx2", "httpx", "openai"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     add_eval(sys.argv[1:])
@@ -175,6 +176,28 @@ def sim(
 
 
 @app.command()
+def key(
+    name: Annotated[str, typer.Argument(help="Whose key it is; shown in logs and figures.")],
+    tier: Annotated[str | None, typer.Option(help="Its plan tier. [default: any]")] = None,
+) -> None:
+    """Make an API key, and the entry for LLMROUTER_API_KEYS that knows it by its hash alone."""
+    from llmrouter.api.keys import KeysInvalid, new_key
+
+    try:
+        secret, entry = new_key(name, tier)
+    except KeysInvalid as error:
+        raise _fail(str(error)) from None
+    typer.echo(f"{secret}\n{entry}")
+    if sys.stdout.isatty():
+        typer.echo(
+            "\nThe first line is the key: it is stored nowhere. The second goes into", err=True
+        )
+        typer.echo(
+            "LLMROUTER_API_KEYS, its sha256=… part alone into LLMROUTER_ADMIN_KEY.", err=True
+        )
+
+
+@app.command()
 def route(
     prompt: Annotated[str, typer.Argument(help="The prompt; `-` reads standard input.")],
     json: Annotated[bool, typer.Option("--json", help="Print the decision as JSON.")] = False,
@@ -218,18 +241,35 @@ def train(
         list[Path] | None, typer.Argument(help="Outcome files (.jsonl, .jsonl.gz).")
     ] = None,
     journal: Annotated[bool, typer.Option("--journal", help="Learn from the journal too.")] = False,
+    from_rules: Annotated[
+        bool,
+        typer.Option(
+            "--from-rules",
+            help="Label what nobody graded by the rules of routing.yaml: the dataset's prompts, or "
+            "recorded requests where none is given.",
+        ),
+    ] = False,
+    encoder: Annotated[
+        str | None,
+        typer.Option(
+            help="hashing, local:MODEL or openai:MODEL@BASE_URL. [default: routing.yaml's]"
+        ),
+    ] = None,
+    prompts: PromptsDir = None,
     rollback: Annotated[
         bool, typer.Option("--rollback", help="Go back to the model before this one.")
     ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Of the fit.")] = 0,
 ) -> None:
-    """Learn preferences from outcomes; a running service takes the model over."""
+    """Learn preferences from outcomes or rules; a running service takes the model over."""
+    from llmrouter.api.wire import Endpoint, parse
     from llmrouter.evaluation.train_command import TrainOptions, run_train
 
-    settings = _settings(None, None, None, None)
-    raise typer.Exit(
-        run_train(dataset or [], TrainOptions(settings.store, journal, rollback, seed))
+    settings = _settings(None, None, None, prompts)
+    options = TrainOptions(
+        settings.store, settings.prompts, journal, from_rules, rollback, encoder, seed
     )
+    raise typer.Exit(run_train(dataset or [], options, lambda body: parse(body, Endpoint.COMPLETE)))
 
 
 @app.command()

@@ -22,10 +22,11 @@ from llmrouter.evaluation.bar import bar
 from llmrouter.evaluation.beliefs import Fitting
 from llmrouter.evaluation.costing import read_prices
 from llmrouter.evaluation.dataset import BadInput, Dataset, read_all
+from llmrouter.evaluation.encoding import UnknownEncoder
 from llmrouter.evaluation.evaluate import Evaluated, Options, evaluate
 from llmrouter.evaluation.families import families
 from llmrouter.evaluation.html import page
-from llmrouter.evaluation.learners import BASELINES, UnknownEncoder, learner
+from llmrouter.evaluation.learners import BASELINES, learners
 from llmrouter.evaluation.results import Report, document
 
 WRONG_USAGE = 2
@@ -91,15 +92,16 @@ def eval_command(
         tests, trains = read_all(test), read_all(train or [])
         _check_sets(tests, trains)
         known = read_prices(prices) if prices else {}
-        learners = tuple(learner(spec) for spec in [*(encoder or ["hashing"]), *BASELINES])
+        encoders = list(dict.fromkeys(encoder or ["hashing"]))
+        fitted = learners([*encoders, *BASELINES])
     except (BadInput, UnknownEncoder, Usage) as error:
         errors.print(str(error), markup=False)
         raise typer.Exit(WRONG_USAGE) from None
     if known and not _named([*tests, *trains]) & known.keys():
         errors.print(f"note: {prices} prices none of the targets in these files", markup=False)
-    options = Options(Fitting(learners, known, seed), draws)
+    options = Options(Fitting(fitted, known, seed), draws)
     if all(not one.graded for one in tests):
-        options = Options(Fitting(learners[: len(encoder or ["hashing"])], known, seed), draws)
+        options = Options(Fitting(fitted[: len(encoders)], known, seed), draws)
     found = families(trains)
     done = []
     with bar(errors) as progress:

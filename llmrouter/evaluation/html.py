@@ -34,7 +34,8 @@ table { border-collapse:collapse; width:100%; font-size:13.5px; white-space:nowr
 th, td { padding:5px 14px 5px 0; border-bottom:1px solid var(--faint); text-align:right; }
 td { vertical-align:top; } td small { display:block; color:var(--soft); font-size:11.5px;
   line-height:1.3; } th { color:var(--soft); font-weight:500; }
-td.how { color:var(--soft); font-size:12.5px; white-space:normal; }
+td.how { color:var(--soft); font-size:12.5px; white-space:normal; min-width:150px; }
+td:first-child { white-space:normal; overflow-wrap:anywhere; min-width:150px; }
 th:first-child, td:first-child, th.how, td.how { text-align:left; }
 td { font-variant-numeric: tabular-nums; }
 .note { border-left:3px solid var(--b); padding-left:10px; font-size:13.5px; margin-top:10px; }

@@ -9,18 +9,18 @@ What it refuses: a test row's outcome or cost never reaches an estimator. `task`
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from llmrouter.evaluation.costing import Prices, mean_costs, recorded_costs
 from llmrouter.evaluation.dataset import Row
+from llmrouter.evaluation.encoding import known_encoder
 from llmrouter.learning.costs import fit_costs
-from llmrouter.learning.encoders import DenseEncoder, Encoder
+from llmrouter.learning.encoders import Encoder
 from llmrouter.learning.fit import FitSettings, fit
 from llmrouter.learning.model import Example
 
@@ -64,61 +64,24 @@ class Learner:
     settings: FitSettings = field(default_factory=FitSettings)
 
 
-class UnknownEncoder(ValueError):
-    """An encoder that is not there; says what there is."""
-
-
 def learner(spec: str) -> Learner:
     """The learner of `hashing`, `local:MODEL`, `openai:MODEL[@BASE_URL]`, or a baseline's name.
 
-    A `local` model is a sentence-transformers name or folder; `openai` embeds over any
-    `/v1/embeddings`, with the key the openai client reads. Raises `UnknownEncoder`.
+    See `encoding.known_encoder`. Raises `UnknownEncoder`.
     """
-    kind, _, rest = spec.partition(":")
-    if spec == "hashing":
-        return Learner("learned (hashing)")
     if spec in BASELINES:
         return Learner(spec, kind=spec)
-    if kind == "local" and rest:
-        return Learner(f"learned ({spec})", encoder=_local(spec, rest))
-    if kind == "openai" and rest:
-        return Learner(f"learned ({spec})", encoder=_openai(spec, rest))
-    raise UnknownEncoder(
-        f"no encoder {spec!r}: write hashing, local:MODEL, or openai:MODEL@BASE_URL"
+    return Learner(f"learned ({spec})", encoder=known_encoder(spec))
+
+
+def learners(specs: Sequence[str]) -> tuple[Learner, ...]:
+    """One learner a spec, each spec once; addresses are left out of names that differ without."""
+    found = [learner(spec) for spec in dict.fromkeys(specs)]
+    short = [one.name if "@" not in one.name else f"{one.name.partition('@')[0]})" for one in found]
+    return tuple(
+        replace(one, name=name) if short.count(name) == 1 else one
+        for one, name in zip(found, short, strict=True)
     )
-
-
-def _local(spec: str, model: str) -> Encoder:
-    if importlib.util.find_spec("sentence_transformers") is None:
-        raise UnknownEncoder(f"{spec!r} needs the optional extra: pip install 'llmrouter[local]'")
-    from sentence_transformers import SentenceTransformer
-
-    loaded = SentenceTransformer(model)
-    width = int(loaded.get_sentence_embedding_dimension() or 0)
-    return DenseEncoder(
-        spec, width, lambda texts: np.asarray(loaded.encode(list(texts)), np.float32)
-    )
-
-
-def _openai(spec: str, rest: str) -> Encoder:
-    from openai import OpenAI, OpenAIError
-
-    model, _, base_url = rest.partition("@")
-    try:
-        client = OpenAI(base_url=base_url or None, max_retries=2)
-
-        def embed(texts: Sequence[str]) -> NDArray[np.float32]:
-            found: list[list[float]] = []
-            for at in range(0, len(texts), 256):
-                part = [text or " " for text in texts[at : at + 256]]
-                answer = client.embeddings.create(model=model, input=part)
-                found += [one.embedding for one in sorted(answer.data, key=lambda d: d.index)]
-            return np.asarray(found, np.float32)
-
-        width = embed(["width"]).shape[1]
-    except OpenAIError as error:
-        raise UnknownEncoder(f"{spec!r} does not answer: {error}") from error
-    return DenseEncoder(spec, width, embed)
 
 
 def predict(

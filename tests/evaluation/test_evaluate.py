@@ -9,9 +9,10 @@ import pytest
 
 from llmrouter.evaluation.beliefs import Fitting
 from llmrouter.evaluation.dataset import Dataset, Row, read
+from llmrouter.evaluation.encoding import UnknownEncoder
 from llmrouter.evaluation.evaluate import Evaluated, Options, evaluate
 from llmrouter.evaluation.families import families
-from llmrouter.evaluation.learners import Learner, UnknownEncoder, learner
+from llmrouter.evaluation.learners import Learner, learner
 from llmrouter.evaluation.results import Report, document
 from llmrouter.learning.fit import FitSettings
 from llmrouter.learning.network import NetworkSettings
@@ -150,7 +151,7 @@ def test_costs_of_test_rows_decide_nothing() -> None:
 
 def test_an_unknown_encoder_says_what_there_is() -> None:
     """A wrong name is not guessed at."""
-    with pytest.raises(UnknownEncoder, match="write hashing, local:MODEL"):
+    with pytest.raises(UnknownEncoder, match="write hashing, openai:MODEL@BASE_URL or local:MODEL"):
         learner("word2vec")
 
 

@@ -1,55 +1,22 @@
 """Encoders beyond the default: an embeddings endpoint over a socket, and what is absent."""
 
-import hashlib
 import importlib.util
-import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
 
 from llmrouter.evaluation.dataset import Row
-from llmrouter.evaluation.learners import UnknownEncoder, learner, mean_quality, predict
-
-
-class _Embeddings(BaseHTTPRequestHandler):
-    """Answers /v1/embeddings: eight numbers that say whether the text is about cats."""
-
-    def do_POST(self) -> None:
-        """One vector a text, in reverse order, as servers may."""
-        asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        data = [
-            {"object": "embedding", "index": n, "embedding": _vector(text)}
-            for n, text in enumerate(asked["input"])
-        ]
-        usage = {"prompt_tokens": 1, "total_tokens": 1}
-        body = {"object": "list", "model": asked["model"], "data": data[::-1], "usage": usage}
-        self.send_response(200)
-        self.send_header("content-type", "application/json")
-        self.end_headers()
-        self.wfile.write(json.dumps(body).encode())
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
-        """Quiet."""
-
-
-def _vector(text: str) -> list[float]:
-    noise = hashlib.sha256(text.encode()).digest()
-    return [3.0 if "cat" in text else -3.0, *(byte / 255 for byte in noise[:7])]
+from llmrouter.evaluation.encoding import UnknownEncoder
+from llmrouter.evaluation.learners import learner, learners, mean_quality, predict
+from tests.evaluation.embedding_server import serving
 
 
 @pytest.fixture
 def endpoint() -> Iterator[str]:
     """A running embeddings server's base URL."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Embeddings)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/v1"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving() as url:
+        yield url
 
 
 def test_an_embeddings_endpoint_is_learned_from(
@@ -118,3 +85,14 @@ def test_a_target_never_graded_gets_the_mean_of_the_others() -> None:
     rows = [Row("a", "p", "", {"m": 1.0, "n": 0.5}), Row("b", "q", "", {"m": 0.0})]
     assert mean_quality(rows, ("m", "n", "o")).tolist() == [0.5, 0.5, 0.5]
     assert mean_quality([], ("m",)).tolist() == [0.5]
+
+
+def test_names_leave_out_addresses_where_that_is_enough(endpoint: str) -> None:
+    """Two servers of one model keep theirs; what is named twice is fitted once."""
+    one = f"openai:tiny@{endpoint}"
+    other = one.replace("127.0.0.1", "localhost")
+    names = [made.name for made in learners(["hashing", one, "hashing", "linear"])]
+    assert names == ["learned (hashing)", "learned (openai:tiny)", "linear"]
+    assert [made.name for made in learners([one, other])] == [
+        f"learned ({one})", f"learned ({other})",
+    ]  # fmt: skip
