@@ -58,6 +58,7 @@ class Run:
         "_chars",
         "_context",
         "_desk",
+        "_ended",
         "_events",
         "_finish_reason",
         "_sending",
@@ -78,6 +79,7 @@ class Run:
         self._sending = sending
         self._context = copy_context()
         self._started = desk.clock()
+        self._ended: float | None = None  # when a reply was read to its end
         self._slot = False
         self._step: AbstractContextManager[Span] | None = None
         self._span: Span | None = None
@@ -146,6 +148,7 @@ class Run:
         try:
             event = await events.__anext__()
         except StopAsyncIteration:
+            self._ended = self._desk.clock()
             return None
         self._note(event)
         return event
@@ -187,11 +190,12 @@ class Run:
         if self.attempt is not None:
             return self.attempt
         usage, estimated = self._spent(outcome, failure)
+        ended = self._desk.clock() if self._ended is None else self._ended
         attempt = self.attempt = Attempt(
             target=self.target.id,
             outcome=outcome,
             reason=reason,
-            latency_ms=(self._desk.clock() - self._started) * 1000.0,
+            latency_ms=(ended - self._started) * 1000.0,
             cost_usd=cost_usd(self.target, usage),
             usage=usage,
             status=failure.status if failure is not None else None,

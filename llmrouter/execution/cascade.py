@@ -64,8 +64,7 @@ async def cascade(flow: Flow, verifier: Verifier) -> Answer:
         if best is not None and (step.wait_s or not _affordable(flow, step.target)):
             continue
         if step.wait_s:
-            flow.account.waited_ms += step.wait_s * 1000.0
-            await asyncio.sleep(step.wait_s)
+            await flow.wait(step.wait_s)
         held = await _hold(flow, verifier, course, step.target, step.following)
         if held is None:
             continue

@@ -8,7 +8,6 @@ connection at once and puts what it may have cost on the account.
 
 from __future__ import annotations
 
-import asyncio
 import math
 import random
 from collections import deque
@@ -188,8 +187,7 @@ class Execution:
         )
         while (step := course.next(order.deadline.remaining_s())) is not None:
             if step.wait_s:
-                flow.account.waited_ms += step.wait_s * 1000.0
-                await asyncio.sleep(step.wait_s)
+                await flow.wait(step.wait_s)
             if fallback.hedge and step.following is not None:
                 won = await hedged(flow, step.target, step.following, course)
             else:

@@ -96,6 +96,12 @@ class Flow:
             return run, event
         return await self.open(target, course, following, candidates=candidates)
 
+    async def wait(self, seconds: float) -> None:
+        """Wait before an attempt, and put it on the account."""
+        started = self.desk.clock()
+        await asyncio.sleep(seconds)
+        self.account.waited_ms += (self.desk.clock() - started) * 1000.0
+
     async def failed(self, run: Run, failure: UpstreamFailure, course: Course) -> None:
         """Close a failed attempt and let everyone who should know of it know."""
         result = course.failed(run.target, failure)
@@ -138,12 +144,14 @@ class Flow:
         return gave_up(course.failures, course.final, self.account.attempts, self.order.deadline)
 
     def completion(self) -> Completion:
-        """The account as the domain knows it."""
+        """The account as the domain knows it. The phases after the first add up to `latency_ms`."""
         account, decision = self.account, self.order.decision
         attempts = tuple(account.attempts)
+        latency_ms = (self.desk.clock() - account.started) * 1000.0
+        earlier = self.order.request.options.decision_id is not None
         phases = {
-            "route": decision.timing_ms,
-            "attempts": sum(attempt.latency_ms for attempt in attempts),
+            "route": 0.0 if earlier else decision.timing_ms,
+            "attempts": max(0.0, latency_ms - account.waited_ms - account.verified_ms),
         }
         if account.waited_ms:
             phases["waits"] = account.waited_ms
@@ -153,7 +161,7 @@ class Flow:
             target=account.target or decision.target,
             attempts=attempts,
             cost_usd=math.fsum(a.cost_usd for a in attempts) + account.final_usd,
-            latency_ms=(self.desk.clock() - account.started) * 1000.0,
+            latency_ms=latency_ms,
             finish_reason=account.finish_reason,
             phases_ms=phases,
         )

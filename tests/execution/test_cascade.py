@@ -12,6 +12,7 @@ import pytest
 
 from llmrouter.domain.catalog import Acceptance, Cascade, Fallback, RouterLLM
 from llmrouter.domain.chat import RouterOptions
+from llmrouter.domain.ports import ChatAnswer
 from llmrouter.domain.target import Latency, Target
 from llmrouter.errors import RouterLLMFailed, UpstreamFailed, UpstreamRefused
 from llmrouter.execution.executor import Execution
@@ -333,6 +334,41 @@ async def test_a_judge_decides_and_its_failure_accepts(
     attempts_usd = sum(a.cost_usd for a in completed.attempts)
     judge_usd = 0.0 if isinstance(said, RouterLLMFailed) else 110e-6
     assert completed.cost_usd == pytest.approx(attempts_usd + judge_usd)
+
+
+class SlowJudge(ScriptedChatModel):
+    """A judge that takes its time."""
+
+    async def ask(self, *asked: Any, **more: Any) -> ChatAnswer:
+        """Later."""
+        await asyncio.sleep(0.05)
+        return await super().ask(*asked, **more)
+
+
+async def test_phases_add_up_and_a_judges_time_is_no_attempts(bench: Bench) -> None:
+    """What verification took is told once, beside the attempt's own time."""
+    verifier = Verifier(judge=SlowJudge('{"score": 0.9, "reason": "right"}'))
+    execution = climb(
+        bench, "ok", "ok2", accept=Acceptance(judge=True), verifier=verifier, router=JUDGED
+    )
+    await collect(execution)
+    completed = execution.completion
+    assert completed is not None
+    assert completed.phases_ms is not None
+    spent = dict(completed.phases_ms)
+    assert spent.pop("route") == execution.decision.timing_ms
+    assert sum(spent.values()) == pytest.approx(completed.latency_ms)
+    assert completed.attempts[0].latency_ms <= spent["attempts"]
+    assert spent["verify"] >= 49
+
+
+async def test_an_earlier_decision_spent_nothing_of_this_request(bench: Bench) -> None:
+    """Executing by `decision_id` did not route again."""
+    execution = bench.run("ok", request=a_request(options=RouterOptions(decision_id="d-1")))
+    await collect(execution)
+    assert execution.completion is not None
+    assert execution.completion.phases_ms is not None
+    assert execution.completion.phases_ms["route"] == 0
 
 
 @pytest.mark.parametrize(
