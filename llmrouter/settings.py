@@ -1,10 +1,17 @@
-"""Settings from the environment or `.env`. Only bootstrap and cli read them."""
+"""Settings from the environment or `.env`. Only bootstrap and cli read them.
+
+Keys of providers and OpenTelemetry's own variables are not settings of this class: whoever uses
+them reads the environment. `load_env` puts what `.env` says there, so one file holds them all.
+"""
 
 from __future__ import annotations
 
 import ipaddress
+import os
+from collections.abc import MutableMapping
 from pathlib import Path
 
+from dotenv import dotenv_values
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -20,7 +27,7 @@ class Settings(BaseSettings):
     port: int = Field(8080, ge=0, le=65535)
     workers: int = Field(1, ge=1, le=64)
     prompts: Path = Path("prompts")
-    store: str = "disk:.llmrouter"
+    store: str = Field("disk:.llmrouter", repr=False)  # an address may hold a password
     api_keys: SecretStr = SecretStr("")
     admin_key: SecretStr = SecretStr("")
     key_limits: str = ""
@@ -32,6 +39,13 @@ class Settings(BaseSettings):
     record_prompts: bool = False
     drain_s: float = Field(30.0, ge=0)
     leave_s: float = Field(0.0, ge=0)
+
+
+def load_env(path: Path = Path(".env"), environ: MutableMapping[str, str] = os.environ) -> None:
+    """Set what `.env` says and the environment does not; its own word always counts."""
+    for name, value in dotenv_values(path, encoding="utf-8").items():
+        if value is not None:
+            environ.setdefault(name, value)
 
 
 def is_loopback(host: str) -> bool:

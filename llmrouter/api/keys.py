@@ -11,6 +11,7 @@ from __future__ import annotations
 import hmac
 import os
 import re
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b, sha256
@@ -19,7 +20,7 @@ from llmrouter.domain.chat import ANONYMOUS, Caller
 from llmrouter.errors import Forbidden, Unauthorized
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_DIGEST = re.compile(r"sha256\$[0-9a-f]{64}")
+_DIGEST = re.compile(r"sha256[=$][0-9a-f]{64}")
 
 
 class KeysInvalid(ValueError):
@@ -45,7 +46,7 @@ class ApiKey:
 
 
 def hashed(secret: str) -> bytes:
-    """SHA-256 of a secret, or the digest itself where `sha256$<hex>` is given instead."""
+    """SHA-256 of a secret, or the digest itself where `sha256=<hex>` is given instead."""
     if _DIGEST.fullmatch(secret):
         return bytes.fromhex(secret[7:])
     return sha256(secret.encode("utf-8", "surrogateescape")).digest()
@@ -54,7 +55,7 @@ def hashed(secret: str) -> bytes:
 def parse_keys(text: str) -> tuple[ApiKey, ...]:
     """Read `name:key:tier,…`; the tier is optional. Raises KeysInvalid.
 
-    A key may also be given as `sha256$<64 hex digits>`. Two keys may share a name (so that one
+    A key may also be given as `sha256=<64 hex digits>`. Two keys may share a name (so that one
     can be replaced without a gap), but not a secret.
     """
     keys: list[ApiKey] = []
@@ -74,6 +75,15 @@ def parse_keys(text: str) -> tuple[ApiKey, ...]:
             raise KeysInvalid(f"API key {position}: the same key is given twice")
         keys.append(ApiKey(parts[0], digest, parts[2] if len(parts) == 3 else None))
     return tuple(keys)
+
+
+def new_key(name: str, tier: str | None = None) -> tuple[str, str]:
+    """A fresh secret and the entry that knows it by its hash alone. Raises KeysInvalid."""
+    secret = f"lr-{secrets.token_urlsafe(32)}"
+    entry = f"{name}:sha256={hashed(secret).hex()}" + (f":{tier}" if tier else "")
+    if len(parse_keys(entry)) != 1:
+        raise KeysInvalid("a name holds no comma")
+    return secret, entry
 
 
 class Keyring:

@@ -74,13 +74,14 @@ def test_tenants_are_apart_only_when_asked() -> None:
     assert Keyring(keys, isolate=True).caller({"x-api-key": "a"}).tenant == "alice"
 
 
-def test_a_key_may_be_configured_as_its_digest() -> None:
-    """The environment then holds no secret either."""
+@pytest.mark.parametrize("sign", ["=", "$"])
+def test_a_key_may_be_configured_as_its_digest(sign: str) -> None:
+    """The environment then holds no secret either, and what it holds is no key."""
     digest = sha256(b"sk-secret").hexdigest()
-    ring = Keyring(parse_keys(f"carol:sha256${digest}:free"))
+    ring = Keyring(parse_keys(f"carol:sha256{sign}{digest}:free"))
     assert ring.caller({"x-api-key": "sk-secret"}).name == "carol"
     with pytest.raises(Unauthorized):
-        ring.caller({"x-api-key": f"sha256${digest}"})
+        ring.caller({"x-api-key": f"sha256{sign}{digest}"})
 
 
 def test_nothing_prints_a_secret() -> None:
