@@ -99,7 +99,7 @@ def _serve(
             run_worker(settings, listening)
             return
         arguments = ["--host", settings.host, "--port", str(settings.port)]
-        arguments += ["--prompts", str(settings.prompts)]
+        arguments += ["--prompts", str(settings.prompts), "--workers", str(settings.workers)]
         raise typer.Exit(run_workers(listening, settings.workers, arguments))
     except OSError as error:
         raise _fail(f"cannot listen on {settings.host}:{settings.port}: {error.strerror}") from None

@@ -167,6 +167,15 @@ async def test_an_idle_connection_gets_its_last_answer(tmp_path: Path) -> None:
         assert await asyncio.to_thread(started.ends) == 0
 
 
+def test_a_worker_knows_that_it_is_not_alone(tmp_path: Path) -> None:
+    """However their number was said: what one writes to the store, the others must see at once."""
+    written(tmp_path / "prompts", **RULES_ONLY)
+    with process(tmp_path, "serve", workers=2) as started:
+        for pid in started.workers():
+            told = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+            assert told[told.index("--workers") + 1] == "2"
+
+
 async def test_a_worker_that_dies_is_replaced(tmp_path: Path) -> None:
     """The other one serves meanwhile."""
     written(tmp_path / "prompts", **RULES_ONLY)
