@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from llmrouter.learning.fit import FitSettings, fit
+from llmrouter.learning.journal import Journal
 from llmrouter.learning.model import Example
 from llmrouter.learning.network import NetworkSettings
 from llmrouter.learning.snapshot import CURRENT, Snapshot
@@ -15,9 +16,8 @@ from llmrouter.store.open import open_store
 from tests.catalog.prompts_dir import ROUTING, SMALL, written
 from tests.test_bootstrap import Running, running
 
-EXPLORING = ROUTING.replace("task: math", "task: nothing") + (
-    "learned: {explore_rate: 1, explore_budget_usd_per_day: 0.02}\n"
-)
+UNRULED = ROUTING.replace("task: math", "task: nothing")
+EXPLORING = UNRULED + "learned: {explore_rate: 1, explore_budget_usd_per_day: 0.02}\n"
 MINI = SMALL.replace("small-1", "mini-1").replace("0.25,", "0.2,").replace("2.0}", "1.0}")
 QUICK = FitSettings(
     width=16, vocabulary=500, trees=10, lists=8, capacity=400,
@@ -44,6 +44,29 @@ async def explored(up: Running, number: int) -> dict[str, object]:
     _, shown = await up.get("/decisions?limit=1")
     newest: dict[str, object] = shown["decisions"][0]
     return newest
+
+
+async def test_what_the_cache_answers_is_explored_as_often_and_written_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One prompt, two hundred times: the router LLM is asked once, the journal has the odds."""
+    address = f"disk:{tmp_path / 'store'}"
+    written(tmp_path / "prompts", routing=UNRULED + "learned: {explore_rate: 0.3}\n")
+    async with running(tmp_path, monkeypatch, store=address) as up:
+        said = [(await up.post("/route", prompt="Name a river."))[1] for _ in range(200)]
+        _, metrics = await up.get("/metrics")
+    assert 'llmrouter_router_calls_total{outcome="ok"} 1' in metrics
+    store = open_store(address)
+    kept = [entry for entry in await Journal(store).tail(1000) if entry["kind"] == "decision"]
+    await store.close()
+    assert [entry["decision_id"] for entry in kept] == [one["decision_id"] for one in said]
+    explored = [one["reason"].startswith("exploring") for one in said]
+    assert 30 < sum(explored) < 90  # 60 are expected, within five deviations
+    chosen = {one["target"] for one, other in zip(said, explored, strict=True) if not other}
+    assert len(chosen) == 1
+    for entry, other in zip(kept, explored, strict=True):
+        assert entry["propensity"] == pytest.approx(0.3 if other else 0.7)
+        assert (entry["target"] in chosen) is not other
 
 
 async def test_a_new_target_is_explored_first_and_no_further_than_its_budget(
