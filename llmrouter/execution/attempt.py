@@ -96,6 +96,11 @@ class Run:
         """Why the answer ended, once that is known."""
         return self._finish_reason
 
+    @property
+    def spent_usd(self) -> float:
+        """What the attempt has cost so far."""
+        return cost_usd(self.target, self._spent("ok", None)[0])
+
     async def open(self) -> ReplyEvent:
         """The first event: the commit point. Raises UpstreamFailure."""
         desk, target, sending = self._desk, self.target, self._sending

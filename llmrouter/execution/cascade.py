@@ -9,10 +9,10 @@ an answer with doubts is worth more than an error.
 from __future__ import annotations
 
 import asyncio
+import math
 from dataclasses import dataclass, replace
 
 from llmrouter.domain import semconv
-from llmrouter.domain.catalog import Acceptance
 from llmrouter.domain.reply import ReplyEvent
 from llmrouter.domain.target import Target
 from llmrouter.errors import DeadlineExceeded, UpstreamFailure
@@ -22,7 +22,7 @@ from llmrouter.execution.checks import agreement
 from llmrouter.execution.cost import bound_usd
 from llmrouter.execution.course import Course
 from llmrouter.execution.flow import Flow
-from llmrouter.execution.judge import judge
+from llmrouter.execution.judge import judge, judge_bound_usd
 from llmrouter.execution.plan import expected_latency_ms, plan
 from llmrouter.execution.verify import (
     MARGIN,
@@ -69,7 +69,7 @@ async def cascade(flow: Flow, verifier: Verifier) -> Answer:
         if held is None:
             continue
         run, answer = held
-        higher = step.following is not None and _affordable(flow, step.following)
+        higher = step.following is not None and _affordable(flow, step.following, run.spent_usd)
         opinion = await _opinion(flow, verifier, run, answer, thorough=higher)
         if not opinion.findings:
             reason = "; ".join(opinion.remarks)
@@ -154,7 +154,7 @@ async def _opinion(
         remarks: list[str] = []
         asked = thorough and not found and not answer.calls_tools
         if asked:
-            found, remarks = await _asked(flow, verifier, answer, accept)
+            found, remarks = await _asked(flow, verifier, answer, _left_usd(flow) - run.spent_usd)
         sure = confidence(answer, accept, verifier)
         formatted = asks_format(document.get("response_format"))
         told = asked and not remarks
@@ -173,12 +173,22 @@ async def _opinion(
 
 
 async def _asked(
-    flow: Flow, verifier: Verifier, answer: Answer, accept: Acceptance
+    flow: Flow, verifier: Verifier, answer: Answer, left_usd: float
 ) -> tuple[list[Finding], list[str]]:
-    """The signals that cost further calls: agreement of samples, then the judge."""
+    """The signals that cost further calls: agreement of samples, then the judge.
+
+    One that could cost more than `left_usd` is not asked.
+    """
+    order = flow.order
+    accept = order.catalog.cascade.accept
     remarks: list[str] = []
     if accept.samples > 1:
-        texts = await _sampled(flow, answer, accept.samples - 1)
+        further, estimate = accept.samples - 1, order.decision.estimate
+        bound = bound_usd(answer.target, estimate.input_tokens, estimate.output_tokens)
+        if further * bound > left_usd:
+            return [], [*remarks, "accepted without samples: they could pass max_cost_usd"]
+        left_usd -= further * bound
+        texts = await _sampled(flow, answer, further)
         if len(texts) > 1 and (share := agreement(texts)) < _AGREE:
             said = f"{share:.0%} of {len(texts) - 1} further samples agree"
             return [Finding("samples", said)], remarks
@@ -188,7 +198,8 @@ async def _asked(
         return [], remarks
     if verifier.judge is None:
         return [], [*remarks, "accepted without a judge: none is connected"]
-    order = flow.order
+    if judge_bound_usd(order.catalog, order.request, answer.text) > left_usd:
+        return [], [*remarks, "accepted without the judge: it could pass max_cost_usd"]
     reserve_s = order.catalog.cascade.reserve_ms / 1000.0
     timeout_s = min(10.0, order.deadline.remaining_s() - reserve_s)
     if timeout_s <= 0:
@@ -246,14 +257,19 @@ async def _reject(flow: Flow, run: Run, opinion: Opinion, to: Target | None) -> 
     await flow.close(run, "rejected", reason, confidence=opinion.sure, signals=opinion.signals)
 
 
-def _affordable(flow: Flow, target: Target) -> bool:
-    """Whether an escalation fits into what is left of time and money."""
+def _affordable(flow: Flow, target: Target, spent_usd: float = 0.0) -> bool:
+    """Whether an escalation fits into what is left of time and money after `spent_usd` more."""
     order = flow.order
     if expected_latency_ms(target, order) / 1000.0 > order.deadline.remaining_s():
         return False
-    limit = order.request.options.max_cost_usd
-    if limit is None:
-        return True
     estimate = order.decision.estimate
-    spent = sum(a.cost_usd for a in flow.account.attempts) + flow.account.final_usd
-    return spent + bound_usd(target, estimate.input_tokens, estimate.output_tokens) <= limit
+    bound = bound_usd(target, estimate.input_tokens, estimate.output_tokens)
+    return bound <= _left_usd(flow) - spent_usd
+
+
+def _left_usd(flow: Flow) -> float:
+    """What the caller's `max_cost_usd` leaves beside what is on the account; inf without one."""
+    limit = flow.order.request.options.max_cost_usd
+    if limit is None:
+        return math.inf
+    return limit - sum(a.cost_usd for a in flow.account.attempts) - flow.account.final_usd

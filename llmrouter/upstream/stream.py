@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
+from dataclasses import replace
 
 from llmrouter.domain.reply import ReplyEvent
 from llmrouter.errors import UpstreamFailure
@@ -145,6 +146,8 @@ class Stream:
             return
         held.append(event)
         if commits or len(held) > _MAX_HELD_EVENTS:
+            if event.refusal:
+                held[0] = replace(held[0], refusal=True)  # who decides sees the first event alone
             self.ready.extend(held)
             self._held = None
 

@@ -13,7 +13,7 @@ import pytest
 from llmrouter.domain.catalog import Acceptance, Cascade, Fallback, RouterLLM
 from llmrouter.domain.chat import RouterOptions
 from llmrouter.domain.ports import ChatAnswer
-from llmrouter.domain.target import Latency, Target
+from llmrouter.domain.target import Latency, Price, Target
 from llmrouter.errors import RouterLLMFailed, UpstreamFailed, UpstreamRefused
 from llmrouter.execution.executor import Execution
 from llmrouter.execution.record import StoredRecord
@@ -406,6 +406,31 @@ async def test_an_escalation_over_the_callers_money_is_not_begun(bench: Bench) -
     assert execution.completion.cost_usd < 0.0001
 
 
+@pytest.mark.parametrize(
+    ("accept", "said"),
+    [(Acceptance(judge=True), "could pass max_cost_usd"), (Acceptance(samples=3), "")],
+    ids=["judge", "samples"],
+)
+async def test_a_signal_over_the_callers_money_is_not_asked(
+    bench: Bench, accept: Acceptance, said: str
+) -> None:
+    """`max_cost_usd` bounds what verification costs too, beforehand or once it is known."""
+    judge = ScriptedChatModel('{"score": 0.1, "reason": "wrong"}')
+    execution = climb(
+        bench, "ok", "ok2", accept=accept, verifier=Verifier(judge=judge), router=JUDGED,
+        request=a_request(options=RouterOptions(max_cost_usd=150e-6)),
+        targets={"ok2": {"price": Price(0.1, 0.1)}},
+    )  # fmt: skip
+    await collect(execution)
+    assert execution.target == "ok"
+    assert execution.completion is not None
+    assert execution.completion.cost_usd <= 150e-6
+    (attempt,) = execution.completion.attempts
+    assert said in attempt.reason
+    assert judge.asked == []
+    assert bench.upstream.hits("ok") == 1
+
+
 async def test_a_retried_question_starts_one_step_higher(bench: Bench) -> None:
     """`escalate` skips the cheapest step."""
     execution = climb(bench, "ok", "ok2", accept=Acceptance(), escalate=1)
@@ -445,17 +470,19 @@ async def test_chunks_of_a_held_stream_make_one_text(bench: Bench) -> None:
     assert execution.target == "ok"
 
 
-@pytest.mark.parametrize(("elsewhere", "target"), [(False, "refusing"), (True, "ok")])
+@FORMS
+@pytest.mark.parametrize("how", ["refuses", "filters"])
+@pytest.mark.parametrize("elsewhere", [False, True])
 async def test_a_refusal_escalates_where_configured(
-    bench: Bench, elsewhere: bool, target: str
+    bench: Bench, elsewhere: bool, how: str, stream: bool
 ) -> None:
-    """The model's own refusal is an answer, unless `on_refusal` says otherwise."""
-    choice = {"message": {"role": "assistant", "refusal": "I won't."}, "finish_reason": "stop"}
-    bench.upstream.bodies["refusing"] = completion(choices=[choice])
+    """The model's own refusal is an answer, unless `on_refusal` says otherwise; in either form."""
     policy = Fallback(on_refusal=elsewhere)
-    for how in (
-        climb(bench, "refusing", "ok", accept=Acceptance(), fallback=policy),
-        bench.run("refusing", "ok", fallback=policy),
+    for execution in (
+        climb(bench, how, "ok", accept=Acceptance(), fallback=policy, stream=stream),
+        bench.run(how, "ok", fallback=policy, stream=stream),
     ):
-        await collect(how)
-        assert how.target == target
+        await collect(execution)
+        assert execution.target == ("ok" if elsewhere else how)
+        assert execution.completion is not None
+        assert execution.completion.attempts[0].outcome == ("rejected" if elsewhere else "ok")
