@@ -32,12 +32,13 @@ from tests.telemetry.receiver import receiver, values
 
 NEVER = ("hang", "loris")  # no first token, however long one waits
 ENDS = (
-    "reset", "html", "plain", "nothing", "only_done", "no_choices", "blank", "array",
+    "refuse", "reset", "html", "plain", "nothing", "only_done", "no_choices", "blank", "array",
     "error_200", "bad_utf8", "redirect", "no_content", "busy", "s401", "s403", "s404", "s408",
     "s409", "s425", "s500", "s502", "s503", "s504", "s529",
 )  # fmt: skip
 OWN = {"s400": 400, "s413": 413, "s422": 422, "long": 400, "filtered": 400}
 BREAKS = ("cut", "truncated", "error_mid", "hang_mid", "loris_mid")  # streams, after a first token
+NAMES = (*MODES, "refuse")
 SOAK = int(os.environ.get("SOAK_REQUESTS", "1000"))
 CLIENTS = 10
 TARGET = """\
@@ -72,22 +73,24 @@ class Front:
 
 
 @contextlib.asynccontextmanager
-async def front(directory: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Front]:
+async def front(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, hang_s: float = 0.5
+) -> AsyncIterator[Front]:
     """The service over a catalog of one target a fault; no circuit opens by failures alone."""
     monkeypatch.setattr(bootstrap, "TargetHealth", functools.partial(TargetHealth, 10**9))
     hasty = RelayLimits(idle_s=0.5)
     monkeypatch.setattr(bootstrap, "Relay", functools.partial(Relay, limits=hasty))
     prompts = directory / "prompts"
     (prompts / "catalog").mkdir(parents=True)
-    rules = [f"  - {{name: {m}, when: {{matches: 'use {m} now'}}, route: {m}}}" for m in MODES]
+    rules = [f"  - {{name: {m}, when: {{matches: 'use {m} now'}}, route: {m}}}" for m in NAMES]
     routing = "default: ok\nfallback: {retries: 0}\nrules:\n" + "\n".join(rules) + "\n"
     (prompts / "routing.yaml").write_text(routing, encoding="utf-8")
     router = "{% for target in targets %}{{ target.id }}: {{ target.description }}{% endfor %}"
     (prompts / "router.md").write_text(router, encoding="utf-8")
     async with FaultyUpstream() as upstream:
-        for name in MODES:
+        for name in NAMES:
             text = TARGET.format(
-                name=name, url=upstream.url(name), timeout_s=0.5 if name in NEVER else 60
+                name=name, url=upstream.url(name), timeout_s=hang_s if name in NEVER else 60
             )
             (prompts / "catalog" / f"{name}.md").write_text(text, encoding="utf-8")
         settings = Settings(
@@ -143,7 +146,7 @@ async def test_every_fault_has_its_answer_and_its_spans(
                     assert (mode, response.status, is_error(last)) == (mode, 200, True)
                     assert b"Fo" in b"".join(said)
     broken = (*NEVER, *ENDS, "storm", *OWN, *(BREAKS if stream else ()))
-    chats = {mode: [s for s in collector.spans if s.name == f"chat {mode}-model"] for mode in MODES}
+    chats = {mode: [s for s in collector.spans if s.name == f"chat {mode}-model"] for mode in NAMES}
     for mode in broken:
         assert chats[mode], mode
         assert all("error.type" in values(span.attributes) for span in chats[mode]), mode
@@ -152,6 +155,31 @@ async def test_every_fault_has_its_answer_and_its_spans(
     roots = {s.trace_id for s in collector.spans if s.name == "POST /complete"}
     assert len(roots) == 2 * len((*NEVER, *ENDS)) + 1 + len(broken) - len((*NEVER, *ENDS, "storm"))
     assert {span.trace_id for span in collector.spans} == roots
+
+
+@pytest.mark.parametrize(("mode", "stream"), [("hang", False), ("hang", True), ("drip", True)])
+async def test_a_caller_who_leaves_frees_the_upstream_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str, stream: bool
+) -> None:
+    """Before a first token and in the middle of a stream; its place in the service is free too."""
+    async with front(tmp_path, monkeypatch, hang_s=60) as up:
+        leaving = asyncio.ensure_future(left_after_some(up, mode, stream))
+        async with asyncio.timeout(30):
+            while not up.upstream.seen:  # noqa: ASYNC110 - a socket
+                await asyncio.sleep(0.005)
+            if mode == "drip":
+                await leaving
+            leaving.cancel()
+            while not up.upstream.left:  # noqa: ASYNC110 - a socket
+                await asyncio.sleep(0.005)
+        await at_rest(up)
+
+
+async def left_after_some(up: Front, mode: str, stream: bool) -> None:
+    """A caller who reads once and closes the connection."""
+    async with up.ask(mode, stream, alone=True) as response:
+        await response.content.readany()
+        response.close()
 
 
 async def client(up: Front, numbers: range) -> None:
