@@ -26,14 +26,16 @@ class Allowance:
         self.quota = window.quota
         self._window = window
         self._share = window.quota.limit / SHARES
+        self._clock = window.clock
         self._held = 0.0
         self._index = -1
+        self._until = 0.0  # when the slice of what is held ends
         self._uses = self._uses_at_rest = 0
         self._filling: asyncio.Future[bool] | None = None
 
     def at_once(self, amount: float) -> Grant | None:
         """Take from what is held; None when that is not enough."""
-        if amount > self._held or self._window.index != self._index:
+        if amount > self._held or self._clock() >= self._until:
             return None
         self._held -= amount
         self._uses += 1
@@ -59,7 +61,7 @@ class Allowance:
         if unused < 0.0 and self.at_once(-unused) is not None:
             return
         fits = unused >= 0.0 and self._held + unused <= 2 * self._share
-        if fits and grant.index == self._index == self._window.index:
+        if fits and grant.index == self._index and self._clock() < self._until:
             self._held += unused
             return
         await self._window.settle(grant, actual)
@@ -69,7 +71,7 @@ class Allowance:
 
         Raises StoreFailed; what is held is then lost until it leaves the window.
         """
-        idle = self._uses == self._uses_at_rest or self._window.index != self._index
+        idle = self._uses == self._uses_at_rest or self._clock() >= self._until
         self._uses_at_rest = self._uses
         if self._held > 0.0 and (idle or at_end):
             await self._give_back()
@@ -91,7 +93,7 @@ class Allowance:
                 if got.index != self._index and self._held > 0.0:
                     await self._give_back()
                 self._held += got.amount
-                self._index = got.index
+                self._index, self._until = got.index, self._window.ends(got.index)
                 filled = True
             return filled
         finally:

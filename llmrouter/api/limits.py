@@ -26,6 +26,7 @@ from llmrouter.domain.chat import Caller, ChatRequest
 from llmrouter.domain.ports import Store
 from llmrouter.domain.quick import quick
 from llmrouter.domain.reply import Completion
+from llmrouter.domain.target import Price
 from llmrouter.errors import RateLimited, StoreFailed
 
 log = logging.getLogger(__name__)
@@ -101,18 +102,29 @@ class Reservation:
     spend: Grant | None
 
 
-@dataclass(frozen=True, slots=True)
 class _Allowances:
-    """One key's quotas, by the names they have in `x-ratelimit-*` headers as well."""
+    """One key's quotas; `shown` is what `x-ratelimit-*` headers are written from."""
 
-    requests: Allowance | None
-    tokens: Allowance | None
-    spend: Allowance | None
-
-    def named(self) -> list[tuple[str, Allowance]]:
-        """Those that there are."""
-        every = ("requests", self.requests), ("tokens", self.tokens), ("spend-usd", self.spend)
-        return [(name, allowance) for name, allowance in every if allowance is not None]
+    def __init__(
+        self, requests: Allowance | None, tokens: Allowance | None, spend: Allowance | None
+    ) -> None:
+        self.requests = requests
+        self.tokens = tokens
+        self.spend = spend
+        self.shown = [
+            (
+                tuple(f"x-ratelimit-{what}-{name}" for what in ("limit", "remaining", "reset")),
+                f"{allowance.quota.limit:.12g}",
+                amount,
+                allowance,
+            )
+            for name, allowance, amount in (
+                ("requests", requests, _units),
+                ("tokens", tokens, _units),
+                ("spend-usd", spend, _money),
+            )
+            if allowance is not None
+        ]
 
 
 class Limits:
@@ -130,6 +142,7 @@ class Limits:
         self._count = count
         self._clock = clock
         self._allowances: dict[str, _Allowances] = {}
+        self._prices = _Prices()
         self._quiet_until = 0.0
 
     def policy(self, name: str) -> KeyPolicy:
@@ -156,11 +169,15 @@ class Limits:
         tokens: Grant | None = None
         spend: Grant | None = None
         if allowances.tokens is not None:
-            tokens = await self._hold(caller, "tokens", allowances.tokens, float(sum(size)))
+            tokens = allowances.tokens.at_once(float(sum(size)))
+            if tokens is None:
+                tokens = await self._hold(caller, "tokens", allowances.tokens, float(sum(size)))
         if allowances.spend is not None:
-            cost = _estimate_usd(caller, request, catalog, size)
+            cost = self._prices.most_usd(caller, request, catalog, size)
             try:
-                spend = await self._hold(caller, "spend_usd", allowances.spend, cost)
+                spend = allowances.spend.at_once(cost)
+                if spend is None:
+                    spend = await self._hold(caller, "spend_usd", allowances.spend, cost)
             except BaseException:  # refused, or the caller left
                 await self.settle(caller, Reservation(tokens, None), None)
                 raise
@@ -199,11 +216,11 @@ class Limits:
     def headers(self, caller: Caller) -> dict[str, str]:
         """How the caller's quotas stand, under the names OpenAI's clients read."""
         shown: dict[str, str] = {}
-        for name, allowance in self._of(caller).named():
+        for names, limit, amount, allowance in self._of(caller).shown:
             standing = allowance.standing()
-            shown[f"x-ratelimit-limit-{name}"] = f"{standing.limit:.12g}"
-            shown[f"x-ratelimit-remaining-{name}"] = _rounded_down(name, standing.remaining)
-            shown[f"x-ratelimit-reset-{name}"] = duration(standing.reset_s)
+            shown[names[0]] = limit
+            shown[names[1]] = amount(standing.remaining)
+            shown[names[2]] = duration(standing.reset_s)
         return shown
 
     async def run(self) -> None:
@@ -215,7 +232,7 @@ class Limits:
 
     async def _rest(self, *, at_end: bool = False) -> None:
         for allowances in list(self._allowances.values()):
-            for _, allowance in allowances.named():
+            for *_, allowance in allowances.shown:
                 try:
                     await allowance.rest(at_end=at_end)
                 except StoreFailed as error:
@@ -277,19 +294,40 @@ def _estimate_tokens(request: ChatRequest) -> tuple[int, int]:
     return len(request.body) // BYTES_PER_TOKEN + 1, written * int(choices)
 
 
-def _estimate_usd(
-    caller: Caller, request: ChatRequest, catalog: Catalog, size: tuple[int, int]
-) -> float:
-    """What the request may cost: at the target it pins, or at the dearest it may reach."""
-    pinned = catalog.targets.get(request.model or "")
-    if pinned is not None:
-        cost = pinned.price.cost(*size)
-    else:
-        allow = caller.allow
-        targets = [t for t in catalog.enabled if allow is None or t.id in allow]
-        cost = max((target.price.cost(*size) for target in targets), default=0.0)
-    most = request.options.max_cost_usd
-    return cost if most is None else min(cost, most)
+class _Prices:
+    """The prices that may be the highest, in one catalog, for each set of targets in reach."""
+
+    def __init__(self) -> None:
+        self._catalog: Catalog | None = None
+        self._highest: dict[frozenset[str] | None, list[Price]] = {}
+
+    def most_usd(
+        self, caller: Caller, request: ChatRequest, catalog: Catalog, size: tuple[int, int]
+    ) -> float:
+        """What the request may cost: at the target it pins, or at the dearest it may reach."""
+        pinned = None if request.model is None else catalog.targets.get(request.model)
+        if pinned is not None:
+            cost = pinned.price.cost(*size)
+        else:
+            cost = 0.0
+            for price in self._in_reach(caller.allow, catalog):
+                cost = max(cost, price.cost(*size))
+        most = request.options.max_cost_usd
+        return cost if most is None else min(cost, most)
+
+    def _in_reach(self, allow: frozenset[str] | None, catalog: Catalog) -> list[Price]:
+        if catalog is not self._catalog:
+            self._catalog, self._highest = catalog, {}
+        found = self._highest.get(allow)
+        if found is None:
+            every = [t.price for t in catalog.enabled if allow is None or t.id in allow]
+            pairs = {(price.input, price.output): price for price in every}
+            found = self._highest[allow] = [
+                price
+                for pair, price in pairs.items()
+                if not any(o != pair and o[0] >= pair[0] and o[1] >= pair[1] for o in pairs)
+            ]
+        return found
 
 
 def duration(seconds: float) -> str:
@@ -303,11 +341,14 @@ def duration(seconds: float) -> str:
     return f"{head}{ms / 1000:g}s"
 
 
-def _rounded_down(name: str, amount: float) -> str:
-    """Whole units, or money to a ten-thousandth of a cent."""
-    if name == "spend-usd":
-        return f"{math.floor(amount * 1e6) / 1e6:.12g}"
-    return str(math.floor(amount + 1e-6))
+def _units(amount: float) -> str:
+    """Whole units, rounded down."""
+    return str(int(amount + 1e-6))
+
+
+def _money(amount: float) -> str:
+    """Money to a ten-thousandth of a cent, rounded down."""
+    return f"{int(amount * 1e6 + 1e-3) / 1e6:.12g}"
 
 
 def _limited(caller: Caller, what: str, quota: Quota, refused: Refusal) -> RateLimited:

@@ -68,7 +68,7 @@ class SlidingWindow:
         self._store = store
         self._name = name
         self.quota = quota
-        self._clock = clock
+        self.clock = self._clock = clock
         self._width = quota.window_s / SLICES
         self._ttl_s = quota.window_s + 2 * self._width
         self._closed: dict[int, float] = {}
@@ -145,9 +145,14 @@ class SlidingWindow:
         """The slice that time is in."""
         return int(self._clock() // self._width)
 
+    def ends(self, index: int) -> float:
+        """When a slice ends."""
+        return (index + 1) * self._width
+
     def standing(self) -> Standing:
         """What is left as far as this worker has seen; nothing is read for it."""
-        index, newest = self.index, None
+        now = self._clock()
+        index, newest = int(now // self._width), None
         if index == self._index and self._current > _DUST:
             if self._earlier is None:
                 self._earlier = self._before(index)
@@ -159,7 +164,9 @@ class SlidingWindow:
             }
             used, newest = sum(slots.values()), max(slots, default=None)
         left = max(0.0, self.quota.limit - used)
-        return Standing(self.quota.limit, left, 0.0 if newest is None else self._leaves_in(newest))
+        if newest is None:
+            return Standing(self.quota.limit, left, 0.0)
+        return Standing(self.quota.limit, left, self.ends(newest + SLICES) - now)
 
     def _before(self, index: int) -> float:
         """Units in the closed slices of the window that ends in slice `index`."""
@@ -205,9 +212,5 @@ class SlidingWindow:
         for slot in range(index - SLICES, index + 1):
             freed += current if slot == index else self._closed.get(slot, 0.0)
             if freed > _DUST and freed >= wanted - _DUST:
-                return max(self._leaves_in(slot), 0.001)
+                return max(self.ends(slot + SLICES) - self._clock(), 0.001)
         return self.quota.window_s
-
-    def _leaves_in(self, slot: int) -> float:
-        """Seconds until a slice is out of the window."""
-        return (slot + SLICES + 1) * self._width - self._clock()

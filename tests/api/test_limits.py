@@ -16,7 +16,7 @@ from llmrouter.api.limits import (
     Limits,
     PoliciesInvalid,
     _estimate_tokens,
-    _estimate_usd,
+    _Prices,
     duration,
     parse_policies,
     restricted,
@@ -220,11 +220,14 @@ def test_a_pinned_target_reserves_its_own_price() -> None:
     pinned = a_request(model="small", max_tokens=1000)
     size = (len(pinned.body) // 4 + 1, 1000)
     small, large = (CATALOG.targets[name].price.cost(*size) for name in ("small", "large"))
-    assert _estimate_usd(ALICE, pinned, CATALOG, _estimate_tokens(pinned)) == small
+    most_usd = _Prices().most_usd
+    assert most_usd(ALICE, pinned, CATALOG, _estimate_tokens(pinned)) == small
     auto = replace(pinned, model="auto")
-    assert _estimate_usd(ALICE, auto, CATALOG, size) == large
+    assert most_usd(ALICE, auto, CATALOG, size) == large
     only = Caller("alice", allow=frozenset({"small"}))
-    assert _estimate_usd(only, auto, CATALOG, size) == small
+    assert most_usd(only, auto, CATALOG, size) == small
+    cheaper = replace(CATALOG, targets={"small": CATALOG.targets["small"]})
+    assert most_usd(ALICE, auto, cheaper, size) == small
     assert _estimate_tokens(a_request(max_tokens=10, n=3))[1] == 30
 
 
