@@ -10,7 +10,7 @@ import asyncio
 import logging
 import os
 import secrets
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -28,7 +28,8 @@ from llmrouter.domain.background import Background
 from llmrouter.domain.chat import Caller
 from llmrouter.domain.codec import decode_decision, encode_decision
 from llmrouter.domain.decision import Audit, Decision, Feedback, Question, Shadowed
-from llmrouter.domain.ports import Stage, Store
+from llmrouter.domain.encoder import EncoderSpec
+from llmrouter.domain.ports import Embeddings, Stage, Store
 from llmrouter.domain.reply import Completion
 from llmrouter.errors import LLMRouterError, NotFound, StoreFailed
 from llmrouter.execution.executor import Execution, Executor, ExecutorOptions
@@ -37,15 +38,17 @@ from llmrouter.execution.record import StoredRecord
 from llmrouter.execution.verify import Verifier
 from llmrouter.gateway import Gateway, Rooms, explained
 from llmrouter.learning.books import Books
+from llmrouter.learning.fetched import Encoders
 from llmrouter.learning.journal import Journal, JournalOptions
 from llmrouter.learning.learner import Learner, LearnerOptions
+from llmrouter.learning.local import LocalEmbeddings
 from llmrouter.preview import Place, Previewer
 from llmrouter.routing.cached import Cached, CachePolicy
 from llmrouter.routing.default import Default
 from llmrouter.routing.escalate import Escalation, EscalationOptions, Sign
 from llmrouter.routing.explore import Budget, Explore
 from llmrouter.routing.llm import LLM
-from llmrouter.routing.preference import Behind, LearnedOnly, Preference
+from llmrouter.routing.preference import Behind, LearnedOnly, Preference, Prepared
 from llmrouter.routing.router import Router
 from llmrouter.routing.rules import Rules, StartCascade
 from llmrouter.routing.session import Session
@@ -57,6 +60,7 @@ from llmrouter.signals.view import bounded_view
 from llmrouter.store.ledger import Ledger
 from llmrouter.store.open import open_store
 from llmrouter.telemetry.otel import Telemetry
+from llmrouter.upstream.embeddings import OpenAIEmbeddings
 from llmrouter.upstream.health import TargetHealth
 from llmrouter.upstream.relay import Relay
 from llmrouter.upstream.router_client import OpenAIChat
@@ -186,11 +190,18 @@ async def _gateway(
     stack.push_async_callback(relay.close)
     chat = OpenAIChat(os.environ, telemetry.current_headers)
     stack.push_async_callback(chat.close)
+    encoders = Encoders(
+        lambda: holder.current.learned,
+        _embeddings(telemetry),
+        lambda failure: telemetry.count("encoder_failures", 1, {"kind": failure.kind}),
+    )
+    stack.push_async_callback(encoders.close)
     learner = Learner(
         store,
         telemetry,
         lambda: holder.current.learned.target_agreement,
         LearnerOptions(secret=secret),
+        encoders,
     )
     record, books = StoredRecord(store), Books(store)
     _watch_health(telemetry, health, chat)
@@ -209,7 +220,7 @@ async def _gateway(
 
     alone: dict[str, tuple[Stage, ...]] = {
         "rules": (Rules(),),
-        "learned": (LearnedOnly(learner),),
+        "learned": (Prepared(LearnedOnly(learner), learner.prepare),),
         "llm": (llm,),
         "cascade": (StartCascade(),),
     }
@@ -221,7 +232,7 @@ async def _gateway(
     behind = Behind(
         background, second=LLM(chat, telemetry, bounded_view, first_order=1), heard=everyone.audited
     )
-    preference = Preference(learner, llm, behind)
+    preference = Prepared(Preference(learner, llm, behind), learner.prepare)
     afresh = Shadow(preference, alone, learner.prospects, shadowed, background)
     budget = Budget(store, background)
     exploring = Explore(cached(afresh), learner.prospects, budget, telemetry)
@@ -249,6 +260,15 @@ async def _gateway(
     for work in rounds:
         standing.start(work(), work.__qualname__)
     return Gateway(rooms), books
+
+
+def _embeddings(telemetry: Telemetry) -> Callable[[EncoderSpec, str | None], Embeddings]:
+    def make(spec: EncoderSpec, key_env: str | None) -> Embeddings:
+        if spec.kind == "local":
+            return LocalEmbeddings(spec.model)
+        return OpenAIEmbeddings(spec, key_env, os.environ, telemetry.current_headers)
+
+    return make
 
 
 def _execution(settings: Settings, verifier: Verifier, everyone: Everyone) -> ExecutorOptions:

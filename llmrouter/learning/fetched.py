@@ -2,7 +2,7 @@
 
 Why it exists: the model encodes on the fast path, and an `/v1/embeddings` server or a large local
 model is not fast. `prepare` waits for one text's vector, within a limit and behind a circuit
-breaker, before the model is asked; after that `encode` finds it at hand. A fit fetches in batches.
+breaker, before the model is asked; after that `encode` finds it at hand.
 
 What it refuses: `encode` never waits; what is not at hand is a LookupError, and whoever asked goes
 on without. A space of vectors whose length changes under the same name is a failure, not a guess.
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -20,18 +21,17 @@ import numpy as np
 
 from llmrouter.domain.breaker import Breaker
 from llmrouter.domain.catalog import Learned
-from llmrouter.domain.encoder import EncoderSpec, encoder_spec
+from llmrouter.domain.encoder import HASHING, EncoderSpec, encoder_spec
 from llmrouter.domain.ports import Embeddings
 from llmrouter.errors import EncoderFailed
-from llmrouter.learning.encoders import DenseEncoder, Encoded, EncodedBatch, Vectors, stack
+from llmrouter.learning.encoders import DenseEncoder, Encoded, EncodedBatch, stack
+from llmrouter.learning.hashing import Floats
 from llmrouter.learning.model import PreferenceModel
 
 log = logging.getLogger(__name__)
 
-KEPT = 6_000
-"""Texts whose encodings are kept; more than the learner remembers, so that a fit fetches little."""
-BATCH = 64
-BATCH_S = 60.0
+KEPT = 4_096
+"""Texts whose encodings are kept: of 1,536 numbers they take 30 MB."""
 QUIET_S = 60.0
 
 
@@ -68,36 +68,25 @@ class FetchedEncoder:
             raise LookupError("no text, so no shape")
         return stack(found, found[0])
 
-    async def prepare(self, text: str) -> None:
-        """Have `text` at hand, within the limit. Raises EncoderFailed."""
+    async def prepare(self, text: str, within_s: float = math.inf) -> None:
+        """Have `text` at hand, within the limit and `within_s`. Raises EncoderFailed."""
         if text in self._kept:
             self._kept.move_to_end(text)
             return
         if not self._breaker.allow():
             raise EncoderFailed("circuit_open", f"for {self._breaker.remaining_s():.0f} s more")
-        limit_s = self._limit_s()
+        own_s = self._limit_s()
+        limit_s = min(own_s, within_s)
         try:
             async with asyncio.timeout(limit_s):
                 await self._fetch([text])
         except TimeoutError:
-            raise self._failed(EncoderFailed("timeout", f"over {limit_s * 1000:.0f} ms")) from None
+            late = EncoderFailed("timeout", f"over {limit_s * 1000:.0f} ms")
+            hurried = limit_s < own_s / 2  # the caller's haste says nothing about the encoder
+            raise (late if hurried else self._failed(late)) from None
         except EncoderFailed as failure:
             raise self._failed(failure) from None
         self._breaker.success()
-
-    async def vectors(self, texts: Sequence[str]) -> Vectors:
-        """The vectors of many texts, fetching what is not at hand. Raises EncoderFailed."""
-        found = {text: self._kept[text].vector for text in texts if text in self._kept}
-        missing = [text for text in dict.fromkeys(texts) if text not in found]
-        for start in range(0, len(missing), BATCH):
-            batch = missing[start : start + BATCH]
-            try:
-                async with asyncio.timeout(BATCH_S):
-                    encoded = await self._fetch(batch)
-            except TimeoutError:
-                raise EncoderFailed("timeout", f"over {BATCH_S:.0f} s for {BATCH} texts") from None
-            found |= {text: one.vector for text, one in zip(batch, encoded, strict=True)}
-        return Vectors(self.name, np.stack([found[text] for text in texts]))
 
     async def close(self) -> None:
         """Let go of the source."""
@@ -128,7 +117,7 @@ class FetchedEncoder:
         return encoded
 
     def _failed(self, failure: EncoderFailed) -> EncoderFailed:
-        """Feeds the circuit, and says so once a minute."""
+        """Feeds the circuit, and says so once in a while."""
         self._breaker.failure()
         now = time.monotonic()
         if now >= self._quiet_until:
@@ -137,26 +126,43 @@ class FetchedEncoder:
         return failure
 
 
-class Encoders:
-    """The encoder that routing.yaml names now, made when it is first named; None: hashing.
+def _nowhere(spec: EncoderSpec, _: str | None) -> Embeddings:
+    raise ValueError(f"nobody said where {spec} is")
 
-    `make` gives the source of a spec with the variable that holds its key.
+
+def _untold(_: EncoderFailed) -> None:
+    """Nobody counts."""
+
+
+class Encoders:
+    """The encoder that routing.yaml names, which may be another one at any moment.
+
+    `make` gives the source of a spec with the variable that holds its key, on first use; `failed`
+    hears of every text that could not be encoded. Without arguments it is always hashing.
     """
 
     def __init__(
         self,
-        settings: Callable[[], Learned],
-        make: Callable[[EncoderSpec, str | None], Embeddings],
+        settings: Callable[[], Learned] = Learned,
+        make: Callable[[EncoderSpec, str | None], Embeddings] = _nowhere,
+        failed: Callable[[EncoderFailed], None] = _untold,
     ) -> None:
         self._settings = settings
         self._make = make
+        self._failed = failed
         self._made: dict[tuple[str, str | None, str | None], FetchedEncoder] = {}
 
-    def __call__(self) -> FetchedEncoder | None:
-        """What is configured at this moment; the same object as long as it stays the same."""
+    @property
+    def space(self) -> str:
+        """The space that is configured now; "" is hashing, which nobody has to be asked for."""
+        name = self._settings().encoder
+        return "" if name == str(HASHING) else name
+
+    def current(self) -> FetchedEncoder | None:
+        """What is configured now, the same object as long as it stays the same; None: hashing."""
         wanted = self._settings()
         spec = encoder_spec(wanted.encoder)
-        if spec.kind == "hashing":
+        if spec == HASHING:
             return None
         place = (wanted.encoder, wanted.encoder_url, wanted.api_key_env)
         if place not in self._made:
@@ -164,6 +170,37 @@ class Encoders:
             source = self._make(there, wanted.api_key_env)
             self._made[place] = FetchedEncoder(str(spec), source, self._limit_s)
         return self._made[place]
+
+    async def prepare(self, text: str, within_s: float) -> None:
+        """Have a text's vector at hand, where that takes asking; where it fails, it is not."""
+        if self.space:
+            encoder = self.current()
+            try:
+                if encoder is not None:
+                    await encoder.prepare(text, within_s)
+            except EncoderFailed as failure:
+                self._failed(failure)
+
+    def vector(self, text: str) -> Floats | None:
+        """A text's vector, where it has one at hand."""
+        encoder = self.current() if self.space else None
+        try:
+            return None if encoder is None else encoder.encode(text).vector
+        except LookupError:
+            return None
+
+    def attach(self, model: PreferenceModel) -> bool:
+        """Have `model` read what is configured now. False, and a warning, where it cannot."""
+        if attached(model, self.current()):
+            return True
+        log.warning(
+            "the stored preference model reads vectors of %s [%d], and routing.yaml names %s: it "
+            "is not used, and one is fitted as soon as enough was learned with that encoder",
+            model.encoder.name,
+            model.encoder.width,
+            self.space or HASHING,
+        )
+        return False
 
     async def close(self) -> None:
         """Let go of every source."""
@@ -177,7 +214,7 @@ class Encoders:
 def attached(model: PreferenceModel, encoder: FetchedEncoder | None) -> bool:
     """Whether `model` was fitted on what `encoder` gives (None: hashing); if so it reads it now."""
     if encoder is None:
-        return model.encoder.name == "hashing"
+        return model.encoder.name == str(HASHING)
     if model.encoder.name != encoder.name or encoder.width not in (0, model.encoder.width):
         return False
     encoder.width = model.encoder.width

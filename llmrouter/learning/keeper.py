@@ -123,6 +123,10 @@ class Keeper:
         """Makes a snapshot, its model packed, the current one. Raises StoreFailed."""
         self._latest = (await publish(self._store, snapshot.to_bytes(model))).encode()
 
+    def look_again(self) -> None:
+        """Take the stored snapshot for a new one, whichever was seen."""
+        self._latest = None
+
     async def newer(self) -> Snapshot | None:
         """The stored snapshot where it is another than the last one seen here.
 

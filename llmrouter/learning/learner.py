@@ -35,6 +35,7 @@ from llmrouter.errors import StoreFailed
 from llmrouter.learning.agreement import Steadiness, agrees
 from llmrouter.learning.calibration import Windows
 from llmrouter.learning.encoders import Encoded
+from llmrouter.learning.fetched import Encoders
 from llmrouter.learning.grading import outcomes
 from llmrouter.learning.hashing import measured
 from llmrouter.learning.influence import Held
@@ -87,10 +88,13 @@ class Learner:
         observer: Observer,
         agreement: Callable[[], float],
         options: LearnerOptions | None = None,
+        encoders: Encoders | None = None,
     ) -> None:
         self._observer = observer
         self._agreement = agreement
         self._options = options or LearnerOptions()
+        self._encoders = encoders or Encoders()
+        self._space = self._encoders.space
         self._keeper = Keeper(store, self._options.secret, self._options.remembered)
         self._steady = Steadiness()
         self._proposer = Proposer(Trust(Windows(agreement())))
@@ -104,6 +108,11 @@ class Learner:
         self._compared = 0
         self._trained_at = 0.0
         self._covered: Mapping[str, int] = {}  # last lessons in the model, by author
+
+    async def prepare(self, question: Question) -> None:
+        """Have a question's text at hand for `propose`, where an encoder has to be asked for it."""
+        if self._space:
+            await self._encoders.prepare(_text(question), question.deadline.remaining_s())
 
     def propose(self, question: Question) -> Proposal | None:
         """What the model would choose, and whether its record lets that count. None: no model."""
@@ -200,6 +209,9 @@ class Learner:
         if grades or exam is not None:
             found = measured(about.text) if grades else None
             lesson = Lesson(kind, about.task, about.key, found, grades, weight, exam)
+            vector = self._encoders.vector(about.text) if self._space and grades else None
+            if vector is not None:
+                lesson = replace(lesson, space=self._space, vector=vector)
             self._take(self._keeper.note(lesson))
 
     def _take(self, lesson: Lesson) -> None:
@@ -211,9 +223,9 @@ class Learner:
             self._watch_trust(lesson.task)
         if lesson.grades:
             self._held.add(lesson)
-            self._learned += 1
+            self._learned += not self._space or lesson.space == self._space
             if self._proposer.model is not None:
-                _remember(self._proposer.model, lesson)
+                lesson.teach(self._proposer.model)
 
     def lessons(self) -> list[bytes]:
         """What the next fit rests on, packed, oldest first."""
@@ -262,6 +274,8 @@ class Learner:
         return self._proposer.model is not None
 
     async def _work(self) -> None:
+        if self._encoders.space != self._space:
+            self._start_over()
         windows, share = self._proposer.trust.windows, self._steady.share()
         windows.target_agreement = self._agreement() * share  # of the teacher's own
         await _shared(self._keeper.write())
@@ -272,6 +286,15 @@ class Learner:
                 await self._refit()
         if self._compared >= self._options.refresh:
             await self._refresh()
+
+    def _start_over(self) -> None:
+        """Another encoder: no model reads its space until one is stored or fitted."""
+        self._space = self._encoders.space
+        log.info("the encoder is %s from now on", self._space or "hashing")
+        self._proposer.model = None
+        self._swap(Trust(Windows(self._agreement())))
+        self._fitted_at, self._learned = 0, 0 if self._space else len(self._held)
+        self._keeper.look_again()
 
     async def _follow(self, *, whole: bool = False) -> None:
         """Takes over a newer snapshot, and what others learned. Raises StoreFailed."""
@@ -288,6 +311,8 @@ class Learner:
 
     async def _take_over(self, snapshot: Snapshot) -> None:
         """Serves with a model of an earlier run, of another process, or of `llmrouter train`."""
+        if not self._encoders.attach(snapshot.model):
+            return
         if self._proposer.model is None or snapshot.trained_at > self._trained_at:
             trust = Trust(Windows(self._agreement()))
             try:
@@ -307,7 +332,7 @@ class Learner:
         told = dict(seen)
         while missed := self._held.after(told):
             for one in missed:
-                _remember(model, Lesson.from_bytes(one.packed))
+                Lesson.from_bytes(one.packed).teach(model)
                 told[one.author] = one.number
                 await asyncio.sleep(0)
         self._proposer.model = model
@@ -330,7 +355,10 @@ class Learner:
     async def _fit(self) -> None:
         learned, lessons, authors = self._learned, self.lessons(), self._held.authors()
         seen = {name: last for name, last in self._keeper.seen.items() if name in authors}
-        packed, model = await refit(lessons)
+        space = self._space
+        packed, model = await refit(lessons, space)
+        if space != self._encoders.space or not self._encoders.attach(model):
+            return
         await self._catch_up(model, seen)
         self._covered, self._fitted_at = seen, learned
         log.info("preference model fitted on %d lessons", len(lessons))
@@ -396,9 +424,3 @@ async def _shared(work: Awaitable[None]) -> None:
         await work
     except StoreFailed as failure:
         log.warning("learning is not shared for now: %s", failure)
-
-
-def _remember(model: PreferenceModel, lesson: Lesson) -> None:
-    encoded = lesson.encoded(model)
-    if encoded is not None:
-        model.remember(encoded, lesson.grades, lesson.weight)

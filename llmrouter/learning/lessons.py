@@ -83,12 +83,18 @@ class Lesson:
         """Its request as `model` reads it; None where the model reads another space."""
         if self.measured is None:
             return None
-        if self.vector is None and model.encoder.name == "hashing":
+        if model.encoder.name == "hashing":
             return model.encode_measured(self.measured)
         if self.vector is None or self.space != model.encoder.name:
             return None
         signals = self.measured.signals
         return Encoded(self.vector, signals.readable, sketch(signals))
+
+    def teach(self, model: PreferenceModel) -> None:
+        """Have `model` remember it, where it reads the same space."""
+        encoded = self.encoded(model)
+        if encoded is not None:
+            model.remember(encoded, self.grades, self.weight)
 
     def to_bytes(self, veil: Veil | None = None) -> bytes:
         """Two lengths, a JSON head, then terms int32, counts uint16, readable float32, and the

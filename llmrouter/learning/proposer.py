@@ -84,7 +84,9 @@ class Proposer:
         return self.model.graded(encoded, CHECKED)
 
     def _estimates(self, question: Question) -> Estimates | None:
-        """Estimates for the eligible targets by a model that knows of the catalog's new ones."""
+        """Estimates for the eligible targets by a model that knows of the catalog's new ones; None
+        where there is no model, or nothing at hand of what it reads.
+        """
         model, catalog = self.model, question.catalog
         if model is None:
             return None
@@ -92,7 +94,10 @@ class Proposer:
         if told is None or told[0] is not model or told[1] is not catalog:
             model.heirs = heirs(model.targets, model.base.prior, catalog.targets)
             self._introduced = model, catalog
-        return model.estimate(question.features.text[:TEXT_LIMIT], question.eligible)
+        try:
+            return model.estimate(question.features.text[:TEXT_LIMIT], question.eligible)
+        except LookupError:  # an encoder that has to be asked has not answered
+            return None
 
     def _burdens(self, question: Question) -> Floats:
         """On one scale for the whole catalog, so that dear requests weigh what they cost."""

@@ -9,7 +9,7 @@ the router LLM agrees with itself.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from llmrouter.domain.background import Background
@@ -95,6 +95,22 @@ def _audit(
         cost_usd=verdict.cost_usd,
         again=again,
     )
+
+
+class Prepared:
+    """A stage around one that proposes: first the text's numbers are made ready, where an encoder
+    has to be asked for them. `prepare` bounds its own wait; where it fails, the stage abstains.
+    """
+
+    def __init__(self, inner: Stage, prepare: Callable[[Question], Awaitable[None]]) -> None:
+        self.name = inner.name
+        self._inner = inner
+        self._prepare = prepare
+
+    async def decide(self, question: Question) -> Verdict | None:
+        """The inner stage's verdict."""
+        await self._prepare(question)
+        return await self._inner.decide(question)
 
 
 class LearnedOnly:

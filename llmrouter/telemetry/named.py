@@ -29,6 +29,7 @@ COUNTERS = {
     "shadow_own_usd": "What deciding alongside cost by itself, in US dollars.",
     "explored": "Requests that another target than the chosen one served, to learn from it.",
     "withdrawals": "Times that learned preferences stopped answering a task on their own.",
+    "encoder_failures": "Texts that an encoder gave no vector for in time, by kind.",
     "stage_failures": "Stages that failed or overran, by kind; another stage decided.",
     "feedback": "Ratings received.",
     "feedback_praise": "Sum of the scores of ratings of at least 0.",

@@ -14,7 +14,7 @@ from llmrouter.domain.breaker import Breaker
 from llmrouter.domain.catalog import Learned
 from llmrouter.domain.encoder import EncoderSpec
 from llmrouter.errors import EncoderFailed
-from llmrouter.learning.encoders import HashingEncoder
+from llmrouter.learning.encoders import HashingEncoder, Vectors
 from llmrouter.learning.fetched import Encoders, FetchedEncoder, attached
 from llmrouter.learning.fit import FitSettings, fit
 from llmrouter.learning.model import Example, PreferenceModel
@@ -42,18 +42,6 @@ async def test_a_text_is_fetched_once_and_then_at_hand() -> None:
     assert found.readable.any()
     assert found.sketch.any()
     assert (ready.width, len(ready.encode_many(["What is 2+2?"] * 2))) == (3, 2)
-
-
-async def test_many_texts_are_fetched_in_batches_and_only_what_is_missing() -> None:
-    """In the order asked, repeats included."""
-    source = ScriptedEmbeddings(width=2)
-    ready = encoder(source)
-    await ready.prepare("text 3")
-    texts = [f"text {n % 100}" for n in range(150)]
-    vectors = await ready.vectors(texts)
-    assert [len(batch) for batch in source.asked] == [1, 64, 35]
-    assert vectors.rows == pytest.approx(np.array([source.vector(t) for t in texts]), abs=1e-6)
-    assert (vectors.encoder().name, vectors.encoder().width) == (SPACE, 2)
 
 
 async def test_too_slow_is_a_failure_and_failures_open_the_circuit(
@@ -103,8 +91,8 @@ def model(vectors: Any = None) -> PreferenceModel:
 async def test_a_model_is_attached_to_its_own_space_alone() -> None:
     """By name and length; hashing is nobody's."""
     source = ScriptedEmbeddings(width=4)
-    ready = encoder(source)
-    vectors = await ready.vectors([f"text {n}" for n in range(30)])
+    rows = np.array([source.vector(f"text {n}") for n in range(30)], np.float32)
+    vectors = Vectors(SPACE, rows)
     stored = PreferenceModel.from_bytes(model(vectors).to_bytes())
     assert not attached(stored, None)
     other = FetchedEncoder("local:m", source, lambda: 1.0)
@@ -137,15 +125,15 @@ async def test_the_configured_encoder_is_made_once_and_followed() -> None:
 
     settings = [Learned()]
     encoders = Encoders(lambda: settings[0], make)
-    assert encoders() is None
+    assert (encoders.current(), encoders.space) == (None, "")
     settings[0] = Learned(encoder=SPACE, api_key_env="KEY", timeout_ms=50)
-    first = encoders()
+    first = encoders.current()
     assert first is not None
-    assert first.name == SPACE
+    assert first.name == encoders.space == SPACE
     settings[0] = replace(settings[0], timeout_ms=70)
-    assert encoders() is first
+    assert encoders.current() is first
     settings[0] = replace(settings[0], encoder_url="http://127.0.0.1:1/v1")
-    moved = encoders()
+    moved = encoders.current()
     assert moved is not None
     assert (moved is first, moved.name) == (False, SPACE)
     assert made == [
@@ -154,6 +142,24 @@ async def test_the_configured_encoder_is_made_once_and_followed() -> None:
     ]
     await encoders.close()
     assert [source.closed for source in sources] == [True, True]
+
+
+async def test_nobody_is_asked_for_hashing() -> None:
+    """It is always at hand, in the model itself."""
+    encoders = Encoders()
+    await encoders.prepare("text", 1.0)
+    assert encoders.vector("text") is None
+    assert encoders.attach(model())
+
+
+async def test_a_caller_in_a_hurry_does_not_open_the_circuit() -> None:
+    """Its haste is no failure of the encoder."""
+    source = ScriptedEmbeddings(wait_s=60.0)
+    ready = encoder(source, breaker=Breaker(threshold=1))
+    with pytest.raises(EncoderFailed, match="timeout"):
+        await ready.prepare("text", 0.01)
+    source.wait_s = 0.0
+    await ready.prepare("text", 5.0)
 
 
 async def test_a_cancelled_request_is_no_failure_of_the_encoder() -> None:
