@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import gzip
+import hashlib
 import io
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -412,7 +415,12 @@ async def test_the_console_runs_nothing_but_itself() -> None:
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy
     page = answer.body.decode()
+    for tag in ("script", "style"):
+        (inner,) = re.findall(rf"<{tag}>(.+?)</{tag}>", page, re.DOTALL)
+        digest = base64.b64encode(hashlib.sha256(inner.encode()).digest()).decode()
+        assert f"{tag}-src 'sha256-{digest}'" in policy
     assert "innerHTML" not in page
+    assert " style=" not in page
     assert "http://" not in page
     assert "https://" not in page
 

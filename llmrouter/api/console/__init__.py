@@ -8,20 +8,24 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import re
 from functools import cache
 from importlib.resources import files
 
 from aiohttp import web
 
+SCRIPTS = ("console.js", "editor.js")
+
 
 @cache
 def _page() -> tuple[bytes, dict[str, str]]:
     """The page and its headers; the policy names the page's own script and style by hash."""
-    text = files(__package__).joinpath("static", "index.html").read_text("utf-8")
-    script, style = (_hash(text, tag) for tag in ("script", "style"))
+    style, script = _text("style.css"), "".join(map(_text, SCRIPTS))
+    text = _text("index.html")
+    text = text.replace("<style></style>", f"<style>{style}</style>")
+    text = text.replace("<script></script>", f"<script>{script}</script>")
     policy = (
-        f"default-src 'none'; script-src '{script}'; style-src '{style}'; connect-src 'self'; "
+        f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; "
+        "connect-src 'self'; "
         "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     )
     return text.encode(), {
@@ -33,9 +37,11 @@ def _page() -> tuple[bytes, dict[str, str]]:
     }
 
 
-def _hash(text: str, tag: str) -> str:
-    found = re.search(rf"<{tag}>(.*?)</{tag}>", text, re.DOTALL)
-    inner = found.group(1) if found else ""
+def _text(name: str) -> str:
+    return files(__package__).joinpath("static", name).read_text("utf-8")
+
+
+def _hash(inner: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(inner.encode()).digest()).decode()
 
 
