@@ -80,6 +80,10 @@ class Encoder(Protocol):
         ...
 
 
+NEWEST = 64
+"""Texts whose hashed encodings are kept, some 2 KB each: about as many as are under way at once."""
+
+
 @dataclass(frozen=True, slots=True)
 class HashingEncoder:
     """Hashed words and word pairs, weighted by rarity, projected to a low dimension.
@@ -94,6 +98,7 @@ class HashingEncoder:
     scale: Floats
     table: NDArray[np.int8]
     rarest: np.float32 = field(init=False)
+    _newest: dict[str, Encoded] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         """Unknown words are worth the most in a sketch; the most is looked up once."""
@@ -111,12 +116,20 @@ class HashingEncoder:
         return int(self.table.shape[1])
 
     def encode(self, text: str) -> Encoded:
-        """Encodes any text; one with no known word has the zero vector."""
-        return self.project(measure(text))
+        """Encodes any text; one with no known word has the zero vector.
+
+        The newest are kept: one request is estimated, explored and learned from.
+        """
+        encoded = self._newest.get(text)
+        if encoded is None:
+            encoded = self._newest[text] = self.project(measure(text))
+            if len(self._newest) > NEWEST:
+                del self._newest[next(iter(self._newest))]
+        return encoded
 
     def encode_many(self, texts: Sequence[str]) -> EncodedBatch:
         """Encodes texts in order."""
-        return stack([self.encode(text) for text in texts], self.encode(""))
+        return stack([self.project(measure(text)) for text in texts], self.encode(""))
 
     def project(self, signals: Signals) -> Encoded:
         """The vector of already measured signals."""

@@ -12,7 +12,7 @@ from llmrouter.domain.catalog import Learned
 from llmrouter.domain.decision import Alternative, Audit, Question, Source, Verdict
 from llmrouter.domain.ports import Proposal
 from llmrouter.errors import RouterLLMFailed
-from llmrouter.routing.preference import Behind, LearnedOnly, Preference
+from llmrouter.routing.preference import Behind, LearnedOnly, Preference, Prepared
 from tests.fakes import a_catalog
 from tests.routing.asking import Says, a_question, says
 
@@ -170,3 +170,18 @@ async def test_strategy_learned_is_the_trusted_proposal_or_nothing() -> None:
     assert (sure.target, sure.source) == ("small", Source.LEARNED)
     assert await LearnedOnly(Notes(UNSURE)).decide(a_question()) is None
     assert await LearnedOnly(Notes(None)).decide(a_question()) is None
+
+
+async def test_the_text_is_made_ready_before_anybody_proposes() -> None:
+    """What cannot be made ready is the inner stage's to do without."""
+    order: list[str] = []
+
+    async def prepare(question: Question) -> None:
+        order.append(question.features.text)
+
+    inner = Says(says("small"), name="learned")
+    stage = Prepared(inner, prepare)
+    assert stage.name == "learned"
+    assert await stage.decide(a_question()) == says("small")
+    assert order == ["hi"]
+    assert len(inner.asked) == 1
