@@ -109,6 +109,11 @@ class Learner:
         self._trained_at = 0.0
         self._covered: Mapping[str, int] = {}  # last lessons in the model, by author
 
+    @property
+    def trusted(self) -> frozenset[str]:
+        """The tasks that it answers alone."""
+        return frozenset(self._trusted)
+
     async def prepare(self, question: Question) -> None:
         """Have a question's text at hand for `propose`, where an encoder has to be asked for it."""
         if self._space:
