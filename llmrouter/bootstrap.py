@@ -207,6 +207,7 @@ async def _gateway(
     _watch_health(telemetry, health, chat)
     _watch_catalog(telemetry, holder)
     _watch_confidence(telemetry, record)
+    telemetry.gauge("learned_trusted", lambda: {(("task", t),): 1.0 for t in learner.trusted})
     everyone = Everyone(journal, learner, record, books)
     verifier = Verifier(judge=chat, record=record)
     executor = Executor(relay, telemetry, health, _execution(settings, verifier, everyone))

@@ -45,6 +45,7 @@ GAUGES = {
     "breaker_state": "1 for the state that a target's circuit breaker is in.",
     "router_breaker_state": "1 for the state of the circuit of each small LLM's server.",
     "confidence_evidence": "Outcomes that a target's calibrated confidence rests on.",
+    "learned_trusted": "1 for each task that learned preferences answer alone.",
     "catalog_problems": "What is wrong with the newest edit of the catalog; 0 is good.",
 }
 SECONDS, TOKENS = semconv.SECONDS_BOUNDARIES, semconv.TOKEN_BOUNDARIES
