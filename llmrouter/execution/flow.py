@@ -83,7 +83,8 @@ class Flow:
             event = await run.open()
         except UpstreamFailure as failure:
             option = rejected_option(failure)
-            if option is None or (target.id, option) in self._refused:
+            added = candidates if option == "logprobs" else self.order.request.stream
+            if option is None or not added or (target.id, option) in self._refused:
                 await self.failed(run, failure, course)
                 return None
             self._refused.add((target.id, option))

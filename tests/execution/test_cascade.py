@@ -336,6 +336,23 @@ async def test_a_judge_decides_and_its_failure_accepts(
     assert completed.cost_usd == pytest.approx(attempts_usd + judge_usd)
 
 
+@pytest.mark.parametrize(("reserve_ms", "asked"), [(0.0, 1), (60_000.0, 0)])
+async def test_time_reserved_for_an_escalation_is_not_the_judges(
+    bench: Bench, reserve_ms: float, asked: int
+) -> None:
+    """A judge that would eat what is kept for the next step is not asked; the attempt says so."""
+    model = ScriptedChatModel('{"score": 0.9, "reason": "right"}')
+    execution = climb(
+        bench, "ok", "ok2", accept=Acceptance(judge=True), verifier=Verifier(judge=model),
+        router=JUDGED, deadline_ms=30_000, reserve_ms=reserve_ms,
+    )  # fmt: skip
+    await collect(execution)
+    assert len(model.asked) == asked
+    assert execution.completion is not None
+    said = execution.completion.attempts[0].reason
+    assert said == ("" if asked else "accepted without the judge: no time was left")
+
+
 class SlowJudge(ScriptedChatModel):
     """A judge that takes its time."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -124,3 +125,12 @@ def test_patience_keeps_time_for_the_next_target() -> None:
     assert patience_s(order, a, b, math.inf) == a.timeout_s
     slow = a_target("a", latency=Latency(600, 1000))
     assert patience_s(order, slow, b, 1.0) == 1.0
+
+
+def test_a_cascade_keeps_the_time_reserved_for_one_escalation() -> None:
+    """`reserve_ms` of a budget is left for the next step; the last step may take everything."""
+    a, b = a_target("a"), a_target("b")
+    catalog = a_catalog(a, b, cascade=Cascade(order=("a", "b"), reserve_ms=700.0))
+    order = Order(a_request(), a_decision("a", "b", cascade=True), catalog)
+    assert patience_s(order, a, b, 1.0) == pytest.approx(0.3)
+    assert patience_s(order, b, None, 1.0) == 1.0
