@@ -12,6 +12,7 @@ sharing: what is new waits, and what was read stays.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import deque
 from collections.abc import Mapping
@@ -153,31 +154,36 @@ class StoredRecord:
 
     async def _exchange(self) -> None:
         """Add what is new to what is stored, and take the sum over."""
-        stored = await self._stored()
         fresh, self._fresh = self._fresh, Calibration()
-        stored.merge(fresh)
         try:
+            packed = await self._store.get(RECORD)
+            summed, repacked = await asyncio.to_thread(_sum, packed, fresh)
             if fresh.curves:
-                await self._store.put(RECORD, orjson.dumps([VERSION, stored.dump()]), None)
+                await self._store.put(RECORD, repacked, None)
         except StoreFailed:
             fresh.merge(self._fresh)
             self._fresh = fresh
             raise
-        stored.merge(self._fresh)  # what was learned while this was written
-        self._shared = stored
+        summed.merge(self._fresh)  # what was learned meanwhile
+        self._shared = summed
 
-    async def _stored(self) -> Calibration:
-        packed = await self._store.get(RECORD)
-        if packed is None:
-            return Calibration()
-        try:
-            version, dumped = orjson.loads(packed)
-            if version != VERSION:
-                raise ValueError(f"version {version} is not {VERSION}")
-            return Calibration.load(dumped)
-        except (ValueError, TypeError) as error:
-            log.warning("the stored confidence record cannot be read, a new one begins: %s", error)
-            return Calibration()
+
+def _sum(packed: bytes | None, fresh: Calibration) -> tuple[Calibration, bytes]:
+    """What is stored and what is new, together; as it is and as it is stored."""
+    summed = Calibration() if packed is None else _unpacked(packed)
+    summed.merge(fresh)
+    return summed, orjson.dumps([VERSION, summed.dump()])
+
+
+def _unpacked(packed: bytes) -> Calibration:
+    try:
+        version, dumped = orjson.loads(packed)
+        if version != VERSION:
+            raise ValueError(f"version {version} is not {VERSION}")
+        return Calibration.load(dumped)
+    except (ValueError, TypeError) as error:
+        log.warning("the stored confidence record cannot be read, a new one begins: %s", error)
+        return Calibration()
 
 
 def _name(target: Target) -> str:
