@@ -26,6 +26,7 @@ import uvloop
 from aiohttp import web
 
 from llmrouter.api.admission import Admission
+from llmrouter.api.protocol import Runner
 from llmrouter.bootstrap import service
 from llmrouter.settings import Settings
 
@@ -86,9 +87,7 @@ class _Asked:
 async def _serve(settings: Settings, listening: socket.socket, ready_fd: int | None) -> None:
     asked = _Asked(has_parent=ready_fd is not None)
     async with service(settings) as built:
-        runner = web.AppRunner(
-            built.app, access_log=None, handler_cancellation=True, shutdown_timeout=1.0
-        )
+        runner = Runner(built.app, access_log=None, handler_cancellation=True, shutdown_timeout=1.0)
         await runner.setup()
         site = web.SockSite(runner, listening, backlog=2048)
         settle_garbage_collector()

@@ -13,6 +13,7 @@ import aiohttp
 from aiohttp import web
 
 from llmrouter.api.app import create_app
+from llmrouter.api.protocol import Runner
 from llmrouter.api.services import Services
 from llmrouter.catalog.edit import Edit, Saved
 from llmrouter.domain.catalog import Catalog, Prompts
@@ -336,7 +337,7 @@ def services(gateway: FakeGateway | None = None, **over: Any) -> Services:
 @asynccontextmanager
 async def serving(given: Services) -> AsyncIterator[str]:
     """The address of the application on a real socket, run as the service runs it."""
-    runner = web.AppRunner(
+    runner = Runner(
         create_app(given), access_log=None, handler_cancellation=True, shutdown_timeout=1.0
     )
     await runner.setup()
