@@ -17,6 +17,7 @@ from llmrouter.api.intake import decision_headers
 from llmrouter.api.limits import Reservation
 from llmrouter.api.services import Routed, Services
 from llmrouter.api.sse import stream
+from llmrouter.api.whole import Whole
 from llmrouter.domain.chat import Caller, ChatRequest
 from llmrouter.domain.reply import ReplyEvent
 from llmrouter.errors import LLMRouterError
@@ -63,7 +64,7 @@ async def _answer(request: web.Request, routed: Routed, explain: bool) -> web.St
     body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
     if explain:
         body = spliced(body, b"router", router_object(routed))
-    return web.Response(status=routed.status, body=body, headers=headers)
+    return Whole(body, headers, routed.status)
 
 
 def _headers(routed: Routed) -> dict[str, str]:

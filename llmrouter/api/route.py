@@ -6,6 +6,7 @@ from aiohttp import web
 
 from llmrouter.api.intake import decision_headers, read_request
 from llmrouter.api.services import CALLER, SERVICES
+from llmrouter.api.whole import Whole
 from llmrouter.api.wire import Endpoint, encode_decision
 
 
@@ -19,4 +20,4 @@ async def route(request: web.Request) -> web.Response:
         services.telemetry.spent(caller.name, decision.router_cost_usd)
     if services.limits is not None:
         await services.limits.charge(caller, decision.router_cost_usd)
-    return web.Response(body=encode_decision(decision), headers=decision_headers(decision))
+    return Whole(encode_decision(decision), decision_headers(decision))

@@ -1,0 +1,64 @@
+"""An answer that is all there: status line, headers and body leave in one write.
+
+`web.Response` prepares an answer in nine steps, because it may be chunked, compressed, cookied or
+begun before its body is known. A routed answer is none of these, and the steps cost it more than
+its decision did. What a plain answer on an HTTP/1.1 connection that stays open does not need is
+left out here; every other case is left to `web.Response`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+
+from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.helpers import rfc822_formatted_time
+from aiohttp.http import SERVER_SOFTWARE, HttpVersion11
+
+_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
+
+
+class Whole(web.Response):
+    """A `web.Response` of bytes; `headers` name its type. Fields may be added until it is sent."""
+
+    _sent = False
+
+    def __init__(self, body: bytes, headers: Mapping[str, str], status: int = 200) -> None:
+        web.StreamResponse.__init__(self, status=status, headers=headers)
+        self._body = body
+
+    @property
+    def prepared(self) -> bool:
+        """Whether it is on its way."""
+        return self._sent or super().prepared
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        """Send it."""
+        line = _LINES.get(self._status)
+        if (
+            line is None
+            or request.version != HttpVersion11
+            or not request.keep_alive
+            or self._keep_alive is False
+            or self._cookies is not None
+            or self._compression
+            or request.method == "HEAD"
+            or not self._body
+        ):
+            return await super().prepare(request)
+        self._sent = self._keep_alive = True
+        head = "".join([f"{name}: {value}\r\n" for name, value in self._headers.items()])
+        if head.count("\n") != len(self._headers) or head.count("\r") != len(self._headers):
+            raise ValueError("a header holds a line break")
+        writer = request.writer
+        await writer.write(
+            f"{line}{head}Content-Length: {len(self._body)}\r\nDate: {rfc822_formatted_time()}\r\n"
+            f"Server: {SERVER_SOFTWARE}\r\n\r\n".encode() + self._body
+        )
+        return writer
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """End it."""
+        if not self._sent:
+            await super().write_eof(data)
