@@ -58,10 +58,13 @@ class LlamaServer:
 
 
 @contextlib.contextmanager
-def llama_server(*, logits_all: bool = False, ready_s: float = 60.0) -> Iterator[LlamaServer]:
+def llama_server(
+    *, logits_all: bool = False, embedding: bool = False, ready_s: float = 60.0
+) -> Iterator[LlamaServer]:
     """Start the server on a free port, wait until it answers, and stop it at the end.
 
-    `logits_all` lets it give log-probabilities; by default it refuses them.
+    `logits_all` lets it give log-probabilities; by default it refuses them. With `embedding` it
+    gives vectors.
     """
     port = _free_port()
     command = [sys.executable, "-m", "llama_cpp.server"]
@@ -69,7 +72,7 @@ def llama_server(*, logits_all: bool = False, ready_s: float = 60.0) -> Iterator
     command += ["--host", "127.0.0.1", "--port", str(port)]
     command += ["--n_ctx", str(CONTEXT_TOKENS), "--flash_attn", "True", "--verbose", "False"]
     command += ["--n_threads", "1", "--n_threads_batch", "1"]  # more would only wait for each other
-    command += ["--logits_all", str(logits_all)]
+    command += ["--logits_all", str(logits_all), "--embedding", str(embedding)]
     with tempfile.TemporaryDirectory(prefix="llama-") as folder, contextlib.ExitStack() as stack:
         log = Path(folder) / "server.log"
         out = stack.enter_context(log.open("wb"))

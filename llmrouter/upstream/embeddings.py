@@ -1,7 +1,7 @@
 """Vectors of texts from any server with OpenAI's `/embeddings`.
 
-It sends `encoding_format: float`, which every such server knows, and puts the answer in the order
-of the texts. Everything that can go wrong becomes one EncoderFailed with a kind.
+It sends `encoding_format: float`, which every such server knows, puts the answer in the order of the
+texts, and takes the mean where a server gives a vector for each token. Everything that can go wrong becomes one EncoderFailed with a kind.
 
 It refuses: redirects, cookies and proxies from the environment; a body beyond a size; to retry,
 because whoever asks can do without; and to put a key or a text into an error: of what the server
@@ -126,14 +126,29 @@ def _vectors(said: bytes, count: int) -> list[list[float]]:
     for place, row in enumerate(rows):
         if not isinstance(row, dict):
             raise EncoderFailed("malformed", "a row of the answer is no object")
-        vector, index = row.get("embedding"), row.get("index", place)
-        if not isinstance(vector, list) or not vector or not all(map(_is_number, vector)):
+        vector, index = _pooled(row.get("embedding")), row.get("index", place)
+        if vector is None:
             raise EncoderFailed("malformed", "an embedding is no list of numbers")
         if type(index) is int:
             found[index] = vector
     if found.keys() != set(range(count)) or len({len(one) for one in found.values()}) > 1:
         raise EncoderFailed("malformed", "the vectors do not belong to the texts one by one")
     return [found[index] for index in range(count)]
+
+
+def _pooled(given: Any) -> list[float] | None:
+    """One vector. A server that does not pool gives one a token, and their mean is the text's."""
+    if not isinstance(given, list) or not given:
+        return None
+    tokens = given if isinstance(given[0], list) else [given]
+    if any(
+        not isinstance(token, list) or not token or not all(map(_is_number, token))
+        for token in tokens
+    ):
+        return None
+    if len({len(token) for token in tokens}) > 1:
+        return None
+    return [sum(column) / len(tokens) for column in zip(*tokens, strict=True)]
 
 
 def _is_number(value: Any) -> bool:

@@ -76,6 +76,14 @@ async def test_vectors_come_back_in_the_order_of_the_texts(server: Scripted) -> 
     assert document == {"model": "m", "input": ["one", "."], "encoding_format": "float"}
 
 
+async def test_vectors_of_tokens_become_their_mean(server: Scripted) -> None:
+    """As a server does that does not pool."""
+    server.gives({"index": 0, "embedding": [[1.0, 2.0], [3.0, 6.0]]})
+    client = server.client()
+    assert await client.embed([TEXT]) == [[2.0, 4.0]]
+    await client.close()
+
+
 async def test_the_named_key_is_sent_and_read_each_time(server: Scripted) -> None:
     """By the variable's name."""
     server.gives(row(0, 1.0))
@@ -122,6 +130,9 @@ async def test_a_refusal_says_its_status_and_neither_key_nor_text(
         b'{"data": [{"index": 0}]}', b'{"data": [{"index": 0, "embedding": []}]}',
         b'{"data": [{"index": 0, "embedding": "AACAPw=="}]}',
         b'{"data": [{"index": 0, "embedding": [1, null]}]}',
+        b'{"data": [{"index": 0, "embedding": [[1, 2], [3]]}]}',
+        b'{"data": [{"index": 0, "embedding": [[]]}]}',
+        b'{"data": [{"index": 0, "embedding": [[1], 2]}]}',
         b'{"data": [{"index": 7, "embedding": [1]}]}',
         b'{"data": [{"index": [], "embedding": [1]}]}',
         b'{"data": [{"index": 0, "embedding": [1]}, {"index": 1, "embedding": [1]}]}',

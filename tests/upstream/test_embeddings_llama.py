@@ -1,0 +1,55 @@
+"""The embeddings client, and what encodes with it, against a llama.cpp server.
+
+Its model has random weights: its vectors mean little, and equal texts have equal ones. It does not
+pool: a text's vector is the mean of its tokens'.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from llmrouter.domain.encoder import EncoderSpec
+from llmrouter.learning.fetched import FetchedEncoder
+from llmrouter.upstream.embeddings import OpenAIEmbeddings
+from tests.llama import MODEL_NAME, LlamaServer, available, llama_server
+
+pytestmark = pytest.mark.skipif(not available(), reason="llama-cpp-python[server] is not installed")
+
+TEXTS = (
+    "What is 2+2?",
+    "Prove it.",
+    "",
+    "Füge é, ü und 漢字 ein 🙂",
+    "What is 2+2?",
+    "word " * 300,
+)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[LlamaServer]:
+    """A server that embeds."""
+    with llama_server(embedding=True) as running:
+        yield running
+
+
+async def test_any_text_has_a_vector_of_one_length(server: LlamaServer) -> None:
+    """Empty, in other scripts, long; in the order asked."""
+    client = OpenAIEmbeddings(EncoderSpec("openai", MODEL_NAME, server.base_url))
+    rows = np.asarray(await client.embed(TEXTS))
+    assert rows.shape == (len(TEXTS), 64)
+    assert np.isfinite(rows).all()
+    assert rows[0] == pytest.approx(rows[4], abs=1e-4)
+    assert not np.allclose(rows[0], rows[1])
+    await client.close()
+
+
+async def test_it_encodes_for_the_model(server: LlamaServer) -> None:
+    """Through the very class that the service uses."""
+    spec = EncoderSpec("openai", MODEL_NAME, server.base_url)
+    encoder = FetchedEncoder(str(spec), OpenAIEmbeddings(spec), lambda: 60.0)
+    await encoder.prepare("What is 2+2?")
+    assert encoder.encode("What is 2+2?").vector.shape == (64,)
+    await encoder.close()
