@@ -1,7 +1,9 @@
-"""`make bench`: the hot path and the footprint, one after the other."""
+"""`make bench`: hot path, footprint, fallback, a thousand streams; one after the other."""
 
-from benchmarks import footprint, hot_path
+from benchmarks import fallback, footprint, hot_path, streams
 
 if __name__ == "__main__":
     hot_path.main([])
     footprint.main([])
+    fallback.main([])
+    streams.main([])

@@ -92,6 +92,7 @@ class StoredRecord:
         self._every_s = every_s
         self._shared = Calibration()  # as last stored, with what is new
         self._fresh = Calibration()  # what is not stored yet
+        self._stored: bytes | None = None  # as last read or written
         self._pending: deque[_Served | _Rated] = deque(maxlen=PENDING)
 
     def probability(self, target: Target, measure: str, reading: float) -> float:
@@ -120,16 +121,15 @@ class StoredRecord:
 
     async def run(self) -> None:
         """Take the stored record over, then a round every `every_s` seconds until cancelled."""
-        await self.work(load=True)
+        await self.work()
         await repeatedly(self.work, self._every_s)
 
-    async def work(self, load: bool = False) -> None:
+    async def work(self) -> None:
         """One round: notes of served answers and ratings, then the record itself."""
         try:
             while self._pending:
                 await self._take(self._pending.popleft())
-            if self._fresh.curves or load:
-                await self._exchange()
+            await self._exchange()
         except StoreFailed as failure:
             log.warning("confidence is not shared for now: %s", failure)
 
@@ -157,9 +157,12 @@ class StoredRecord:
         fresh, self._fresh = self._fresh, Calibration()
         try:
             packed = await self._store.get(RECORD)
+            if packed == self._stored and not fresh.curves:
+                return
             summed, repacked = await asyncio.to_thread(_sum, packed, fresh)
             if fresh.curves:
                 await self._store.put(RECORD, repacked, None)
+            self._stored = repacked if fresh.curves else packed
         except StoreFailed:
             fresh.merge(self._fresh)
             self._fresh = fresh

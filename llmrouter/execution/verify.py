@@ -106,10 +106,10 @@ def calibrated(answer: Answer, verifier: Verifier) -> dict[str, float]:
 
 
 def confidence(answer: Answer, accept: Acceptance, verifier: Verifier) -> float | None:
-    """The confidence (0..1) to show: the least of the measures that are on, or of all; or None."""
+    """The one figure (0..1) to show: of the mean, or of the margin where that alone is on."""
     worth = calibrated(answer, verifier)
-    asked = [worth[measure] for measure in bounds(accept) if measure in worth]
-    return min(asked or worth.values(), default=None)
+    wanted = (*bounds(accept), CONFIDENCE, MARGIN)
+    return next((worth[measure] for measure in wanted if measure in worth), None)
 
 
 def inspect(

@@ -55,18 +55,18 @@ async def test_what_the_signals_found_counts_at_once_and_survives_a_restart() ->
     assert worth(record) < 0.9
     await bad_answers(record)
     assert worth(later) == 0.9
-    await later.work(load=True)
+    await later.work()
     assert worth(later) == pytest.approx(worth(record), abs=0.01)
     assert worth(later) < 0.2
 
 
 async def test_workers_add_to_one_record() -> None:
-    """Neither overwrites what the other saw."""
+    """Neither overwrites what the other saw, and one without news of its own hears of it."""
     store = MemoryStore()
     one, other = StoredRecord(store), StoredRecord(store)
     await bad_answers(one, 30)
     await bad_answers(other, 30)
-    await one.work(load=True)
+    await one.work()
     for record in (one, other):
         assert record.evidence() == {("t", "confidence"): 60.0}
 
@@ -133,7 +133,7 @@ async def test_a_write_that_fails_loses_nothing() -> None:
     store.full = False
     await record.work()
     fresh = StoredRecord(store)
-    await fresh.work(load=True)
+    await fresh.work()
     assert fresh.evidence() == {("t", "confidence"): 20.0}
 
 
