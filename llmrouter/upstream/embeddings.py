@@ -1,7 +1,8 @@
 """Vectors of texts from any server with OpenAI's `/embeddings`.
 
-It sends `encoding_format: float`, which every such server knows, puts the answer in the order of the
-texts, and takes the mean where a server gives a vector for each token. Everything that can go wrong becomes one EncoderFailed with a kind.
+It sends `encoding_format: float`, which every such server knows, puts the answer in the order of
+the texts, and takes the mean where a server gives a vector for each token. Everything that can go
+wrong becomes one EncoderFailed with a kind.
 
 It refuses: redirects, cookies and proxies from the environment; a body beyond a size; to retry,
 because whoever asks can do without; and to put a key or a text into an error: of what the server
