@@ -32,6 +32,13 @@ _WHY = {
     503: "Overloaded or draining.",
     504: "The request's own time budget ran out.",
 }
+_DECIDED = ("x-llmrouter-decision-id", "x-llmrouter-target", "x-llmrouter-source")
+_EXECUTED = ("x-llmrouter-served-by", "x-llmrouter-attempts")
+_QUOTAS = tuple(
+    f"x-ratelimit-{what}-{unit}"
+    for unit in ("requests", "tokens", "spend-usd")
+    for what in ("limit", "remaining", "reset")
+)
 _ROUTED = (400, 401, 403, 404, 413, 422, 429, 500, 502, 503, 504)
 
 
@@ -91,10 +98,11 @@ def _routed(answers: dict[str, Any], *, streams: bool = False) -> dict[str, Any]
     """Add what every routed answer has: the decision's headers, and the stream's media type."""
     done = answers["200"]
     done["headers"] = {
-        name: {"schema": {"type": "string"}, "required": True}
-        for name in ("x-llmrouter-decision-id", "x-llmrouter-target", "x-llmrouter-source")
+        **{name: {"schema": {"type": "string"}, "required": True} for name in _DECIDED},
+        **{name: {"schema": {"type": "string"}} for name in _QUOTAS},
     }
     if streams:
+        done["headers"] |= {name: {"schema": {"type": "string"}} for name in _EXECUTED}
         done["content"]["text/event-stream"] = {}
         answers["4XX"] = {
             "description": "The upstream refused the request; its answer as it came.",
@@ -252,7 +260,12 @@ _PATHS: dict[str, Any] = {
         "get": _keyed("One decision", _answers("Decision", (401, 404, 500)), parameters=[_ID])
     },
     "/stats": {"get": _keyed("Counts, rates, spend, savings", _answers("Stats", (401, 500)))},
-    "/metrics": {"get": _call("Prometheus metrics", _text("text/plain"))},
+    "/metrics": {
+        "get": _keyed(
+            "Prometheus metrics; the admin key's where tenants are kept apart",
+            _text("text/plain") | {"401": _error(401), "403": _error(403)},
+        )
+    },
     "/healthz": {"get": _call("Liveness", _answers("Health", (500,)))},
     "/readyz": {
         "get": _call(

@@ -301,6 +301,7 @@ SCHEMAS: dict[str, Schema] = {
                     "code": _or_null(_STRING),
                 }
             )
-        }
+        },
+        {"router": _EXPLAINED},
     ),
 }
