@@ -102,9 +102,7 @@ async def _hold(
 ) -> tuple[Run, Answer] | None:
     """A whole reply, held back; None when the attempt failed."""
     wanted = bounds(flow.order.catalog.cascade.accept)
-    candidates = 0
-    if wanted and "logprobs" in target.capabilities:
-        candidates = 2 if MARGIN in wanted else 1
+    candidates = 0 if not wanted else 2 if MARGIN in wanted else 1
     opened = await flow.open(target, course, following, candidates=candidates)
     if opened is None:
         return None

@@ -14,7 +14,7 @@ from llmrouter.execution.call import prepare
 from llmrouter.execution.course import Course
 from llmrouter.execution.ends import gave_up
 from llmrouter.execution.plan import Order, patience_s
-from llmrouter.execution.policy import rejected_option
+from llmrouter.execution.policy import Next, consequence, rejected_option
 
 _STREAM_FACTOR = 10.0  # a stream may flow this many times longer than its target's timeout_s
 
@@ -82,9 +82,8 @@ class Flow:
         try:
             event = await run.open()
         except UpstreamFailure as failure:
-            option = rejected_option(failure)
-            added = candidates if option == "logprobs" else self.order.request.stream
-            if option is None or not added or (target.id, option) in self._refused:
+            option = self._doubtful(failure, target, candidates)
+            if option is None:
                 await self.failed(run, failure, course)
                 return None
             self._refused.add((target.id, option))
@@ -95,7 +94,23 @@ class Flow:
         else:
             self.desk.health.record(target.id, ok=True)
             return run, event
-        return await self.open(target, course, following, candidates=candidates)
+        opened = await self.open(target, course, following, candidates=candidates)
+        if opened is None and course.final is not None:
+            self._refused.discard((target.id, option))  # it was the caller's own mistake
+        return opened
+
+    def _doubtful(self, failure: UpstreamFailure, target: Target, candidates: int) -> str | None:
+        """The option a refusal may be about, of those that were added and not given up yet.
+
+        Log-probabilities are asked of targets that do not list them too, on the chance. There any
+        refusal that would be final may be about them.
+        """
+        option = rejected_option(failure)
+        if option is None and candidates and "logprobs" not in target.capabilities:
+            final = failure.status in (400, 422) and consequence(failure).then is Next.NOTHING
+            option = "logprobs" if final else None
+        added = candidates if option == "logprobs" else self.order.request.stream
+        return option if added and (target.id, option) not in self._refused else None
 
     async def wait(self, seconds: float) -> None:
         """Wait before an attempt, and put it on the account."""

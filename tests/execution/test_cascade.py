@@ -15,7 +15,7 @@ from llmrouter.domain.chat import RouterOptions
 from llmrouter.domain.ports import ChatAnswer
 from llmrouter.domain.target import Latency, Price, Target
 from llmrouter.errors import RouterLLMFailed, UpstreamFailed, UpstreamRefused
-from llmrouter.execution.executor import Execution
+from llmrouter.execution.executor import Execution, Executor
 from llmrouter.execution.record import StoredRecord
 from llmrouter.execution.verify import Verifier
 from llmrouter.store.memory import MemoryStore
@@ -301,6 +301,32 @@ async def test_a_server_without_log_probabilities_is_asked_again_without(
     assert ["top_logprobs" in json.loads(s.body) for s in bench.upstream.seen] == [
         True, False, False,
     ]  # fmt: skip
+
+
+async def asked_for_confidence(bench: Bench, executor: Executor) -> None:
+    """One cascade at a target that does not say whether it gives log-probabilities."""
+    settings = Cascade(order=("ok",), accept=Acceptance(min_confidence=0.5))
+    execution = bench.run("ok", executor=executor, cascade=True, cascade_settings=settings)
+    await collect(execution)
+
+
+async def test_log_probabilities_are_asked_on_the_chance(bench: Bench) -> None:
+    """A refusal that names nothing is tried without them; where that helps, it is remembered."""
+    bench.upstream.script["ok"] = ["s400", "ok", "ok"]
+    executor = bench.make()
+    for _ in range(2):
+        await asked_for_confidence(bench, executor)
+    assert ["logprobs" in json.loads(s.body) for s in bench.upstream.seen] == [True, False, False]
+
+
+async def test_a_callers_own_mistake_is_not_held_against_log_probabilities(bench: Bench) -> None:
+    """Refused with and without them: the caller hears of it, and the next one is asked again."""
+    bench.upstream.script["ok"] = ["s400", "s400", "ok"]
+    executor = bench.make()
+    with pytest.raises(UpstreamRefused):
+        await asked_for_confidence(bench, executor)
+    await asked_for_confidence(bench, executor)
+    assert ["logprobs" in json.loads(s.body) for s in bench.upstream.seen] == [True, False, True]
 
 
 JUDGED = RouterLLM("judge", "http://127.0.0.1:9/v1", price_input=1.0, price_output=1.0)
