@@ -260,6 +260,7 @@ async def _gateway(
     rounds = (ledger.run, journal.run, holder.watch, chat.warm, learner.run, record.run, books.run)
     for work in rounds:
         standing.start(work(), work.__qualname__)
+    standing.start(encoders.warm(), "encoder")
     return Gateway(rooms), books
 
 

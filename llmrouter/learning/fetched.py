@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 KEPT = 4_096
 """Texts whose encodings are kept: of 1,536 numbers they take 30 MB."""
 QUIET_S = 60.0
+WARM_S = 300.0
 
 
 class FetchedEncoder:
@@ -87,6 +88,16 @@ class FetchedEncoder:
         except EncoderFailed as failure:
             raise self._failed(failure) from None
         self._breaker.success()
+
+    async def warm(self) -> None:
+        """Ask once without haste: a local model is loaded, a server is known to answer."""
+        try:
+            async with asyncio.timeout(WARM_S):
+                await self._fetch(["."])
+        except TimeoutError:
+            self._failed(EncoderFailed("timeout", f"over {WARM_S:.0f} s"))
+        except EncoderFailed as failure:
+            self._failed(failure)
 
     async def close(self) -> None:
         """Let go of the source."""
@@ -170,6 +181,12 @@ class Encoders:
             source = self._make(there, wanted.api_key_env)
             self._made[place] = FetchedEncoder(str(spec), source, self._limit_s)
         return self._made[place]
+
+    async def warm(self) -> None:
+        """Have the encoder ready before the first request needs it; what is wrong is told."""
+        encoder = self.current()
+        if encoder is not None:
+            await encoder.warm()
 
     async def prepare(self, text: str, within_s: float) -> None:
         """Have a text's vector at hand, where that takes asking; where it fails, it is not."""

@@ -144,6 +144,19 @@ async def test_the_configured_encoder_is_made_once_and_followed() -> None:
     assert [source.closed for source in sources] == [True, True]
 
 
+async def test_it_is_asked_once_before_it_is_needed(caplog: pytest.LogCaptureFixture) -> None:
+    """A slow first answer, a model that is loaded, harms no request; what is wrong is told."""
+    source = ScriptedEmbeddings(width=3, wait_s=0.05)
+    encoders = Encoders(lambda: Learned(encoder=SPACE, timeout_ms=1), lambda *_: source)
+    await encoders.warm()
+    assert len(source.asked) == 1
+    source.failure = EncoderFailed("misconfigured", "no such model")
+    with caplog.at_level(logging.WARNING):
+        await encoders.warm()
+    assert "misconfigured: no such model" in caplog.text
+    await Encoders().warm()
+
+
 async def test_nobody_is_asked_for_hashing() -> None:
     """It is always at hand, in the model itself."""
     encoders = Encoders()
