@@ -225,9 +225,11 @@ async def test_trust_is_withdrawn_when_agreement_falls(taught: Bench) -> None:
     again = Bench(taught.store, options=LearnerOptions(first_fit=10**6, check_s=0.01, refresh=60))
     async with running(again.learner):
         await until(lambda: trusted(again, "Add 17 to 5."))
+        assert "math" in again.learner.trusted
         again.teach(150, wrong=True)
         await until(lambda: not trusted(again, "Add 17 to 5."))
     assert ("withdrawals", 1, {"task": "math"}) in again.observer.counts
+    assert "math" not in again.learner.trusted
 
 
 async def test_the_last_two_models_are_kept(taught: Bench) -> None:
