@@ -29,10 +29,10 @@ catalog_app = typer.Typer(
 )
 app.add_typer(catalog_app, name="catalog")
 
-Host = Annotated[str | None, typer.Option(help="Address to listen on. [default: 127.0.0.1]")]
-Port = Annotated[int | None, typer.Option(help="Port to listen on. [default: 8080]")]
-Workers = Annotated[int | None, typer.Option(help="Worker processes. [default: 1]")]
-PromptsDir = Annotated[Path | None, typer.Option(help="The prompts directory. [default: prompts]")]
+Host = Annotated[str | None, typer.Option(help="Address to listen on. \\[default: 127.0.0.1]")]
+Port = Annotated[int | None, typer.Option(help="Port to listen on. \\[default: 8080]")]
+Workers = Annotated[int | None, typer.Option(help="Worker processes. \\[default: 1]")]
+PromptsDir = Annotated[Path | None, typer.Option(help="The prompts directory. \\[default: prompts]")]
 
 
 def main() -> None:
@@ -178,7 +178,7 @@ def sim(
 @app.command()
 def key(
     name: Annotated[str, typer.Argument(help="Whose key it is; shown in logs and figures.")],
-    tier: Annotated[str | None, typer.Option(help="Its plan tier. [default: any]")] = None,
+    tier: Annotated[str | None, typer.Option(help="Its plan tier. \\[default: any]")] = None,
 ) -> None:
     """Make an API key, and the entry for LLMROUTER_API_KEYS that knows it by its hash alone."""
     from llmrouter.api.keys import KeysInvalid, new_key
@@ -252,7 +252,7 @@ def train(
     encoder: Annotated[
         str | None,
         typer.Option(
-            help="hashing, local:MODEL or openai:MODEL@BASE_URL. [default: routing.yaml's]"
+            help="hashing, local:MODEL or openai:MODEL@BASE_URL. \\[default: routing.yaml's]"
         ),
     ] = None,
     prompts: PromptsDir = None,
@@ -276,7 +276,7 @@ def train(
 def report(
     days: Annotated[
         float | None,
-        typer.Option(min=0.01, help="How long now is. [default: 1; of `--policy`: 7]"),
+        typer.Option(min=0.01, help="How long now is. \\[default: 1; of `--policy`: 7]"),
     ] = None,
     against: Annotated[
         float, typer.Option(min=0.01, help="The days before, that now is compared with.")
@@ -322,7 +322,7 @@ def _judge(
 
 @catalog_app.command("check")
 def catalog_check(
-    directory: Annotated[Path | None, typer.Argument(help="[default: prompts]")] = None,
+    directory: Annotated[Path | None, typer.Argument(help="\\[default: prompts]")] = None,
 ) -> None:
     """Validate prompts/: exit 0, or 1 with `file:line: what is wrong`."""
     from llmrouter.catalog.check import run_check
@@ -338,7 +338,7 @@ def catalog_diff(
     ],
     directory: Annotated[
         Path | None,
-        typer.Argument(exists=True, file_okay=False, help="What serves now. [default: prompts]"),
+        typer.Argument(exists=True, file_okay=False, help="What serves now. \\[default: prompts]"),
     ] = None,
     last: Annotated[int, typer.Option(min=1, help="How many recorded requests to replay.")] = 1000,
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,

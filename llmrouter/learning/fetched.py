@@ -211,8 +211,8 @@ class Encoders:
         if attached(model, self.current()):
             return True
         log.warning(
-            "the stored preference model reads vectors of %s [%d], and routing.yaml names %s: it "
-            "is not used, and one is fitted as soon as enough was learned with that encoder",
+            "the stored preference model reads vectors of %s [%d], and %s is wanted: it is not "
+            "used, and one is fitted as soon as enough was learned with that encoder",
             model.encoder.name,
             model.encoder.width,
             self.space or HASHING,

@@ -153,7 +153,7 @@ async def test_a_model_of_another_encoder_is_not_used(
         with caplog.at_level(logging.WARNING):
             assert not await bench.learner.load()
         assert f"reads vectors of {SPACE} [16]" in caplog.text
-        assert f"routing.yaml names {encoder}" in caplog.text
+        assert f"and {encoder} is wanted" in caplog.text
         assert await bench.proposes("What is 7 plus 8?", "math") is None
         caplog.clear()
 
