@@ -32,7 +32,7 @@ app.add_typer(catalog_app, name="catalog")
 Host = Annotated[str | None, typer.Option(help="Address to listen on. \\[default: 127.0.0.1]")]
 Port = Annotated[int | None, typer.Option(help="Port to listen on. \\[default: 8080]")]
 Workers = Annotated[int | None, typer.Option(help="Worker processes. \\[default: 1]")]
-PromptsDir = Annotated[Path | None, typer.Option(help="The prompts directory. \\[default: prompts]")]
+PromptsDir = Annotated[Path | None, typer.Option(help="Prompts directory. \\[default: prompts]")]
 
 
 def main() -> None:
