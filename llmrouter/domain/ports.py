@@ -212,7 +212,8 @@ class Proposal:
     """What learned preferences would choose; `trusted` where their record lets it count.
 
     `facts` is what the confidence was made of, handed back when the choice is compared. `audit` is
-    the least share of such answers that should be audited: high while trust is young.
+    the least share of such answers that should be audited: high while trust is young. `again` is
+    the least share of the router LLM's answers that should be asked for a second time.
     """
 
     target: str
@@ -222,6 +223,7 @@ class Proposal:
     trusted: bool
     facts: tuple[float, ...] = ()
     audit: float = 0.0
+    again: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
