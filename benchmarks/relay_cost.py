@@ -73,7 +73,7 @@ def _serve(port: int) -> None:
 class Silent:
     """A span and an observer that do nothing: telemetry is measured elsewhere."""
 
-    def chat(self, *_: object) -> contextlib.AbstractContextManager[Silent]:
+    def attempt(self, *_: object) -> contextlib.AbstractContextManager[Silent]:
         """No span."""
         return self
 

@@ -174,7 +174,7 @@ class Gateway:
         A request that is `kept` is asked once, while nothing has changed: the catalog is the same,
         everyone is well, and no deadline runs.
         """
-        catalog, unavailable = self._rooms.catalog.current, self._rooms.health.unavailable
+        catalog, health = self._rooms.catalog.current, self._rooms.health
         if not request.kept:
             return self._measured(request, caller, deadline, catalog)[1]
         key = (id(request), id(caller))  # a kept question keeps both alive, so the ids are theirs
@@ -183,7 +183,7 @@ class Gateway:
             asked is not None
             and asked.catalog is catalog
             and deadline is NEVER
-            and not any(map(unavailable, asked.eligible))
+            and (health.well or not any(map(health.unavailable, asked.eligible)))
         ):
             return asked
         screening, question = self._measured(request, caller, deadline, catalog)
@@ -210,7 +210,9 @@ class Gateway:
         features = self._rooms.measure.features(request, caller)
         demand = Demand(options, features, caller)
         pinned = pinned_target(request, catalog, demand)
-        screening = self._eligibility.screen(catalog, demand, self._rooms.health.unavailable)
+        health = self._rooms.health
+        unavailable = None if health.well else health.unavailable
+        screening = self._eligibility.screen(catalog, demand, unavailable)
         if not screening.eligible and pinned is None:
             raise NoEligibleTarget(_nobody(screening))
         question = Question(
@@ -235,7 +237,7 @@ class Gateway:
             else:
                 ruling = await self._rooms.router.decide(question)
             decision = self._decision(ruling, question, started)
-            span.set(semconv.SOURCE, decision.source.value)
+            span.set(semconv.SOURCE, decision.source)
             span.set(semconv.TARGET, decision.target)
             if decision.confidence is not None:
                 span.set(semconv.CONFIDENCE, decision.confidence)

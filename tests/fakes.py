@@ -146,6 +146,12 @@ class RecordingObserver:
         """One chat step."""
         return self._span(f"chat {model}", attributes)
 
+    def attempt(
+        self, target: Target, attributes: Mapping[str, Attribute]
+    ) -> contextlib.AbstractContextManager[RecordedSpan]:
+        """One attempt's step."""
+        return self._span(f"chat {target.model}", attributes)
+
     def decided(self, decision: Decision) -> None:
         """Keep a decision."""
         self.decisions.append(decision)

@@ -84,5 +84,5 @@ def decision_headers(decision: Decision, content_type: str = JSON) -> dict[str, 
         "Content-Type": content_type,
         "x-llmrouter-decision-id": decision.decision_id,
         "x-llmrouter-target": decision.target,
-        "x-llmrouter-source": decision.source.value,
+        "x-llmrouter-source": decision.source,
     }

@@ -26,7 +26,7 @@ class Whole(web.Response):
 
     def __init__(self, body: bytes, headers: Mapping[str, str], status: int = 200) -> None:
         web.StreamResponse.__init__(self, status=status, headers=headers)
-        self._body = body
+        self._body = self._bytes = body
 
     @property
     def prepared(self) -> bool:
@@ -44,7 +44,7 @@ class Whole(web.Response):
             or self._cookies is not None
             or self._compression
             or request.method == "HEAD"
-            or not self._body
+            or not self._bytes
         ):
             return await super().prepare(request)
         self._sent = self._keep_alive = True
@@ -53,8 +53,9 @@ class Whole(web.Response):
             raise ValueError("a header holds a line break")
         writer = request.writer
         await writer.write(
-            f"{line}{head}Content-Length: {len(self._body)}\r\nDate: {rfc822_formatted_time()}\r\n"
-            f"Server: {SERVER_SOFTWARE}\r\n\r\n".encode() + self._body
+            f"{line}{head}Content-Length: {len(self._bytes)}\r\nDate: {rfc822_formatted_time()}\r\n"
+            f"Server: {SERVER_SOFTWARE}\r\n\r\n".encode()
+            + self._bytes
         )
         return writer
 

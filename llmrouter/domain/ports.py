@@ -116,6 +116,11 @@ class Upstream(Protocol):
 class Health(Protocol):
     """Which targets are in no state to serve, fed by real outcomes."""
 
+    @property
+    def well(self) -> bool:
+        """Whether every target can serve, so that nobody need ask about one."""
+        ...
+
     def unavailable(self, target: str) -> str | None:
         """Why the target should be left out now, or None."""
         ...
@@ -160,6 +165,15 @@ class Observer(Protocol):
         self, model: str, provider: str, base_url: str, attributes: Mapping[str, Attribute]
     ) -> AbstractContextManager[Span]:
         """One `chat {model}` CLIENT step, child of the current span."""
+        ...
+
+    def attempt(
+        self, target: Target, attributes: Mapping[str, Attribute]
+    ) -> AbstractContextManager[Span]:
+        """A `chat` step for one attempt at a target.
+
+        It never is the current step, since attempts may run side by side.
+        """
         ...
 
     def decided(self, decision: Decision) -> None:

@@ -1,8 +1,8 @@
 """One attempt at one target, from its slot to its record.
 
 It owns everything the attempt holds (the slot, the span, the upstream connection) and lets go of
-all of it in `close`, however it ends. Each attempt lives in its own copy of the caller's context,
-so that the spans of attempts side by side are siblings and none leaks into the caller's.
+all of it in `close`, however it ends. Its span is no one's current one, so that the spans of
+attempts side by side are siblings.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
-from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 
 from llmrouter.domain import semconv
@@ -56,7 +55,6 @@ class Run:
 
     __slots__ = (
         "_chars",
-        "_context",
         "_desk",
         "_ended",
         "_events",
@@ -77,7 +75,6 @@ class Run:
         self._desk = desk
         self.target = target
         self._sending = sending
-        self._context = copy_context()
         self._started = desk.clock()
         self._ended: float | None = None  # when a reply was read to its end
         self._slot = False
@@ -118,15 +115,15 @@ class Run:
             attributes[semconv.ATTEMPT] = sending.number
         if sending.stream:
             attributes[semconv.GEN_AI_REQUEST_STREAM] = True
-        step = desk.observer.chat(target.model, target.provider, target.base_url, attributes)
-        span = self._context.run(step.__enter__)
+        step = desk.observer.attempt(target, attributes)
+        span = step.__enter__()
         self._step, self._span = step, span
         call = UpstreamCall(
             target=target,
             body=sending.body,
             stream=sending.stream,
             timeout_s=sending.timeout_s,
-            headers=self._context.run(span.headers),
+            headers=span.headers(),
             include_usage_added=sending.include_usage_added,
             first_timeout_s=(
                 sending.patience_s if sending.patience_s < sending.timeout_s else None
@@ -217,7 +214,7 @@ class Run:
                 self._desk.limits.release(self.target.id)
             if self._step is not None:
                 self._describe(attempt, failure)
-                self._context.run(self._step.__exit__, None, None, None)
+                self._step.__exit__(None, None, None)
                 self._desk.observer.attempted(self.target, attempt)
         return attempt
 

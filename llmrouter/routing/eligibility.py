@@ -68,11 +68,6 @@ class Demand:
         return self.caller.tier or self.options.tier
 
 
-def always_available(_: str) -> str | None:
-    """A health that excludes nothing."""
-    return None
-
-
 def refusal(target: Target, demand: Demand) -> str | None:
     """Why policy keeps the caller from `target` (tier or key), or None."""
     allowed = demand.caller.allow
@@ -161,14 +156,18 @@ class Eligibility:
         self._standing: dict[object, _Standing] = {}
 
     def screen(
-        self, catalog: Catalog, demand: Demand, unavailable: Unavailable = always_available
+        self, catalog: Catalog, demand: Demand, unavailable: Unavailable | None = None
     ) -> Screening:
-        """Screen every target of `catalog`; `unavailable` gives a target's health reason."""
+        """Screen every target; `unavailable` gives one's health reason, None says all are well."""
         known = self._screen_standing(catalog, demand)
-        if known.fits(demand) and not any(map(unavailable, known.screening.eligible)):
+        fits = known.fits(demand)
+        if fits and (unavailable is None or not any(map(unavailable, known.screening.eligible))):
             return known.screening
         standing, excluded = known.targets, known.screening.excluded
-        reasons = [sizing_reason(target, demand) or unavailable(target.id) for target in standing]
+        reasons = [
+            sizing_reason(target, demand) or (unavailable(target.id) if unavailable else None)
+            for target in standing
+        ]
         if not any(reasons):
             return known.screening
         eligible = tuple(

@@ -1,8 +1,8 @@
 """What leaves the process: spans and metrics over OTLP/HTTP, as the `OTEL_*` variables say.
 
-Sampling, batching, retries, headers, certificates and compression are the SDK's own and keep their
-variables. Nothing here runs in the event loop: spans leave from the SDK's thread, metrics from one
-of ours. A collector that is slow or gone costs spans, never a request and never a late exit.
+Sampling, retries, headers, certificates and compression are the SDK's own and keep their variables.
+Nothing here runs in the event loop: spans and metrics each leave from a thread. A collector that is
+slow or gone costs spans, never a request and never a late exit.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.metrics.export import MetricsData
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import sampling
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
+from opentelemetry.sdk.trace.export import SpanExportResult
 
+from llmrouter.telemetry.batch import Batches, Sizes
 from llmrouter.telemetry.encoding import encode_trace_request
 
 log = logging.getLogger(__name__)
 
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 METRIC_INTERVAL_MS = 60_000.0
-QUEUE, BATCH = 16_384, 2_048
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ class SpanExporter(OTLPSpanExporter):
     """The SDK's exporter with a cheaper encoder in front of its HTTP client."""
 
     def export(self, spans: Sequence[Any]) -> SpanExportResult:
-        """Send one batch of `spans.Span`; called in the processor's thread."""
+        """Send one batch of `spans.Span`; called in the thread of `batch`."""
         client = getattr(self, "_client", None)  # private: an SDK without it encodes by itself
         if client is None or self._shutdown:
             return super().export([span.readable() for span in spans])
@@ -113,15 +113,9 @@ class SpanExporter(OTLPSpanExporter):
         return SpanExportResult.SUCCESS if sent.success else SpanExportResult.FAILURE
 
 
-def span_processor() -> BatchSpanProcessor:
-    """Spans in, batches out.
-
-    `OTEL_BSP_*` sizes it. Without them queue and batch are larger than the SDK's: a busy router
-    makes thousands of spans a second, and what a batch costs is mostly its HTTP request.
-    """
-    queue = None if "OTEL_BSP_MAX_QUEUE_SIZE" in os.environ else QUEUE
-    batch = None if "OTEL_BSP_MAX_EXPORT_BATCH_SIZE" in os.environ or queue is None else BATCH
-    return BatchSpanProcessor(SpanExporter(), queue, max_export_batch_size=batch)
+def span_batches() -> Batches:
+    """Where finished spans go; `OTEL_BSP_*` sizes it."""
+    return Batches(SpanExporter(), Sizes.from_environment())
 
 
 class MetricExport:

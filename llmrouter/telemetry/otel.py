@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 CLOSE_LIMIT_S = 3.0
 TIMINGS = 4096
 Timing = tuple[str, str, object, object]  # method, route, status, error type
+Counted = tuple[dict[Labels, float], Labels, Buckets]
 METHODS = {"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"}
 
 
@@ -47,6 +48,7 @@ class Telemetry:
         self._tenants: dict[str, Stats] = {}
         self.running = 0
         self.timings: dict[Timing, tuple[Buckets, Buckets]] = {}
+        self._sources: dict[str, Counted] = {}
         self._tracer = Tracer()
         self._metric_export: export.MetricExport | None = None
         self._trace_context, self._baggage = export.propagated()
@@ -61,7 +63,7 @@ class Telemetry:
             return
         resource = export.resource()
         if wanted.traces:
-            self._tracer = Tracer(export.span_processor(), export.sampler(), resource)
+            self._tracer = Tracer(export.span_batches(), export.sampler(), resource)
         if wanted.metrics:
             collector = Collector(self.metrics, resource, delta_preferred())
             self._metric_export = export.MetricExport(collector.collect)
@@ -72,8 +74,8 @@ class Telemetry:
 
     def _flush(self, limit_s: float) -> None:
         deadline = time.monotonic() + limit_s
-        processor, self._tracer.processor = self._tracer.processor, None
-        if processor is not None and not export.within(limit_s, "otlp-flush", processor.shutdown):
+        batches = self._tracer.stop()
+        if batches is not None and not export.within(limit_s, "otlp-flush", batches.shutdown):
             log.warning("the last spans could not be sent within %g s", limit_s)
         if self._metric_export is not None:
             self._metric_export.close(max(0.1, deadline - time.monotonic()))
@@ -104,6 +106,11 @@ class Telemetry:
         """One call to a model, with what is known when it starts."""
         return _Chat(self, _Call.of(model, provider, base_url), attributes).under(CURRENT.get())
 
+    def attempt(self, target: Target, attributes: Mapping[str, Attribute]) -> Span:
+        """One attempt at a target: a call that is never the current step."""
+        call = _Call.of(target.model, target.provider, target.base_url)
+        return _Attempt(self, call, attributes).under(CURRENT.get())
+
     def current_headers(self) -> dict[str, str]:
         """W3C trace context of the step in progress, for a request made now."""
         span = CURRENT.get()
@@ -113,9 +120,9 @@ class Telemetry:
 
     def decided(self, decision: Decision) -> None:
         """A decision was made."""
-        labels = _source_labels(decision.source.value)
-        self.metrics.add("decisions", 1, labels)
-        self.metrics.record(semconv.METRIC_DECISION_DURATION, decision.timing_ms / 1000.0, labels)
+        counted, labels, took = self._sources.get(decision.source) or self._source(decision.source)
+        counted[labels] += 1
+        took.add(decision.timing_ms / 1000.0)
         self.stats.decided(decision)
         if decision.tenant:
             self.stats_of(decision.tenant).decided_apart(decision)
@@ -124,6 +131,14 @@ class Telemetry:
             self.stats.routed(task, decision)
             if decision.tenant:
                 self.stats_of(decision.tenant).routed(task, decision)
+
+    def _source(self, source: str) -> Counted:
+        """Where decisions of a source are counted and timed."""
+        labels = (("source", str(source)),)
+        self.metrics.add("decisions", 0, labels)
+        timed = self.metrics.series(semconv.METRIC_DECISION_DURATION, labels)
+        found = self._sources[source] = self.metrics.counters["decisions"], labels, timed
+        return found
 
     def router_called(self, llm: RouterLLM, usage: Usage, cost_usd: float, outcome: str) -> None:
         """The router LLM was called."""
@@ -195,7 +210,7 @@ class Telemetry:
 
     def cache(self, outcome: str) -> None:
         """A lookup in the decision cache."""
-        self.metrics.add("cache_lookups", 1, (("outcome", outcome),))
+        self.metrics.add("cache_lookups", 1, _outcome(outcome))
         self.stats.cache[outcome] += 1
 
     def count(self, name: str, value: float, attributes: Mapping[str, str]) -> None:
@@ -308,6 +323,13 @@ class _Chat(Span):
             metrics.record(semconv.METRIC_TIME_TO_FIRST_CHUNK, first_s, self._call.labels)
 
 
+class _Attempt(_Chat):
+    """A CLIENT span beside which others may run: nothing is placed below it by itself."""
+
+    __slots__ = ()
+    current = False
+
+
 class _Request(Span):
     """A SERVER span that also times the request, and what of it the service itself took."""
 
@@ -363,8 +385,8 @@ def server(base_url: str) -> tuple[str, int]:
 
 
 @lru_cache(maxsize=64)
-def _source_labels(source: str) -> Labels:
-    return (("source", source),)
+def _outcome(outcome: str) -> Labels:
+    return (("outcome", outcome),)
 
 
 @lru_cache(maxsize=512)

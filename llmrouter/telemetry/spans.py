@@ -1,9 +1,8 @@
 """Spans that cost little: a few slots and a dict, encoded when they leave.
 
 The SDK's own span locks, copies and validates at every call, which is most of the cost of a cached
-decision. Here nothing happens before a span ends; then it is handed as it is to the SDK's batch
-processor, and `export` turns it into bytes in that processor's thread. Sampling and batching are
-the SDK's.
+decision. Here nothing happens before a span ends; then it is queued as it is (`batch`), and
+`export` turns it into bytes in that queue's thread. Sampling is the SDK's.
 
 A trace reads the wall clock once, at its root, and counts on from there by the monotonic one: no
 duration is negative when the clock is set, and no child ends after its parent.
@@ -25,7 +24,6 @@ from typing import ClassVar, NamedTuple
 from opentelemetry.context import Context
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Decision, ParentBased, Sampler
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import (
@@ -41,6 +39,7 @@ from opentelemetry.trace import (
 
 from llmrouter.domain import semconv
 from llmrouter.domain.ports import Attribute
+from llmrouter.telemetry.batch import Batches
 
 SCOPE = InstrumentationScope("llmrouter")
 SAMPLED, UNSAMPLED = TraceFlags(TraceFlags.SAMPLED), TraceFlags(TraceFlags.DEFAULT)
@@ -63,21 +62,27 @@ class Caller(NamedTuple):
 
 
 class Tracer:
-    """Where spans end up. `processor` None records nothing, and trace context still passes on."""
+    """Where spans end up. `batches` None records nothing, and trace context still passes on."""
 
     def __init__(
         self,
-        processor: BatchSpanProcessor | None = None,
+        batches: Batches | None = None,
         sampler: Sampler | None = None,
         resource: Resource | None = None,
     ) -> None:
-        self.processor = processor
+        self._batches = batches
+        self.ended = None if batches is None else batches.add
         self.resource = resource or Resource.get_empty()
         self._sampler = sampler
         self._follows = sampler is None or isinstance(sampler, ParentBased)
         self._keeps_all = sampler is None or sampler.get_description().startswith(
             (ALWAYS_ON.get_description(), f"ParentBased{{root:{ALWAYS_ON.get_description()},")
         )
+
+    def stop(self) -> Batches | None:
+        """Record nothing more; what was recorded is still to be sent."""
+        batches, self._batches, self.ended = self._batches, None, None
+        return batches
 
     def sampled(self, caller: Caller | None, trace_id: int, name: str) -> bool:
         """Whether the sampler wants a trace of ours that starts here, below a caller or nothing."""
@@ -103,8 +108,7 @@ class Span:
         "tracer", "waited_ns",
     )  # fmt: skip
     kind: ClassVar[SpanKind] = SpanKind.INTERNAL
-    # The SDK's processor looks at this before it takes a span; only sampled ones are handed to it.
-    context: ClassVar[SpanContext] = SpanContext(1, 1, False, SAMPLED)
+    current: ClassVar[bool] = True  # whether entering it makes it the current one
 
     def __init__(self, tracer: Tracer, name: str, attributes: dict[str, Attribute]) -> None:
         self.tracer = tracer
@@ -153,7 +157,7 @@ class Span:
         Without export nobody will hear of this span, so a request made inside it gets the id of
         the caller's span instead.
         """
-        recording = self.tracer.processor is not None
+        recording = self.tracer.ended is not None
         if parent is not None:
             self.root = parent.root or parent
             self.baggage, self.offset, self.state = parent.baggage, parent.offset, parent.state
@@ -170,7 +174,7 @@ class Span:
     def below(self, caller: Caller) -> Span:
         """Place the span below a caller's span, or pass that one on where nothing is exported."""
         self.trace_id, self.span_id, self.sampled, self.state = caller
-        if self.tracer.processor is not None:
+        if self.tracer.ended is not None:
             self.parent_id, self.span_id, self.remote = caller.span_id, _getrandbits(64) or 1, True
             self.sampled = self.tracer.sampled(caller, caller.trace_id, self.name)
         return self
@@ -179,7 +183,7 @@ class Span:
         if not self.offset:
             self.offset = time.time_ns() - time.perf_counter_ns()
         self.started = time.perf_counter_ns() + self.offset
-        self._token: Token[Span | None] | None = CURRENT.set(self)
+        self._token: Token[Span | None] | None = CURRENT.set(self) if self.current else None
         return self
 
     def __exit__(
@@ -197,9 +201,8 @@ class Span:
         self.ended = time.perf_counter_ns() + self.offset
         if kind is not None and not self.failed:
             self.fail(kind.__name__)
-        processor = self.tracer.processor
-        if self.sampled and processor is not None:
-            processor.on_end(self)  # type: ignore[arg-type]  # our own exporter stands behind it
+        if self.sampled and self.tracer.ended is not None:
+            self.tracer.ended(self)
 
     def readable(self) -> ReadableSpan:
         """The span in the SDK's terms."""

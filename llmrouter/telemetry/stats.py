@@ -123,7 +123,7 @@ class Stats:
 
     def decided(self, decision: Decision) -> None:
         """One decision."""
-        self.by_source[decision.source.value] += 1
+        self.by_source[decision.source] += 1
         self.by_target[decision.target] += 1
         self.decision_ms.append(decision.timing_ms)
 
@@ -186,8 +186,8 @@ class Stats:
             "savings_rate": (best - total) / best if best > 0 else 0.0,
             "decision_p50_ms": _quantile(ranked, 0.5),
             "decision_p99_ms": _quantile(ranked, 0.99),
-            "by_source": dict(self.by_source),
-            "source_rates": {name: n / decisions for name, n in self.by_source.items()},
+            "by_source": {str(name): n for name, n in self.by_source.items()},
+            "source_rates": {str(name): n / decisions for name, n in self.by_source.items()},
             "by_target": dict(self.by_target),
             "cache": dict(self.cache),
             "router_outcomes": dict(self.router),

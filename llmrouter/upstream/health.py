@@ -36,6 +36,11 @@ class TargetHealth:
         self._ill: set[str] = set()
         self._asked_to_wait: set[str] = set()
 
+    @property
+    def well(self) -> bool:
+        """Whether no circuit is open or half-open."""
+        return not self._ill
+
     def unavailable(self, target: str) -> str | None:
         """Why the target should be left out now, or None."""
         if target not in self._ill:

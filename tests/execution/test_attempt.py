@@ -12,6 +12,7 @@ import pytest
 
 from llmrouter.domain.ports import Attribute
 from llmrouter.domain.reply import ReplyEvent, UpstreamCall, Usage
+from llmrouter.domain.target import Target
 from llmrouter.errors import UpstreamFailure
 from llmrouter.execution.attempt import Desk, Run, Sending, error_type
 from llmrouter.execution.limits import TargetLimits
@@ -47,7 +48,7 @@ class Scripted:
 
 
 class ContextObserver(RecordingObserver):
-    """Spans that make themselves current, as real ones do."""
+    """Steps that make themselves current, as real ones do; attempts do not."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -60,6 +61,13 @@ class ContextObserver(RecordingObserver):
         with super()._span(name, attributes) as span:
             yield span
         CURRENT.reset(token)
+
+    def attempt(
+        self, target: Target, attributes: Mapping[str, Attribute]
+    ) -> contextlib.AbstractContextManager[RecordedSpan]:
+        """One attempt's step."""
+        self.parents.append(CURRENT.get())
+        return super()._span(f"chat {target.model}", attributes)
 
 
 def a_run(upstream: Scripted, name: str = "a", **desk: Any) -> Run:

@@ -94,11 +94,10 @@ def test_the_cheap_encoder_is_in_use() -> None:
 def test_the_queue_is_larger_unless_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without variables there is room for a busy router's spans; variables win."""
     monkeypatch.setenv(BASE, "http://127.0.0.1:9")
-    roomy = export.span_processor()
+    roomy = export.span_batches()
     monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "600")
-    asked = export.span_processor()
-    sizes = [made._batch_processor._queue.maxlen for made in (roomy, asked)]
-    assert sizes == [export.QUEUE, 600]
+    asked = export.span_batches()
+    assert [made.sizes.queue for made in (roomy, asked)] == [16_384, 600]
     for made in (roomy, asked):
         made.shutdown()
 

@@ -14,6 +14,7 @@ from llmrouter.domain.catalog import RouterLLM
 from llmrouter.domain.decision import Feedback, Shadowed, Source
 from llmrouter.domain.reply import Attempt, Completion, Usage
 from llmrouter.telemetry.otel import Telemetry, server
+from llmrouter.telemetry.spans import CURRENT
 from tests.fakes import a_decision, a_target
 from tests.telemetry.receiver import receiver, silent_server, values
 
@@ -38,7 +39,8 @@ def one_request(telemetry: Telemetry, headers: Mapping[str, str]) -> dict[str, s
             route.set(semconv.TARGET, "small")
             route.set(semconv.CONFIDENCE, 0.75)
             route.set(semconv.CACHE_HIT, False)
-        with telemetry.chat("big", "anthropic", "http://10.0.0.7:8000/v1", {}) as attempt:
+        big = a_target("big", model="big", provider="anthropic", base_url="http://10.0.0.7:8000/v1")
+        with telemetry.attempt(big, {}) as attempt:
             sent = attempt.headers()
             attempt.set(semconv.GEN_AI_RESPONSE_FINISH_REASONS, ("stop",))
             attempt.event(
@@ -104,6 +106,16 @@ async def test_a_request_arrives_as_one_trace(monkeypatch: pytest.MonkeyPatch) -
     assert about["service.name"] == "router-7"
     assert about["deployment.environment.name"] == "test"
     assert about["service.instance.id"]
+
+
+def test_an_attempt_is_never_the_current_step() -> None:
+    """Attempts run side by side, so what starts beside one is not placed below it."""
+    telemetry = Telemetry()
+    with telemetry.request("POST", "/complete", {}) as span:
+        with telemetry.attempt(a_target(), {}), telemetry.attempt(a_target("other"), {}):
+            assert CURRENT.get() is span
+        with telemetry.chat("judge", "openai", "http://judge.test/v1", {}) as judge:
+            assert CURRENT.get() is judge
 
 
 async def test_no_prompt_text_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
