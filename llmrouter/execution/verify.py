@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-import jsonschema_rs
 import orjson
 
 from llmrouter.domain.catalog import Acceptance
@@ -199,6 +198,8 @@ def asks_format(response_format: object) -> bool:
 @lru_cache(maxsize=128)
 def _validator(schema: bytes) -> Any | None:
     """The validator of a schema, or None when it is no valid schema (the caller's own matter)."""
+    import jsonschema_rs  # 3 MB that a service whose answers are not checked should not pay for
+
     try:
         return jsonschema_rs.validator_for(orjson.loads(schema), retriever=_no_retrieval)
     except (ValueError, jsonschema_rs.ReferencingError) as error:

@@ -12,7 +12,6 @@ import os
 import threading
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
@@ -27,44 +26,7 @@ from llmrouter.telemetry.encoding import encode_trace_request
 
 log = logging.getLogger(__name__)
 
-ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 METRIC_INTERVAL_MS = 60_000.0
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What the environment asks for."""
-
-    traces: bool = False
-    metrics: bool = False
-
-
-def wanted() -> Wanted:
-    """Which signals have an endpoint; none while `OTEL_SDK_DISABLED` is true."""
-    env = os.environ
-    if env.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
-        return Wanted()
-    traces, metrics = (
-        bool(env.get(ENDPOINT) or env.get(f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT"))
-        and env.get(f"OTEL_{signal}_EXPORTER", "otlp").strip().lower() != "none"
-        for signal in ("TRACES", "METRICS")
-    )
-    protocol = env.get("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
-    if (traces or metrics) and protocol != "http/protobuf":
-        log.warning("OTEL_EXPORTER_OTLP_PROTOCOL=%s: only http/protobuf is spoken here", protocol)
-    return Wanted(traces, metrics)
-
-
-def propagated() -> tuple[bool, bool]:
-    """Whether trace context and baggage pass on, as `OTEL_PROPAGATORS` says; both by default."""
-    names = {
-        name.strip().lower()
-        for name in os.environ.get("OTEL_PROPAGATORS", "tracecontext,baggage").split(",")
-    }
-    unknown = names - {"tracecontext", "baggage", "none", ""}
-    if unknown:
-        log.warning("OTEL_PROPAGATORS: %s not known here", ", ".join(sorted(unknown)))
-    return "tracecontext" in names, "baggage" in names
 
 
 def resource() -> Resource:
@@ -156,11 +118,3 @@ def _milliseconds(name: str, otherwise: float) -> float:
         log.warning("%s is not a number of milliseconds, %g it is", name, otherwise)
         return otherwise
     return given
-
-
-def within(limit_s: float, name: str, work: Callable[[], object]) -> bool:
-    """Run `work` in a thread that may be left behind. False where it took longer than that."""
-    thread = threading.Thread(target=work, name=name, daemon=True)
-    thread.start()
-    thread.join(limit_s)
-    return not thread.is_alive()

@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping
 from functools import lru_cache
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from opentelemetry.trace import SpanKind
@@ -23,12 +23,15 @@ from llmrouter.domain.decision import Decision, Feedback, Shadowed
 from llmrouter.domain.ports import Attribute
 from llmrouter.domain.reply import Attempt, Completion, Usage
 from llmrouter.domain.target import Target
-from llmrouter.telemetry import export
+from llmrouter.telemetry.batch import within
 from llmrouter.telemetry.metrics import Buckets, Gauge, Labels, Metrics, Readings
 from llmrouter.telemetry.named import declare
-from llmrouter.telemetry.otlp import Collector, delta_preferred
 from llmrouter.telemetry.spans import CURRENT, Span, Tracer, caller_of
 from llmrouter.telemetry.stats import Stats
+from llmrouter.telemetry.wanted import propagated, wanted
+
+if TYPE_CHECKING:
+    from llmrouter.telemetry.export import MetricExport
 
 log = logging.getLogger(__name__)
 
@@ -50,22 +53,24 @@ class Telemetry:
         self.timings: dict[Timing, tuple[Buckets, Buckets]] = {}
         self._sources: dict[str, Counted] = {}
         self._tracer = Tracer()
-        self._metric_export: export.MetricExport | None = None
-        self._trace_context, self._baggage = export.propagated()
+        self._metric_export: MetricExport | None = None
+        self._trace_context, self._baggage = propagated()
         declare(self.metrics)
         self.gauge("requests_in_flight", lambda: {(): float(self.running)})
         self.gauge("feedback_score", self._feedback_scores)
 
     def start(self) -> None:
         """Set up export where an endpoint is configured."""
-        wanted = export.wanted()
-        if not (wanted.traces or wanted.metrics):
+        asked = wanted()
+        if not (asked.traces or asked.metrics):
             return
+        from llmrouter.telemetry import export, otlp  # megabytes, see `wanted`
+
         resource = export.resource()
-        if wanted.traces:
+        if asked.traces:
             self._tracer = Tracer(export.span_batches(), export.sampler(), resource)
-        if wanted.metrics:
-            collector = Collector(self.metrics, resource, delta_preferred())
+        if asked.metrics:
+            collector = otlp.Collector(self.metrics, resource, otlp.delta_preferred())
             self._metric_export = export.MetricExport(collector.collect)
 
     async def close(self, limit_s: float = CLOSE_LIMIT_S) -> None:
@@ -75,7 +80,7 @@ class Telemetry:
     def _flush(self, limit_s: float) -> None:
         deadline = time.monotonic() + limit_s
         batches = self._tracer.stop()
-        if batches is not None and not export.within(limit_s, "otlp-flush", batches.shutdown):
+        if batches is not None and not within(limit_s, "otlp-flush", batches.shutdown):
             log.warning("the last spans could not be sent within %g s", limit_s)
         if self._metric_export is not None:
             self._metric_export.close(max(0.1, deadline - time.monotonic()))

@@ -1,4 +1,4 @@
-"""What the environment asks for."""
+"""What leaves, and in whose name."""
 
 from __future__ import annotations
 
@@ -11,26 +11,6 @@ from llmrouter.telemetry import export
 from llmrouter.telemetry.spans import Span, Tracer
 
 BASE = "OTEL_EXPORTER_OTLP_ENDPOINT"
-
-
-@pytest.mark.parametrize(
-    ("variables", "expected"),
-    [
-        ({}, (False, False)),
-        ({BASE: "http://c:4318"}, (True, True)),
-        ({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://c/v1/traces"}, (True, False)),
-        ({"OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": "http://c/v1/metrics"}, (False, True)),
-        ({BASE: "http://c:4318", "OTEL_METRICS_EXPORTER": "none"}, (True, False)),
-        ({BASE: "http://c:4318", "OTEL_SDK_DISABLED": "TRUE"}, (False, False)),
-    ],
-)
-def test_which_signals_leave(
-    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], expected: tuple[bool, bool]
-) -> None:
-    """Only signals with an endpoint, and none while the SDK is disabled."""
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-    assert export.wanted() == export.Wanted(*expected)
 
 
 @pytest.mark.parametrize(
@@ -58,19 +38,6 @@ def test_the_sampler_by_its_name(
 def test_the_default_sampler_follows_the_caller() -> None:
     """Without a variable it is parentbased_always_on."""
     assert isinstance(export.sampler(), sampling.ParentBased)
-
-
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [(None, (True, True)), ("tracecontext", (True, False)), ("none", (False, False))],
-)
-def test_what_passes_on(
-    monkeypatch: pytest.MonkeyPatch, value: str | None, expected: tuple[bool, bool]
-) -> None:
-    """OTEL_PROPAGATORS chooses between trace context and baggage."""
-    if value is not None:
-        monkeypatch.setenv("OTEL_PROPAGATORS", value)
-    assert export.propagated() == expected
 
 
 def test_each_process_is_an_instance_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
