@@ -79,6 +79,9 @@ def promises(served: Sequence[Served], cache_only: Sequence[Served]) -> None:
     agreed = wilson(round((whole.agreement or 0.0) * learned), learned)
     print()
     _promise("router LLM needed, last 1,000", "<= 10%", part(end.needed), end.needed <= 0.10)
+    print(
+        f"  and asked behind another {part(end.audits).strip()}, as audits that nobody waited for"
+    )
     for name, one, count in (
         ("agreement, audited", audited, whole.audited),
         ("agreement, all learned answers", agreed, learned),
@@ -90,11 +93,24 @@ def promises(served: Sequence[Served], cache_only: Sequence[Served]) -> None:
     asked = f">= {whole.asked_score:.3f}"
     enough = whole.score >= whole.asked_score - 1e-9
     _promise("score against asking every time", asked, f"{whole.score:.3f}", enough)
+    _names(whole, served)
     saved = 1 - whole.usd / whole.asked_usd
     print(f"spend with comparisons, router and audits: ${whole.usd * 1000:.3f} per 1,000 requests,")
     print(f"  {saved:.1%} less than asking every time (${whole.asked_usd * 1000:.3f})")
     print(f"without the learned model the cache alone leaves {alone.needed:.1%} to the router LLM;")
     print(f"  {end.kinds['new']:.1%} of the last 1,000 requests were new prompts")
+
+
+def _names(whole: Window, served: Sequence[Served]) -> None:
+    """Naming the same target, beside how often the router LLM does when it is asked again."""
+    again = [one.again for one in served if one.again is not None]
+    if again:
+        itself = wilson(sum(again), len(again))
+        interval = f"[{part(itself.low).strip()}, {part(itself.high).strip()}]"
+        print(
+            f"the same target: {part(whole.same).strip()}; the router LLM asked again "
+            f"({len(again)}): {part(itself.value).strip()} {interval}"
+        )
 
 
 def _promise(name: str, wanted: str, reached: str, kept: bool | None) -> None:
@@ -171,7 +187,7 @@ def main() -> None:
     parser.add_argument("--agreement", type=float, default=0.95)
     parser.add_argument("--audit-rate", type=float, default=0.02)
     parser.add_argument("--trials", type=float, default=1.0, help="share of router calls compared")
-    parser.add_argument("--by-name", action="store_true", help="as live: labels and names alone")
+    parser.add_argument("--by-name", action="store_true", help="nothing is graded: names alone")
     parser.add_argument("--one-window", action="store_true", help="trust over all tasks together")
     parser.add_argument("--file-order", action="store_true", help="do not shuffle first arrivals")
     parser.add_argument("--seed", type=int, default=0)

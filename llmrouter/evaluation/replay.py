@@ -2,68 +2,73 @@
 
 Why it exists: the loop's promise is a claim about traffic over time: the decision cache answers
 repeats, the learned model takes over what it is sure of, the router LLM decides the rest, random
-audits check the model. Here all of it runs, from a cold start, with the learning code that ships.
+audits check the model. Here all of it runs, from a cold start, on the learner that serves: it
+proposes, is taught, graded and audited, and fitted when it says that a fit is due.
 
 What it refuses: the model never sees an outcome that the service would not have: only answers that
-were executed are graded. "Agreed" means that the model's choice was worth no less than the router
-LLM's choice by graded outcome; naming the same target is reported beside it. To know it, both
-choices must run, which happens on audits and on a random `trials` share of router calls, and is
-paid for in the spend. The live service runs one target a request, so it can only compare names:
-`by_name` replays exactly that, with the router LLM's picks as the only labels.
+were executed are graded. Whether a choice agreed is settled by the service's own rule (see
+`learning.agreement`): the same target, or worth no less by graded outcomes of this very request.
+What is known of those is the setting:
 
-Confidence, trust and its windows are the service's own (`learning.trust`).
+- `trials`: on that share of the router LLM's calls the model's choice runs too, before the
+  comparison, and so it does on audits; that is paid for in the spend.
+- without trials only the answer that served is graded, after the comparison: a choice is then known
+  to be as good where the same request came before, and otherwise by its name.
+- `by_name`: nothing is graded at all.
+
+The decision cache and the router LLM are simulated.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from llmrouter.domain.catalog import Catalog, Prompts
+from llmrouter.domain.chat import ChatRequest
+from llmrouter.domain.decision import Decision, Estimate, Question, Source, Verdict
+from llmrouter.domain.features import Features, Traits
+from llmrouter.domain.ports import Proposal
+from llmrouter.domain.reply import Attempt, Completion
+from llmrouter.domain.target import Latency, Price, Target
 from llmrouter.evaluation.dataset import Row
+from llmrouter.evaluation.deciding import SILENCE
 from llmrouter.evaluation.workload import Request, RouterModel, normalised
-from llmrouter.learning.calibration import Windows
-from llmrouter.learning.choice import burden, choose
-from llmrouter.learning.encoders import Encoded
 from llmrouter.learning.fit import FitSettings, fit
-from llmrouter.learning.learner import LABEL_WEIGHT
-from llmrouter.learning.model import Example, PreferenceModel
-from llmrouter.learning.trust import Comparison, Facts, Trust, facts
+from llmrouter.learning.learner import Learner, LearnerOptions
+from llmrouter.learning.lessons import Lesson
 from llmrouter.signals.traits import measure
+from llmrouter.store.memory import MemoryStore
 
 Progress = Callable[[float], None]
 
 GOOD = 0.5
-VOTE = 0.5
-"""Weight of what the router LLM's pick, where its answer was good (`GOOD` or more), says about the
-other targets: that they were not needed. A graded outcome weighs 1."""
+TOKENS = 1000
+"""What every request counts for, all of it input: a price is then one of a request."""
+ANOTHER_WAY = "another order: "
 
 
 @dataclass(frozen=True, slots=True)
 class Loop:
-    """Settings of the loop. `refits`: after how many requests the model is fitted again.
+    """Settings of the loop; see the module for `trials` and `by_name`.
 
-    `trials`: share of router calls on which the model's own choice runs too, to be compared.
-    `explore`: share on which a random target runs too. Trust is recomputed after `refresh`
-    comparisons, and per task, as the service reads it, where `per_task`. `by_name`: the picks are
-    the labels, nothing is graded, and agreeing is naming the same target. `learn` False leaves the
-    decision cache alone with the router LLM.
+    `explore`: share of router calls on which a random target runs too. `per_task`: trust is per
+    task, as the service reads it. `learn` False leaves the decision cache alone with the router
+    LLM. `learner` are the service's own settings.
     """
 
     target_agreement: float = 0.95
     audit_rate: float = 0.02
     trials: float = 1.0
     explore: float = 0.0
-    quality: float = 0.8
-    refits: tuple[int, ...] = (300, 600, 1000, 1500, 2000, 3000, 4000, 5000, 6000, 7000, 8000, 9000)
-    refresh: int = 100
     seed: int = 0
     learn: bool = True
     by_name: bool = False
     per_task: bool = True
+    learner: LearnerOptions = field(default_factory=LearnerOptions)
     settings: FitSettings = field(default_factory=FitSettings)
 
 
@@ -73,8 +78,9 @@ class Served:
 
     `source` is `cache`, `learned` or `llm`. `score` of the answer served and `asked_score` of what
     the router LLM would have picked; `usd` all that was spent on it, the router LLM and comparisons
-    included; `router_usd` the router's part. `agreed`, `same` compare the model's choice with the
-    router LLM's, None where the model did not answer; `audited` tells that the loop itself knows.
+    included; `router_usd` the router's part. `agreed` (worth no less) and `same` (the same target)
+    compare the model's answer with the router LLM's choice, None where the model did not answer;
+    `audited` tells that the loop itself looked, `again` whether a second call was made and agreed.
     """
 
     kind: str
@@ -87,187 +93,196 @@ class Served:
     agreed: bool | None = None
     same: bool | None = None
     audited: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class _Opinion:
-    choice: int
-    facts: Facts
-    confidence: float
-    encoded: Encoded
-    task: str
-
-
-@dataclass
-class _State:
-    cache: dict[str, int] = field(default_factory=dict)
-    examples: list[Example] = field(default_factory=list)
-    compared: int = 0
-    model: PreferenceModel | None = None
+    again: bool | None = None
 
 
 class Replay:
-    """One run over a stream. `prices` [T] are USD of one request, in the order of `targets`."""
+    """One run over a stream. `prices` are USD of one request, by target."""
 
     def __init__(
         self, rows: Sequence[Row], prices: dict[str, float], router: RouterModel, loop: Loop
     ) -> None:
         self.targets = tuple(sorted(prices))
-        self.prices = np.array([prices[target] for target in self.targets])
+        self.prices = [prices[target] for target in self.targets]
         self.outcomes = np.array(
             [[row.outcomes[target] for target in self.targets] for row in rows]
-        )
+        ).tolist()
         self.router, self.loop = router, loop
-        self.trust = Trust(Windows(loop.target_agreement))
-        self._burdens = burden(self.prices)
+        self.learner = Learner(MemoryStore(), SILENCE, lambda: loop.target_agreement, loop.learner)
+        self._catalog = catalog_of(prices)
         self._dice = random.Random(loop.seed)  # noqa: S311 - a simulation, not a secret
-        self._state = _State()
+        self._cache: dict[str, int] = {}
 
     def run(self, requests: Sequence[Request], progress: Progress = lambda _: None) -> list[Served]:
-        """Serves every request, refitting on schedule."""
+        """Serves every request, refitting when it is due."""
         out: list[Served] = []
         for number, request in enumerate(requests, start=1):
             out.append(self._serve(request))
-            if self.loop.learn and number in self.loop.refits:
-                self._refit()
+            if self.loop.learn:
+                self._keep_up()
             if number % 100 == 0:
                 progress(number / len(requests))
         return out
 
-    def _serve(self, request: Request) -> Served:
-        outcomes = self.outcomes[request.row]
-        named = self.router.pick(request, outcomes.tolist(), self.prices.tolist())
-        asked = float(outcomes[named])
-        asked_usd = float(self.prices[named]) + self.router.usd
-        key = normalised(request.text)
-        held = self._state.cache.get(key)
-        if held is not None:
-            score, usd = float(outcomes[held]), float(self.prices[held])
-            return Served(request.kind, "cache", score, asked, usd, 0.0, asked_usd)
-        opinion = self._opinion(request)
-        if opinion is not None and self.trust.trusts(opinion.task, opinion.confidence):
-            return self._learned(request, opinion, named, asked_usd)
-        return self._asked(request, opinion, named, key, asked_usd)
+    def _keep_up(self) -> None:
+        """What the learner does behind requests."""
+        if self.learner.due():
+            lessons = [Lesson.from_bytes(one) for one in self.learner.lessons()]
+            examples = [lesson.example() for lesson in lessons]
+            self.learner.adopt(fit(examples, self.loop.settings, seed=self.loop.seed).model)
+            self.learner.refresh()
+        elif self.learner.stale():
+            self.learner.refresh()
 
-    def _learned(self, request: Request, opinion: _Opinion, named: int, asked_usd: float) -> Served:
+    def _serve(self, request: Request) -> Served:
+        named = self._pick(request)
+        held = self._cache.get(normalised(request.text))
+        if held is not None:
+            return self._served(request, "cache", held, named, {held})
+        question = self._question(request)
+        proposal = self.learner.propose(question) if self.loop.learn else None
+        if proposal is not None and proposal.trusted:
+            return self._learned(request, question, proposal, named)
+        return self._asked(request, question, proposal, named)
+
+    def _pick(self, request: Request, way: str = "") -> int:
+        return self.router.pick(request, self.outcomes[request.row], self.prices, way)
+
+    def _learned(
+        self, request: Request, question: Question, proposal: Proposal, named: int
+    ) -> Served:
         """The model answers; a random share is audited behind the request."""
-        outcomes, choice = self.outcomes[request.row], opinion.choice
-        usd, router_usd = float(self.prices[choice]), 0.0
-        agreed = self._agrees(choice, named, outcomes)
-        share = max(self.loop.audit_rate, self.trust.windows.audit_share(opinion.task))
-        audited = self._dice.random() < share
+        choice, ran = self.targets.index(proposal.target), {self.targets.index(proposal.target)}
+        audited = self._dice.random() < max(self.loop.audit_rate, proposal.audit)
+        if audited and self.loop.trials:
+            ran.add(named)
+        self._grade(request, question, ran)
         if audited:
-            router_usd = self.router.usd
-            both = named != choice and not self.loop.by_name
-            usd += router_usd + (float(self.prices[named]) if both else 0.0)
-            self._observe(opinion, agreed, audited=True)
-            self._learn(request.text, opinion.encoded, named, {named, choice}, outcomes)
-        elif not self.loop.by_name:
-            self._graded(request.text, opinion.encoded, choice, float(outcomes[choice]))
-        return Served(
-            kind=request.kind,
-            source="learned",
-            score=float(outcomes[choice]),
-            asked_score=float(outcomes[named]),
-            usd=usd,
-            router_usd=router_usd,
-            asked_usd=asked_usd,
-            agreed=agreed,
+            self.learner.taught(question, proposal, self._verdict(named))
+        one = self._served(request, "learned", choice, named, ran, calls=int(audited))
+        worth = self.outcomes[request.row]
+        return replace(
+            one,
+            agreed=choice == named or (not self.loop.by_name and worth[choice] >= worth[named]),
             same=choice == named,
             audited=audited,
         )
 
     def _asked(
-        self, request: Request, opinion: _Opinion | None, named: int, key: str, asked_usd: float
+        self, request: Request, question: Question, proposal: Proposal | None, named: int
     ) -> Served:
         """The router LLM decides; on a random share the model's choice runs too."""
-        outcomes = self.outcomes[request.row]
-        ran = {named}
-        if self.loop.learn and self._dice.random() < self.loop.explore:
+        self._cache[normalised(request.text)] = named
+        if not self.loop.learn:
+            return self._served(request, "llm", named, named, {named}, calls=1)
+        ran, verdict = {named}, self._verdict(named)
+        if self._dice.random() < self.loop.explore:
             ran.add(self._dice.randrange(len(self.targets)))
-        if opinion is not None and self.loop.by_name:
-            self._observe(opinion, opinion.choice == named, audited=False)
-        elif opinion is not None and self._dice.random() < self.loop.trials:
-            ran.add(opinion.choice)
-            self._observe(opinion, self._agrees(opinion.choice, named, outcomes), audited=False)
-        self._state.cache[key] = named
-        if self.loop.learn:
-            encoded = opinion.encoded if opinion is not None else None
-            self._learn(request.text, encoded, named, ran, outcomes)
-        usd = asked_usd + sum(float(self.prices[index]) for index in ran - {named})
-        score = float(outcomes[named])
-        return Served(request.kind, "llm", score, score, usd, self.router.usd, asked_usd)
+        if proposal is not None and self._dice.random() < self.loop.trials:
+            ran.add(self.targets.index(proposal.target))
+        if self.loop.trials:
+            self._grade(request, question, ran)
+            self.learner.taught(question, proposal, verdict)
+        else:
+            self.learner.taught(question, proposal, verdict)
+            self._grade(request, question, ran)
+        again = None
+        share = max(self.loop.audit_rate, 0.0 if proposal is None else proposal.again)
+        if self._dice.random() < share:
+            second = self._verdict(self._pick(request, ANOTHER_WAY))
+            again = self.learner.repeated(question, verdict, second)
+        calls = 1 if again is None else 2
+        one = self._served(request, "llm", named, named, ran, calls=calls)
+        return replace(one, again=again)
 
-    def _agrees(self, choice: int, named: int, outcomes: NDArray[np.float64]) -> bool:
+    def _grade(self, request: Request, question: Question, ran: set[int]) -> None:
+        """What ran was verified, each by a check of its own."""
         if self.loop.by_name:
-            return choice == named
-        return bool(outcomes[choice] >= outcomes[named] - 1e-9)
+            return
+        worth = self.outcomes[request.row]
+        attempts = tuple(
+            Attempt(self.targets[at], outcome, "", 0.0, 0.0, signals=("check",))
+            for at in sorted(ran)
+            for outcome in ["ok" if worth[at] >= GOOD else "rejected"]
+        )
+        decision = self._decision(question)
+        self.learner.decided(decision, question)
+        self.learner.completed(decision, Completion(attempts[-1].target, attempts, 0.0, 0.0))
 
-    def _opinion(self, request: Request) -> _Opinion | None:
-        model = self._state.model
-        if model is None:
-            return None
-        encoded = model.encode(request.text)
-        found = model.estimate(encoded, self.targets)
-        wish = 1.0 if self.loop.by_name else self.loop.quality
-        picked = choose(found.quality, self._burdens, wish)
-        known = facts(found, picked)
-        confidence = self.trust.confidence(known)
-        task = measure(request.text).task if self.loop.per_task else ""
-        return _Opinion(picked.index, known, confidence, encoded, task)
-
-    def _observe(self, opinion: _Opinion, agreed: bool, *, audited: bool) -> None:
-        self.trust.observe(Comparison(opinion.task, opinion.facts, agreed, audited))
-        self._state.compared += 1
-        if self._state.compared >= self.loop.refresh:
-            self._state.compared = 0
-            self.trust = self.trust.refresh()
-
-    def _learn(
+    def _served(
         self,
-        text: str,
-        encoded: Encoded | None,
+        request: Request,
+        source: str,
+        by: int,
         named: int,
         ran: set[int],
-        outcomes: NDArray[np.float64],
-    ) -> None:
-        """Graded outcomes of what ran, and what the router LLM's pick says of the others."""
-        if self.loop.by_name:
-            self._labelled(text, encoded, named)
-            return
-        grades = {self.targets[index]: float(outcomes[index]) for index in ran}
-        weights = dict.fromkeys(grades, 1.0)
-        votes = {
-            target: 0.0
-            for index, target in enumerate(self.targets)
-            if index not in ran and outcomes[named] >= GOOD
-        }
-        self._state.examples.append(
-            Example(text, grades | votes, weights | dict.fromkeys(votes, VOTE))
+        *,
+        calls: int = 0,
+    ) -> Served:
+        worth = self.outcomes[request.row]
+        paid = ran if not self.loop.by_name else {by}
+        return Served(
+            request.kind,
+            source,
+            worth[by],
+            worth[named],
+            sum(self.prices[at] for at in paid) + calls * self.router.usd,
+            calls * self.router.usd,
+            self.prices[named] + self.router.usd,
         )
-        if self._state.model is not None and encoded is not None:
-            self._state.model.remember(encoded, grades)
-            if votes:
-                self._state.model.remember(encoded, votes, VOTE)
 
-    def _graded(self, text: str, encoded: Encoded, choice: int, outcome: float) -> None:
-        """The graded outcome of the model's own choice."""
-        grades = {self.targets[choice]: outcome}
-        self._state.examples.append(Example(text, grades))
-        if self._state.model is not None:
-            self._state.model.remember(encoded, grades)
+    def _verdict(self, named: int) -> Verdict:
+        return Verdict(self.targets[named], Source.LLM, "named")
 
-    def _labelled(self, text: str, encoded: Encoded | None, named: int) -> None:
-        """As the service learns it: the pick satisfies, the others were not needed."""
-        labels = {target: float(index == named) for index, target in enumerate(self.targets)}
-        self._state.examples.append(Example(text, labels, LABEL_WEIGHT))
-        if self._state.model is not None and encoded is not None:
-            self._state.model.remember(encoded, labels, LABEL_WEIGHT)
+    def _question(self, request: Request) -> Question:
+        text, task = request.text, measure(request.text).task if self.loop.per_task else ""
+        name = normalised(text)
+        features = Features(
+            name, name, text, "", TOKENS, 0, frozenset(), 1, False, False,
+            read_traits=lambda: Traits(task=task),
+        )  # fmt: skip
+        return Question(_NOTHING, features, self._catalog, self.targets)
 
-    def _refit(self) -> None:
-        self._state.model = fit(self._state.examples, self.loop.settings, seed=self.loop.seed).model
-        self._state.compared = 0
-        self.trust = self.trust.refresh()
+    def _decision(self, question: Question) -> Decision:
+        return Decision(
+            decision_id=question.features.fingerprint,
+            target=self.targets[0],
+            model="",
+            provider="",
+            source=Source.LEARNED,
+            confidence=None,
+            task=question.features.traits.task,
+            reason="",
+            alternatives=(),
+            excluded=(),
+            fallbacks=(),
+            estimate=Estimate(TOKENS, 0, 0.0, 0.0),
+            catalog_version="",
+            fingerprint=question.features.fingerprint,
+            timing_ms=0.0,
+            cascade=True,
+        )
+
+
+_NOTHING = ChatRequest(b"", {}, ())
+
+
+def catalog_of(prices: dict[str, float]) -> Catalog:
+    """Targets that differ in price alone: USD of one request each."""
+    targets = {
+        name: Target(
+            id=name,
+            model=name,
+            provider="recorded",
+            base_url="http://127.0.0.1:9/v1",
+            price=Price(usd * 1e6 / TOKENS, usd * 1e6 / TOKENS),
+            context_window=1_000_000,
+            description="",
+            latency=Latency(),
+        )
+        for name, usd in sorted(prices.items())
+    }
+    return Catalog(targets, next(iter(targets)), Prompts(router=""), version="recorded")
 
 
 @dataclass(frozen=True, slots=True)

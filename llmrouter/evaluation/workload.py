@@ -96,7 +96,8 @@ class RouterModel:
 
     With probability `accuracy` it names the cheapest of the targets whose answer is worth most,
     else another one at random. At temperature 0 the same text gets the same answer; another
-    wording gets another answer with probability `wobble`. One call costs `usd`.
+    wording, or asking in another way, gets another answer with probability `wobble`. One call
+    costs `usd`.
     """
 
     accuracy: float = 0.8
@@ -104,11 +105,17 @@ class RouterModel:
     wobble: float = 0.05
     seed: int = 0
 
-    def pick(self, request: Request, outcomes: Sequence[float], prices: Sequence[float]) -> int:
-        """The index of the target it names."""
-        dice = self._dice(f"row {request.row}")
-        if self._dice(f"text {normalised(request.text)}").random() < self.wobble:
-            dice = self._dice(f"again {normalised(request.text)}")
+    def pick(
+        self,
+        request: Request,
+        outcomes: Sequence[float],
+        prices: Sequence[float],
+        way: str = "",
+    ) -> int:
+        """The index of the target it names; `way` names another way of asking."""
+        dice, asked = self._dice(f"row {request.row}"), way + normalised(request.text)
+        if self._dice(f"text {asked}").random() < self.wobble:
+            dice = self._dice(f"again {asked}")
         top = max(outcomes)
         best = [index for index, outcome in enumerate(outcomes) if outcome >= top - 1e-9]
         others = [index for index in range(len(outcomes)) if index not in best]

@@ -7,9 +7,9 @@ always of one mind. Two rules make the comparison fair, and the live loop and it
   outcomes of this very request say that it was worth no less. A target whose answer nobody graded
   counts as worth nothing: what is not known is held against the choice.
 - **A teacher is matched as far as it matches itself.** Asked again with the targets in another
-  order, it names another one now and then. A choice cannot repeat what the teacher does not, so the
-  agreement asked for is of the teacher's own: `target_agreement` times the share of such second
-  calls that agreed.
+  order, it names another one now and then. A choice cannot repeat what the teacher does not, so
+  where names are compared the agreement asked for is of the teacher's own: `target_agreement` times
+  the share of such second calls that agreed. Where outcomes are, it is `target_agreement` itself.
 
 What it refuses: to take a teacher for unsteady on thin evidence. Of the share, the upper end of an
 interval counts, so that with few second calls it is near 1.
@@ -25,6 +25,8 @@ SAME = 0.02
 """Grades that differ by no more are equal; the memory keeps them in steps of 1/254."""
 ASKED_AGAIN = 500
 """Second calls that are remembered."""
+FEW = 50.0
+"""Second calls after which every second further chance is still taken; then fewer and fewer."""
 ERRORS = 1.282
 """Standard errors of the upper end: a one-sided 90% interval."""
 
@@ -58,6 +60,10 @@ class Steadiness:
         mean, slack = sum(self._agreed) / count, ERRORS * ERRORS / count
         spread = math.sqrt(slack * (mean * (1 - mean) + slack / 4))
         return min(1.0, (mean + slack / 2 + spread) / (1 + slack))
+
+    def wanted(self) -> float:
+        """The share of the teacher's answers to ask for again: 1 at first, then falling."""
+        return FEW / (FEW + len(self._agreed))
 
     def dump(self) -> list[bool]:
         """As plain values, oldest first."""

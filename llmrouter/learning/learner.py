@@ -96,7 +96,6 @@ class Learner:
         self._encoders = encoders or Encoders()
         self._space = self._encoders.space
         self._keeper = Keeper(store, self._options.secret, self._options.remembered)
-        self._steady = Steadiness()
         self._proposer = Proposer(Trust(Windows(agreement())))
         self._held = Held(self._options.remembered)
         self._asked: OrderedDict[str, tuple[str, str]] = OrderedDict()  # text, key by fingerprint
@@ -136,7 +135,8 @@ class Learner:
         exam = None
         if proposal is not None:
             agreed = agrees(proposal.target, verdict.target, known)
-            exam = Comparison(about.task, proposal.facts, agreed, proposal.trusted, about.key)
+            how = proposal.trusted, about.key, verdict.target not in known
+            exam = Comparison(about.task, proposal.facts, agreed, *how)
             outcome = "agreed" if agreed else "disagreed"
             self._observer.count("audits", 1, {"task": about.task, "outcome": outcome})
         grades: dict[str, float] = {}
@@ -222,7 +222,7 @@ class Learner:
     def _take(self, lesson: Lesson) -> None:
         """A lesson of whichever process, into record, memory and the next fit."""
         if lesson.again is not None:
-            self._steady.observe(lesson.again)
+            self._proposer.steady.observe(lesson.again)
         if lesson.exam is not None and self._proposer.trust.observe(lesson.exam):
             self._compared += 1
             self._watch_trust(lesson.task)
@@ -248,8 +248,13 @@ class Learner:
         self._proposer.model, self._fitted_at = model, self._learned
         self._covered = dict(self._keeper.seen)
 
+    def stale(self) -> bool:
+        """Whether trust should be computed anew."""
+        return self._compared >= self._options.refresh
+
     def refresh(self) -> None:
         """Fit the confidence again on all comparisons, and hold trust to it."""
+        self._aim()
         self._swap(self._proposer.trust.refresh())
 
     def _swap(self, fresh: Trust) -> None:
@@ -281,15 +286,14 @@ class Learner:
     async def _work(self) -> None:
         if self._encoders.space != self._space:
             self._start_over()
-        windows, share = self._proposer.trust.windows, self._steady.share()
-        windows.target_agreement = self._agreement() * share  # of the teacher's own
+        self._aim()
         await _shared(self._keeper.write())
         await _shared(self._follow())
         if self.due():
             await _shared(self._follow(whole=True))
             if self.due():
                 await self._refit()
-        if self._compared >= self._options.refresh:
+        if self.stale():
             await self._refresh()
 
     def _start_over(self) -> None:
@@ -325,7 +329,7 @@ class Learner:
             except (ValueError, TypeError) as error:
                 log.warning("trust has to be earned again: %s", error)
             trust.windows.resume(snapshot.answered)
-            self._proposer.trust, self._steady = trust, Steadiness(snapshot.steady)
+            self._proposer.trust, self._proposer.steady = trust, Steadiness(snapshot.steady)
         await self._catch_up(snapshot.model, snapshot.seen)
         self._trained_at, self._covered = snapshot.trained_at, snapshot.seen
         self._fitted_at = snapshot.learned
@@ -367,7 +371,6 @@ class Learner:
         await self._catch_up(model, seen)
         self._covered, self._fitted_at = seen, learned
         log.info("preference model fitted on %d lessons", len(lessons))
-        self._observer.count("model_fits", 1, {})
         await self._refresh()
         trust = self._proposer.trust
         snapshot = Snapshot(
@@ -376,14 +379,21 @@ class Learner:
             trust.dump(),
             self._trained_at,
             seen,
-            self._steady.dump(),
+            self._proposer.steady.dump(),
             trust.windows.answered(),
         )
         await _shared(self._keeper.publish(snapshot, packed))
+        self._observer.count("model_fits", 1, {})
 
     async def _refresh(self) -> None:
         """As `refresh`, in a thread."""
         self._swap(await asyncio.to_thread(self._proposer.trust.refresh))
+
+    def _aim(self) -> None:
+        """The agreement to hold; where names are compared, of what the teacher's own names hold."""
+        trust = self._proposer.trust
+        lost = trust.named * (1.0 - self._proposer.steady.share())
+        trust.windows.target_agreement = self._agreement() * (1.0 - lost)
 
     def _watch_trust(self, task: str) -> None:
         trusted = self._proposer.trust.windows.cut(task) is not None

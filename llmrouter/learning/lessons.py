@@ -113,7 +113,8 @@ class Lesson:
         if self.again is not None:
             head["again"] = self.again
         if self.exam is not None:
-            head["exam"] = [self.exam.facts, self.exam.agreed, self.exam.audited]
+            exam = self.exam
+            head["exam"] = [exam.facts, exam.agreed, exam.audited, exam.named]
         body, terms = b"", 0
         if self.measured is not None:
             signals = self.measured.signals
@@ -227,8 +228,9 @@ def _vector(rest: bytes, head: Mapping[str, Any]) -> Floats | None:
 def _exam(head: Mapping[str, Any]) -> Comparison | None:
     if "exam" not in head:
         return None
-    facts, agreed, audited = head["exam"]
+    facts, agreed, audited, named = head["exam"]
     told = tuple(float(fact) for fact in facts)
     if len(told) != len(NAMES) or not all(map(math.isfinite, told)):
         raise LessonUnreadable("its comparison has other facts than this build's")
-    return Comparison(str(head["task"]), told, bool(agreed), bool(audited), str(head["key"]))
+    whose = str(head["key"]), bool(named)
+    return Comparison(str(head["task"]), told, bool(agreed), bool(audited), *whose)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from llmrouter.domain.catalog import Catalog
 from llmrouter.domain.decision import Alternative, Question
 from llmrouter.domain.ports import Proposal, Prospect
+from llmrouter.learning.agreement import Steadiness
 from llmrouter.learning.choice import burden, choose
 from llmrouter.learning.encoders import Encoded
 from llmrouter.learning.model import Estimates, PreferenceModel
@@ -23,9 +24,9 @@ from llmrouter.learning.trust import Trust, facts
 Floats = NDArray[np.floating]
 
 TEXT_LIMIT = 4_000  # characters of a request that are learned from
-OWN_WISH = 1.0
-"""How much quality counts where a request has no wish of its own: the grades that were learned
-were given at the catalog's own trade-off."""
+OWN_WISH = 0.8
+"""How much quality counts where a request has no wish of its own. The labels that were learned were
+given at the catalog's own trade-off, so that price is left to part what is equally good."""
 CHECKED = 0.75
 """Weight from which on a remembered grade of this very request outranks the router LLM's word."""
 TYPICAL_TOKENS = 1000, 500
@@ -38,6 +39,7 @@ class Proposer:
     def __init__(self, trust: Trust) -> None:
         self.model: PreferenceModel | None = None
         self.trust = trust
+        self.steady = Steadiness()
         self._introduced: tuple[PreferenceModel, Catalog] | None = None
         self._scale: tuple[str, float] = ("", 0.0)
 
@@ -63,6 +65,7 @@ class Proposer:
             trusted=self.trust.trusts(task, confidence),
             facts=known,
             audit=self.trust.windows.audit_share(task),
+            again=self.steady.wanted() * self.trust.named,
         )
 
     def prospects(self, question: Question) -> tuple[Prospect, ...]:

@@ -36,13 +36,17 @@ RIDGE = 0.1
 
 
 class Comparison(NamedTuple):
-    """One choice beside its teacher's: `facts` before it was known, and whether they agreed."""
+    """One choice beside its teacher's: `facts` before it was known, and whether they agreed.
+
+    `named`: only their names could be compared, no outcome of the teacher's was known.
+    """
 
     task: str
     facts: Facts
     agreed: bool
     audited: bool
     key: str = ""  # whose request it was
+    named: bool = True
 
 
 def facts(found: Estimates, choice: Choice) -> Facts:
@@ -77,6 +81,8 @@ class Trust:
     _past: deque[Comparison] = field(default_factory=deque)
     _seen: int = 0
     _weights: tuple[float, ...] = ()
+    named: float = 1.0
+    """The share of comparisons, at the last refresh, in which only names could be compared."""
     _of_task: Counter[str] = field(default_factory=Counter)
     _of_key: Counter[tuple[str, str]] = field(default_factory=Counter)
 
@@ -135,6 +141,7 @@ class Trust:
         windows = self.windows.successor()
         fresh = Trust(windows, self.kept, deque(past), seen)
         fresh._recount()
+        fresh.named = sum(one.named for one in past) / len(past) if past else 1.0
         if len(past) >= ENOUGH and len({len(one.facts) for one in past}) == 1:
             known = np.array([one.facts for one in past], np.float64)
             agreed = np.array([one.agreed for one in past], np.float64)
@@ -167,12 +174,13 @@ class Trust:
 
     def load(self, stored: Iterable[Iterable[object]]) -> None:
         """Adds comparisons that `dump` gave. Raises `ValueError` or `TypeError` for others."""
-        for task, known, agreed, audited, *key in stored:
+        for task, known, agreed, audited, *more in stored:
             if not isinstance(known, list) or len(known) != len(NAMES):
                 raise ValueError("a stored comparison has other facts than these")
             told = tuple(float(fact) for fact in known)
-            name = str(key[0]) if key else ""
-            self._keep(Comparison(str(task), told, bool(agreed), bool(audited), name))
+            key, named = more if len(more) == 2 else ("", True)
+            whose = str(key), bool(named)
+            self._keep(Comparison(str(task), told, bool(agreed), bool(audited), *whose))
 
 
 def _sigmoid(values: Matrix) -> Matrix:

@@ -2,8 +2,8 @@
 
 It stands before the router LLM. What it may answer alone, it does; a random share of that is also
 sent to the router LLM behind the request. What it may not, the router LLM answers, and the answer
-teaches it. The same share of those answers is asked for again, in another way, to learn how often
-the router LLM agrees with itself.
+teaches it. A share of those answers is asked for again, in another way, to learn how often the
+router LLM agrees with itself.
 """
 
 from __future__ import annotations
@@ -56,7 +56,8 @@ class Preference:
         verdict = await self._teacher.decide(question)
         if verdict is not None and verdict.source is Source.LLM:
             self._preferences.taught(question, proposal, verdict)
-            if behind.second is not None and behind.chance() < settings.audit_rate:
+            share = max(settings.audit_rate, 0.0 if proposal is None else proposal.again)
+            if behind.second is not None and behind.chance() < share:
                 behind.background.start(self._again(behind.second, question, verdict), "again")
         return verdict
 
