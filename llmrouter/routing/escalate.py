@@ -18,6 +18,7 @@ process, which is bounded.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import time
@@ -101,13 +102,15 @@ class Sign:
 
 @dataclass(frozen=True, slots=True)
 class EscalationOptions:
-    """`ttl_s` is how long a session is remembered; this process holds `remembered` of them.
+    """`ttl_s` is how long a session is remembered; this process holds `remembered` of them, and
+    waits `read_s` seconds at most for what the store knows.
 
     `heard` is told of every sign; it must not wait. `clock` gives seconds since the epoch.
     """
 
     ttl_s: float = 1800.0
     remembered: int = 4096
+    read_s: float = 0.25
     heard: Callable[[Sign], None] = lambda _: None
     clock: Callable[[], float] = time.time
 
@@ -161,10 +164,11 @@ class Escalation:
         """The latest this process or, through the store, another one knows of a session."""
         own, found = self._starts.get(key), None
         try:
-            data = await self._store.get(key)
+            async with asyncio.timeout(self._options.read_s):
+                data = await self._store.get(key)
             found = None if data is None else Start.decode(data)
-        except StoreFailed as failure:
-            log.warning("retries are known to this process alone for now: %s", failure)
+        except (StoreFailed, TimeoutError) as failure:
+            log.warning("retries are known to this process alone for now: %r", failure)
         if own is None or (found is not None and found.at >= own.at):
             own = found
         if own is None or abs(self._options.clock() - own.at) > self._options.ttl_s:

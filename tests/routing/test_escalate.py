@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -225,9 +226,19 @@ async def test_replicas_know_of_each_others_answers() -> None:
     assert await there.step(request, Caller("k", tenant="other")) == 0
 
 
-async def test_a_store_that_fails_leaves_the_memory_of_the_process() -> None:
-    """Retries still climb here, and no request fails for it."""
-    bench = Bench(store=Down())
+class Stuck(MemoryStore):
+    """A store that never answers a read."""
+
+    async def get(self, key: str) -> bytes | None:
+        """Not today."""
+        await asyncio.Event().wait()
+        return None
+
+
+@pytest.mark.parametrize("store", [Down(), Stuck()], ids=["down", "stuck"])
+async def test_a_store_that_fails_leaves_the_memory_of_the_process(store: MemoryStore) -> None:
+    """Retries still climb here, and no request fails or waits for long because of it."""
+    bench = Bench(store=store, options={"read_s": 0.01})
     assert await bench.steps(*[turns("Why?", session="s")] * 3) == [0, 1, 2]
 
 
