@@ -301,6 +301,7 @@ class Learner:
         self._space = self._encoders.space
         log.info("the encoder is %s from now on", self._space or "hashing")
         self._proposer.model = None
+        self._trusted.clear()
         self._swap(Trust(Windows(self._agreement())))
         self._fitted_at, self._learned = 0, 0 if self._space else len(self._held)
         self._keeper.look_again()
@@ -334,6 +335,7 @@ class Learner:
         self._trained_at, self._covered = snapshot.trained_at, snapshot.seen
         self._fitted_at = snapshot.learned
         self._learned = snapshot.learned + len(self._held.after(snapshot.seen))
+        log.info("serving with a stored model of %d lessons", snapshot.learned)
         await self._refresh()
 
     async def _catch_up(self, model: PreferenceModel, seen: Mapping[str, int]) -> None:
