@@ -99,6 +99,8 @@ def _explained(routed: Routed) -> dict[str, Any]:
     shown["latency_ms"] = None if completion is None else completion.latency_ms
     if completion is not None and completion.phases_ms is not None:
         shown["phases_ms"] = dict(completion.phases_ms)
+    if completion is not None and completion.bounds is not None:
+        shown["bounds"] = completion.bounds.public()
     return shown
 
 

@@ -134,7 +134,8 @@ _EXPLAINED = _record(
         "attempts": _list(_ATTEMPT),
         "cost_usd": _or_null(_NUMBER),
         "latency_ms": _or_null(_NUMBER),
-    }
+    },
+    {"phases_ms": {"type": "object"}, "bounds": {"type": "object"}},
 )
 _PROBLEM = _record({"file": _STRING, "line": _INTEGER, "message": _STRING})
 _TARGET = _record(

@@ -114,8 +114,27 @@ class Attempt:
 
 @quick
 @dataclass(frozen=True, slots=True)
+class Bounds:
+    """What a cascade could take at most, known before it started: every step tried, verified and
+    billed in full. `left_out` are the targets that did not fit, each with its reason."""
+
+    cost_usd: float
+    latency_ms: float
+    left_out: tuple[tuple[str, str], ...] = ()
+
+    def public(self) -> dict[str, object]:
+        """The shape callers see."""
+        left_out = [{"target": target, "reason": reason} for target, reason in self.left_out]
+        return {"cost_usd": self.cost_usd, "latency_ms": self.latency_ms, "left_out": left_out}
+
+
+@quick
+@dataclass(frozen=True, slots=True)
 class Completion:
-    """What an execution came to, once its last event is out. Costs include what was rejected."""
+    """What an execution came to, once its last event is out. Costs include what was rejected.
+
+    `bounds` of a cascade are what it could have come to.
+    """
 
     target: str
     attempts: tuple[Attempt, ...]
@@ -123,3 +142,4 @@ class Completion:
     latency_ms: float
     finish_reason: str | None = None
     phases_ms: Mapping[str, float] | None = None
+    bounds: Bounds | None = None

@@ -58,6 +58,7 @@ async def cascade(flow: Flow, verifier: Verifier) -> Answer:
     if remaining_s <= 0:
         raise DeadlineExceeded("the request's time budget ran out before an attempt could start")
     planned = plan(order, remaining_s)
+    flow.account.bounds = planned.bounds
     course = Course(lambda: planned, order.catalog.fallback)
     best: tuple[int, Answer] | None = None
     while (step := course.next(order.deadline.remaining_s())) is not None:
@@ -196,7 +197,7 @@ async def _asked(
         return [], remarks
     if verifier.judge is None:
         return [], [*remarks, "accepted without a judge: none is connected"]
-    if judge_bound_usd(order.catalog, order.request, answer.text) > left_usd:
+    if judge_bound_usd(order.catalog, order.request, len(answer.text)) > left_usd:
         return [], [*remarks, "accepted without the judge: it could pass max_cost_usd"]
     reserve_s = order.catalog.cascade.reserve_ms / 1000.0
     timeout_s = min(10.0, order.deadline.remaining_s() - reserve_s)

@@ -6,7 +6,7 @@ import asyncio
 import math
 from dataclasses import dataclass
 
-from llmrouter.domain.reply import Attempt, Completion, ReplyEvent
+from llmrouter.domain.reply import Attempt, Bounds, Completion, ReplyEvent
 from llmrouter.domain.target import Target
 from llmrouter.errors import LLMRouterError, UpstreamFailure
 from llmrouter.execution.attempt import Desk, Run, Sending
@@ -32,6 +32,7 @@ class Account:
     final_usd: float = 0.0
     waited_ms: float = 0.0
     verified_ms: float = 0.0
+    bounds: Bounds | None = None
 
 
 class Flow:
@@ -180,4 +181,5 @@ class Flow:
             latency_ms=latency_ms,
             finish_reason=account.finish_reason,
             phases_ms=phases,
+            bounds=account.bounds,
         )

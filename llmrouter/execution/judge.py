@@ -81,13 +81,13 @@ async def judge(
     return Judgement(score, reason, cost / 1_000_000)
 
 
-def judge_bound_usd(catalog: Catalog, request: ChatRequest, answer: str) -> float:
-    """The most one judgement should cost, at three characters a token."""
+def judge_bound_usd(catalog: Catalog, request: ChatRequest, answer_chars: int) -> float:
+    """The most one judgement of so long an answer should cost, at three characters a token."""
     llm = judge_of(catalog)
     if llm is None:
         return 0.0
     template = catalog.prompts.verifier or DEFAULT_PROMPT
-    read = len(template) + min(len(_asked(request)), _MAX_CHARS) + min(len(answer), _MAX_CHARS)
+    read = len(template) + min(len(_asked(request)), _MAX_CHARS) + min(answer_chars, _MAX_CHARS)
     return (read / 3 * llm.price_input + _WRITTEN * llm.price_output) / 1_000_000
 
 

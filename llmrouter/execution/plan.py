@@ -18,8 +18,10 @@ from llmrouter.domain.chat import ANONYMOUS, Caller, ChatRequest
 from llmrouter.domain.deadline import NEVER, Deadline
 from llmrouter.domain.decision import Decision, Estimate, Exclusion
 from llmrouter.domain.quick import quick
+from llmrouter.domain.reply import Bounds
 from llmrouter.domain.target import Target
-from llmrouter.execution.cost import bound_usd
+from llmrouter.execution.cost import CHARS_PER_TOKEN, bound_usd
+from llmrouter.execution.judge import judge_bound_usd, judge_of
 
 
 @quick
@@ -42,7 +44,8 @@ class Order:
 class Plan:
     """Targets in the order they are tried, `max_attempts` of them at most.
 
-    `samples` is how often a cascade asks each one. `left_out` says which targets are not tried, and
+    `samples` is how often a cascade asks each one, `judge_usd` and `judge_ms` the most a judgement
+    takes. `left_out` says which targets are not tried, and
     why. `spares` serve a cascade whose own targets gave no answer at all.
     """
 
@@ -53,19 +56,27 @@ class Plan:
     samples: int = 1
     left_out: tuple[Exclusion, ...] = ()
     spares: tuple[Target, ...] = ()
+    judge_usd: float = 0.0
+    judge_ms: float = 0.0
 
     @property
-    def worst_cost_usd(self) -> float:
-        """The most the plan may cost: every attempt made, and billed in full."""
+    def bounds(self) -> Bounds:
+        """The most the plan may take: every attempt made, verified and billed in full.
+
+        The last answer is not asked about further. Times are the expected ones, and a judge's own
+        limit.
+        """
         sent, written = self.estimate.input_tokens, self.estimate.output_tokens
         tried = self.targets[: self.max_attempts]
-        return self.samples * sum(bound_usd(target, sent, written) for target in tried)
-
-    @property
-    def worst_latency_ms(self) -> float:
-        """The expected time if every attempt runs to its end."""
-        written = self.estimate.output_tokens
-        return sum(t.latency.total_ms(written) for t in self.targets[: self.max_attempts])
+        cost_usd = self.samples * sum(bound_usd(target, sent, written) for target in tried)
+        times = [target.latency.total_ms(written) for target in tried]
+        verified = times[:-1]
+        sampled_ms = sum(verified) if self.samples > 1 else 0.0
+        return Bounds(
+            cost_usd + len(verified) * self.judge_usd,
+            sum(times) + sampled_ms + len(verified) * self.judge_ms,
+            tuple((exclusion.target, exclusion.reason) for exclusion in self.left_out),
+        )
 
 
 def plan(order: Order, remaining_s: float = math.inf) -> Plan:
@@ -109,8 +120,13 @@ def _direct(order: Order, targets: tuple[Target, ...], remaining_s: float) -> Pl
 
 def _cascade(order: Order, targets: tuple[Target, ...], remaining_s: float) -> Plan:
     """Each step may follow a rejected one, so time and money add up."""
-    estimate = order.decision.estimate
-    samples = max(1, order.catalog.cascade.accept.samples)
+    estimate, catalog = order.decision.estimate, order.catalog
+    samples = max(1, catalog.cascade.accept.samples)
+    judge_usd = judge_ms = 0.0
+    if catalog.cascade.accept.judge and (llm := judge_of(catalog)) is not None:
+        answer_chars = CHARS_PER_TOKEN * estimate.output_tokens
+        judge_usd = judge_bound_usd(catalog, order.request, answer_chars)
+        judge_ms = llm.timeout_ms
     kept: list[Target] = []
     out: list[Exclusion] = []
     spent = waited_s = 0.0
@@ -120,12 +136,14 @@ def _cascade(order: Order, targets: tuple[Target, ...], remaining_s: float) -> P
             out.append(Exclusion(target.id, reason))
             continue
         kept.append(target)
-        spent += samples * bound_usd(target, estimate.input_tokens, estimate.output_tokens)
+        bound = bound_usd(target, estimate.input_tokens, estimate.output_tokens)
+        spent += samples * bound + judge_usd
         waited_s += expected_latency_ms(target, order) / 1000.0
     names = {target.id for target in targets}
-    spares = _known(order.catalog, (n for n in order.decision.fallbacks if n not in names))
-    most = max(1, order.catalog.fallback.max_attempts)
-    return Plan(tuple(kept), True, most, estimate, samples, tuple(out), spares)
+    spares = _known(catalog, (n for n in order.decision.fallbacks if n not in names))
+    most = max(1, catalog.fallback.max_attempts)
+    verifying = samples, tuple(out), spares, judge_usd, judge_ms
+    return Plan(tuple(kept), True, most, estimate, *verifying)
 
 
 def _why_not(order: Order, target: Target, remaining_s: float, spent_usd: float) -> str | None:

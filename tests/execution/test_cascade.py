@@ -450,14 +450,12 @@ async def test_an_escalation_over_the_callers_money_is_not_begun(bench: Bench) -
 
 
 @pytest.mark.parametrize(
-    ("accept", "said"),
-    [(Acceptance(judge=True), "could pass max_cost_usd"), (Acceptance(samples=3), "")],
-    ids=["judge", "samples"],
+    "accept", [Acceptance(judge=True), Acceptance(samples=3)], ids=["judge", "samples"]
 )
 async def test_a_signal_over_the_callers_money_is_not_asked(
-    bench: Bench, accept: Acceptance, said: str
+    bench: Bench, accept: Acceptance
 ) -> None:
-    """`max_cost_usd` bounds what verification costs too, beforehand or once it is known."""
+    """`max_cost_usd` bounds what verification costs too: the next step does not fit beforehand."""
     judge = ScriptedChatModel('{"score": 0.1, "reason": "wrong"}')
     execution = climb(
         bench, "ok", "ok2", accept=accept, verifier=Verifier(judge=judge), router=JUDGED,
@@ -469,9 +467,29 @@ async def test_a_signal_over_the_callers_money_is_not_asked(
     assert execution.completion is not None
     assert execution.completion.cost_usd <= 150e-6
     (attempt,) = execution.completion.attempts
-    assert said in attempt.reason
+    assert attempt.outcome == "ok"
     assert judge.asked == []
     assert bench.upstream.hits("ok") == 1
+    bounds = execution.completion.bounds
+    assert bounds is not None
+    assert [target for target, _ in bounds.left_out] == ["ok2"]
+    assert "max_cost_usd" in bounds.left_out[0][1]
+
+
+async def test_a_judge_of_a_longer_answer_than_planned_is_not_asked(bench: Bench) -> None:
+    """What verification may cost is looked at again once the answer is there."""
+    bench.upstream.bodies["wordy"] = completion("x" * 8000)
+    judge = ScriptedChatModel('{"score": 0.1, "reason": "wrong"}')
+    execution = climb(
+        bench, "wordy", "ok2", accept=Acceptance(judge=True), verifier=Verifier(judge=judge),
+        router=JUDGED, request=a_request(options=RouterOptions(max_cost_usd=1e-3)),
+        targets={"ok2": {"price": Price(0.1, 0.1)}},
+    )  # fmt: skip
+    await collect(execution)
+    assert execution.completion is not None
+    (attempt,) = execution.completion.attempts
+    assert attempt.reason == "accepted without the judge: it could pass max_cost_usd"
+    assert judge.asked == []
 
 
 async def test_a_retried_question_starts_one_step_higher(bench: Bench) -> None:

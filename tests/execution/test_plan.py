@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmrouter.domain.catalog import Acceptance, Cascade, Fallback
+from llmrouter.domain.catalog import Acceptance, Cascade, Fallback, RouterLLM
 from llmrouter.domain.chat import RouterOptions
 from llmrouter.domain.target import Latency, Price
+from llmrouter.execution.judge import judge_bound_usd
 from llmrouter.execution.plan import Order, patience_s, plan
 from tests.fakes import a_catalog, a_decision, a_request, a_target
 
@@ -42,7 +44,7 @@ def test_never_repeats_and_never_invents(
     assert len(names) == len(set(names))
     assert set(names) <= {"a", *fallbacks} - {"gone"}
     assert made.targets
-    assert made.worst_cost_usd >= 0
+    assert made.bounds.cost_usd >= 0
 
 
 def test_the_chosen_target_comes_first_and_the_fallbacks_in_order() -> None:
@@ -89,8 +91,16 @@ def test_worst_cost_and_latency_are_known_before_starting() -> None:
     )
     decision = a_decision("a", "b", cascade=True)
     made = plan(Order(a_request(), decision, a_catalog(*targets, cascade=settings)))
-    assert math.isclose(made.worst_cost_usd, 3 * (120e-6 + 1200e-6))
-    assert math.isclose(made.worst_latency_ms, 1100 + 1200)
+    assert math.isclose(made.bounds.cost_usd, 3 * (120e-6 + 1200e-6))
+    assert math.isclose(made.bounds.latency_ms, 2 * 1100 + 1200)
+    judged = replace(settings, accept=Acceptance(judge=True))
+    llm = RouterLLM("j", "http://127.0.0.1:9/v1", timeout_ms=400, price_input=1, price_output=1)
+    catalog = a_catalog(*targets, cascade=judged, router=llm)
+    made = plan(Order(a_request(), decision, catalog))
+    judgement = judge_bound_usd(catalog, a_request(), 4 * 50)
+    assert judgement > 256e-6
+    assert math.isclose(made.bounds.cost_usd, 120e-6 + judgement + 1200e-6)
+    assert math.isclose(made.bounds.latency_ms, 1100 + 400 + 1200)
 
 
 def test_what_cannot_finish_or_costs_too_much_is_left_out_with_its_reason() -> None:
@@ -113,7 +123,7 @@ def test_attempts_are_bounded_by_the_catalog() -> None:
     catalog = a_catalog(*(a_target(n) for n in NAMES), fallback=Fallback(max_attempts=2))
     made = plan(Order(a_request(), a_decision("a", "b", "c", "d"), catalog))
     assert made.max_attempts == 2
-    assert math.isclose(made.worst_cost_usd, 2 * 120e-6)
+    assert math.isclose(made.bounds.cost_usd, 2 * 120e-6)
 
 
 def test_patience_keeps_time_for_the_next_target() -> None:
