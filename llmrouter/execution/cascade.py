@@ -24,6 +24,7 @@ from llmrouter.execution.course import Course
 from llmrouter.execution.flow import Flow
 from llmrouter.execution.judge import judge, judge_bound_usd
 from llmrouter.execution.plan import expected_latency_ms, plan
+from llmrouter.execution.splice import without_logprobs
 from llmrouter.execution.verify import (
     MARGIN,
     Answer,
@@ -124,9 +125,12 @@ async def _hold(
     except BaseException as error:
         await flow.abandon(run, error)
         raise
+    relayed = events
+    if candidates and "logprobs" not in flow.order.request.document:  # nobody else asked for them
+        relayed = [replace(one, data=without_logprobs(one.data)) for one in events]
     return run, Answer(
         target=target,
-        events=tuple(events),
+        events=tuple(relayed),
         text="".join(one.text for one in events),
         finish_reason=run.finish_reason,
         logprobs=tuple(p for one in events for p in one.logprobs),

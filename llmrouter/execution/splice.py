@@ -58,6 +58,26 @@ def splice(body: bytes, replace: Mapping[str, bytes | None]) -> bytes:
     return b"".join(pieces)
 
 
+_LOGPROBS = re.compile(rb'"logprobs"\s*+:\s*+\{')
+
+
+def without_logprobs(data: bytes) -> bytes:
+    """A body or an event with every object named `logprobs` as null; all other bytes stay.
+
+    Inside a string the name's quotes are escaped, so text is never taken for a member. What is not
+    well-formed stays as it is.
+    """
+    pieces: list[bytes] = []
+    at = 0
+    try:
+        while (member := _LOGPROBS.search(data, at)) is not None:
+            pieces += data[at : member.end() - 1], b"null"
+            at = _skip(data, member.end())
+    except ValueError:
+        return data
+    return b"".join((*pieces, data[at:]))
+
+
 _Edit = tuple[str, int, int, bytes | None]
 
 

@@ -10,11 +10,12 @@ from typing import Any
 import aiohttp
 import pytest
 
-from llmrouter.domain.catalog import Cascade, Fallback
+from llmrouter.domain.catalog import Acceptance, Cascade, Fallback
 from llmrouter.domain.deadline import Deadline
 from llmrouter.domain.reply import ReplyEvent, UpstreamCall
 from llmrouter.execution.executor import Execution, Executor, ExecutorOptions
 from llmrouter.execution.plan import Order
+from llmrouter.execution.verify import Verifier
 from llmrouter.upstream.health import TargetHealth
 from llmrouter.upstream.relay import Relay, RelayLimits, Reply
 from tests.fakes import RecordingObserver, a_catalog, a_decision, a_request, a_target
@@ -145,3 +146,14 @@ async def until(condition: Callable[[], object]) -> None:
             return
         await asyncio.sleep(0.005)
     raise AssertionError("it did not happen")
+
+
+def climb(
+    bench: Bench, *modes: str, accept: Acceptance, verifier: Verifier | None = None, **how: Any
+) -> Execution:
+    """A cascade over these upstreams."""
+    executor = bench.make(**({"verifier": verifier} if verifier else {}))
+    settings = Cascade(order=modes, accept=accept, reserve_ms=how.pop("reserve_ms", 0.0))
+    return bench.run(
+        *modes, executor=executor, cascade=True, **{"cascade_settings": settings, **how}
+    )

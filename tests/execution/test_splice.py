@@ -2,12 +2,13 @@
 
 import contextlib
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmrouter.execution.splice import splice
+from llmrouter.execution.splice import splice, without_logprobs
 
 NAMES = st.sampled_from(["model", "router", "messages", "seed", "ключ", 'qu"ote', "a\\b"])
 VALUES = st.recursive(
@@ -106,3 +107,42 @@ def test_hostile_bytes_end(noise: bytes, glue: bytes) -> None:
     """Anything at all either splices or raises ValueError, and does so at once."""
     with contextlib.suppress(ValueError):
         splice(b'{"a":' + noise + glue * 40 + noise + b"}", {"model": b"1"})
+
+
+LEAVES = st.none() | st.integers() | st.text(max_size=20) | st.just('"logprobs": {"a": 1}')
+DOCUMENTS = st.recursive(
+    LEAVES,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["logprobs", "x", '"logprobs":{']), inner, max_size=3)
+    ),
+    max_leaves=20,
+)
+
+
+def emptied(value: Any) -> Any:
+    """The value with every object named `logprobs` as None."""
+    if isinstance(value, list):
+        return [emptied(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        name: None if name == "logprobs" and isinstance(inner, dict) else emptied(inner)
+        for name, inner in value.items()
+    }
+
+
+@given(DOCUMENTS, st.sampled_from([None, 2]))
+def test_logprobs_are_taken_out_and_nothing_else(value: Any, indent: int | None) -> None:
+    """Objects of that name become null, wherever they are; text that looks like one stays."""
+    body = json.dumps(value, indent=indent).encode()
+    taken = without_logprobs(body)
+    assert json.loads(taken) == emptied(value)
+    if emptied(value) == value:
+        assert taken == body
+
+
+def test_what_is_broken_stays_as_it_is() -> None:
+    """A cut body is somebody else's to refuse."""
+    for body in (b'{"logprobs": {"content": [', b'{"logprobs": {', b"", b"data: [DONE]\n\n"):
+        assert without_logprobs(body) == body
