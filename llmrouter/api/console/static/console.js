@@ -186,6 +186,14 @@ async function call(method, path, body, headers = {}) {
 }
 const read = async path => (await call("GET", path)).json();
 
+// Reading may be open to everyone, or to this key, where editing is not.
+let keyWanted = false;
+function askKey() {
+  keyWanted = true;
+  at("login").hidden = false;
+  at("key").focus();
+}
+
 async function refresh() {
   try {
     const answers = await Promise.all(["/readyz", "/healthz"].map(path => fetch(path)));
@@ -198,7 +206,7 @@ async function refresh() {
     showDecisions(recent.decisions ?? []);
     showCatalog(catalog);
     await call("GET", "/metrics").then(answer => answer.text()).then(showMetrics, () => {});
-    at("login").hidden = true;
+    at("login").hidden = !keyWanted;
     at("data").hidden = false;
   } catch (error) {
     if (error.status === 401) { at("login").hidden = false; at("data").hidden = true; }
@@ -215,5 +223,6 @@ at("keyform").addEventListener("submit", event => {
   event.preventDefault();
   sessionStorage.setItem("key", at("key").value);
   at("key").value = "";
+  keyWanted = false;
   refresh();
 });

@@ -39,7 +39,10 @@ async function edit(id) {
     const answer = await call("GET", "/catalog/" + encodeURIComponent(id));
     show({id, etag: answer.headers.get("ETag"), fresh: false}, await answer.text());
     await showUndo();
-  } catch (error) { said(error.message, "bad"); }
+  } catch (error) {
+    said(error.message, "bad");
+    if (error.status === 401 || error.status === 403) askKey();
+  }
 }
 
 function show(what, text) {
