@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from pydantic import ValidationError
 
 from llmrouter.errors import CatalogInvalid, LLMRouterError
-from llmrouter.settings import Settings, load_env
+from llmrouter.settings import Settings, explained, load_env, unknown
 
 app = typer.Typer(
     help="Decides which LLM should answer a request, explains why, and executes it there.",
@@ -59,8 +60,8 @@ def _settings(
     given: dict[str, Any] = {"host": host, "port": port, "workers": workers, "prompts": prompts}
     try:
         return Settings(**{name: value for name, value in given.items() if value is not None})
-    except ValueError as error:
-        raise _fail(str(error)) from None
+    except ValidationError as error:
+        raise _fail(explained(error)) from None
 
 
 @app.command()
@@ -92,6 +93,8 @@ def _serve(
         if fd is not None:
             run_worker(settings, socket.socket(fileno=fd), ready_fd=ready_fd)
             return
+        for warning in unknown():
+            logging.getLogger(__name__).warning("%s", warning)
         listening = bind(settings.host, settings.port)
         if announce is not None:
             announce(*listening.getsockname()[:2])

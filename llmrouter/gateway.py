@@ -157,11 +157,11 @@ class Gateway:
         self._rooms.observer.rated(decision, signed)
         self._rooms.journal.rated(decision, signed)
 
-    async def find(self, decision_id: str, caller: Caller) -> Decision:
+    async def find(self, decision_id: str, caller: Caller, param: str = "decision_id") -> Decision:
         """One of the decisions the caller may see: its own, or anyone's. Raises NotFound."""
         decision = await self._rooms.ledger.find(decision_id, _sees(caller))
         if decision is None:
-            raise NotFound(f"no decision {decision_id!r}", param="decision_id")
+            raise NotFound(f"no decision {decision_id!r}", param=param, code="decision_not_found")
         return decision
 
     async def recent(self, limit: int, caller: Caller) -> list[dict[str, Any]]:
@@ -266,7 +266,7 @@ class Gateway:
         return decision
 
     async def _known(self, decision_id: str, caller: Caller) -> Decision:
-        decision = await self.find(decision_id, caller)
+        decision = await self.find(decision_id, caller, "router.decision_id")
         if time.time() - decision.created_at > DECISION_VALID_S:
             raise NotFound(
                 f"decision {decision_id!r} is over {DECISION_VALID_S:.0f} s old, ask /route again",

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import ipaddress
 import os
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
+from difflib import get_close_matches
 from pathlib import Path
 
 from dotenv import dotenv_values
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+OTHERS = ("LLMROUTER_LOG_LEVEL", "LLMROUTER_DEMO_UPSTREAM")  # read elsewhere
 
 
 class Settings(BaseSettings):
@@ -46,6 +49,27 @@ def load_env(path: Path = Path(".env"), environ: MutableMapping[str, str] = os.e
     for name, value in dotenv_values(path, encoding="utf-8").items():
         if value is not None:
             environ.setdefault(name, value)
+
+
+def explained(error: ValidationError) -> str:
+    """What is wrong with which variable, a line each."""
+    return "\n".join(
+        f"LLMROUTER_{'_'.join(map(str, one['loc'])).upper()}: {one['input']!r} cannot be it: "
+        + one["msg"][0].lower()
+        + one["msg"][1:]
+        for one in error.errors(include_url=False)
+    )
+
+
+def unknown(environ: Mapping[str, str] = os.environ) -> list[str]:
+    """Variables that look like settings and are none: a misspelt API_KEYS leaves a door open."""
+    known = [f"LLMROUTER_{name.upper()}" for name in Settings.model_fields] + [*OTHERS]
+    found = []
+    for name in sorted(environ):
+        if name.upper().startswith("LLMROUTER_") and name.upper() not in known:
+            near = get_close_matches(name.upper(), known, 1)
+            found.append(f"there is no setting {name}" + (f"; is it {near[0]}?" if near else ""))
+    return found
 
 
 def is_loopback(host: str) -> bool:

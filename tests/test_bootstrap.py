@@ -147,7 +147,7 @@ async def test_a_decision_is_executed_rated_and_found_by_its_id(up: Running) -> 
     status, _, _ = await up.post("/feedback", decision_id=name, score=1)
     assert status == 202
     status, body, _ = await up.post("/feedback", decision_id="dec_0123456789ab_1", score=1)
-    assert (status, body["error"]["code"]) == (404, "not_found")
+    assert (status, body["error"]["code"]) == (404, "decision_not_found")
     _, listed = await up.get("/decisions?limit=5")
     assert name in orjson.dumps(listed).decode()
     status, one = await up.get(f"/decisions/{name}")

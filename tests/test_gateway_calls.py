@@ -198,7 +198,7 @@ async def test_a_decision_is_its_tenant_s() -> None:
     bench, mine, theirs = Bench(), Caller("a", tenant="a"), Caller("b", tenant="b")
     name = (await bench.decide(mine)).decision_id
     error = await failing(NotFound, bench.order(theirs, decision_id=name))
-    assert (error.code, error.param) == ("not_found", "decision_id")
+    assert (error.code, error.param) == ("decision_not_found", "router.decision_id")
     await failing(NotFound, bench.gateway.find(name, theirs))
     await failing(NotFound, bench.gateway.rate(Feedback(name, 1.0), theirs))
     assert await bench.gateway.recent(10, theirs) == []

@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from llmrouter.settings import Settings, load_env
+from llmrouter.settings import Settings, load_env, unknown
 from tests.catalog.prompts_dir import LARGE, ROUTING, SMALL, written
 from tests.served import environment, process
 
@@ -108,3 +108,31 @@ def test_a_key_is_made_with_its_entry(tmp_path: Path) -> None:
     caller = Keyring(parse_keys(entry)).caller({"x-api-key": secret})
     assert (caller.name, caller.tier) == ("alice", "pro")
     assert command(tmp_path, "key", "al ice").returncode == 2
+
+
+def test_a_setting_that_does_not_fit_is_named_with_its_variable(tmp_path: Path) -> None:
+    """One line each, in the words of who set it."""
+    done = command(tmp_path, "serve", LLMROUTER_PORT="tcp://10.0.0.1:80", LLMROUTER_WORKERS="0")
+    assert done.returncode == 2
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 2
+    assert lines[0].startswith(
+        "llmrouter: LLMROUTER_PORT: 'tcp://10.0.0.1:80' cannot be it: input "
+    )
+    assert lines[1].startswith("LLMROUTER_WORKERS: '0' cannot be it: ")
+
+
+def test_a_misspelt_variable_is_found() -> None:
+    """It would be ignored, and what it was meant to close would stay open."""
+    environ = {
+        "LLMROUTER_API_KEY": "alice:k",
+        "LLMROUTER_COLOUR": "red",
+        "LLMROUTER_API_KEYS": "alice:k",
+        "LLMROUTER_LOG_LEVEL": "INFO",
+        "llmrouter_port": "1",
+        "PATH": "/",
+    }
+    assert unknown(environ) == [
+        "there is no setting LLMROUTER_API_KEY; is it LLMROUTER_API_KEYS?",
+        "there is no setting LLMROUTER_COLOUR",
+    ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
+
 from aiohttp import web
 
 from llmrouter.api.envelope import JSON
@@ -14,7 +16,8 @@ from llmrouter.errors import BadRequest, Forbidden, NotFound, PayloadTooLarge
 
 def too_large(services: Services) -> PayloadTooLarge:
     """The error for a body over the limit."""
-    return PayloadTooLarge(f"the body is over {services.max_body_bytes} bytes")
+    most = services.max_body_bytes / (1024 * 1024)
+    return PayloadTooLarge(f"the body is over {most:g} MB, the most this service takes")
 
 
 async def read_body(request: web.Request, services: Services) -> bytes:
@@ -58,8 +61,10 @@ async def read_request(
         for name, ids in (("allow", options.allow or ()), ("deny", options.deny)):
             for index, target in enumerate(ids):
                 if target not in targets:
+                    near = get_close_matches(target, targets, 1)
+                    hint = f'; did you mean "{near[0]}"?' if near else ""
                     raise NotFound(
-                        f'router.{name} names "{target}", which is not in the catalog',
+                        f'router.{name} names "{target}", which is not in the catalog{hint}',
                         param=f"router.{name}[{index}]",
                         code="target_not_found",
                     )

@@ -88,12 +88,23 @@ def parse_object(body: bytes) -> dict[str, Any]:
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise BadRequest(f"the body is not JSON: {error}", code="invalid_json") from None
+        raise BadRequest(
+            f"the body is not JSON: {_spoilt(body) or error}", code="invalid_json"
+        ) from None
     if not isinstance(document, dict):
         raise BadRequest(
             f"the body must be a JSON object, not {kind(document)}", code="invalid_type"
         )
     return document
+
+
+def _spoilt(body: bytes) -> str | None:
+    """Where a body stops being UTF-8; the parser does not say."""
+    try:
+        body.decode()
+    except UnicodeDecodeError as error:
+        return f"byte {error.start} (0x{body[error.start]:02x}) is not UTF-8"
+    return None
 
 
 def encode_decision(decision: Decision) -> bytes:

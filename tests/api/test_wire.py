@@ -264,3 +264,9 @@ def test_a_decision_is_answered_in_its_public_shape() -> None:
     """What is kept for the journal does not leave the service."""
     assert orjson.loads(encode_decision(DECISION)) == DECISION.public()
     assert b"secret-tenant" not in encode_decision(DECISION)
+
+
+def test_a_body_that_is_not_utf8_says_where() -> None:
+    """The parser only says that it is not."""
+    with pytest.raises(BadRequest, match=r"byte 12 \(0xff\) is not UTF-8"):
+        parse(b'{"prompt": "\xff"}', Endpoint.ROUTE)

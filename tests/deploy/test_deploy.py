@@ -139,6 +139,13 @@ def catalog_text() -> str:
     return "\n".join(path.read_text() for path in files)
 
 
+def test_kubernetes_sets_none_of_the_services_variables() -> None:
+    """A Service called llmrouter would have it set LLMROUTER_PORT to tcp://…, which is no port."""
+    (deployment,) = documents(DEPLOY / "k8s" / "deployment.yaml")
+    pod = deployment["spec"]["template"]["spec"]
+    assert pod["enableServiceLinks"] is False
+
+
 def test_the_pod_runs_as_nobody_in_particular() -> None:
     """Not root, no privileges to gain, a root file system that cannot be written."""
     (deployment,) = documents(DEPLOY / "k8s" / "deployment.yaml")
