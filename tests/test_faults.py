@@ -78,7 +78,7 @@ async def front(
 ) -> AsyncIterator[Front]:
     """The service over a catalog of one target a fault; no circuit opens by failures alone."""
     monkeypatch.setattr(bootstrap, "TargetHealth", functools.partial(TargetHealth, 10**9))
-    hasty = RelayLimits(idle_s=0.5)
+    hasty = RelayLimits(idle_s=2.0)
     monkeypatch.setattr(bootstrap, "Relay", functools.partial(Relay, limits=hasty))
     prompts = directory / "prompts"
     (prompts / "catalog").mkdir(parents=True)
