@@ -131,7 +131,8 @@ class Lesson:
             )
         if self.vector is not None:
             head["space"] = self.space
-            body += self.vector.astype("<f2").tobytes()
+            vector = self.vector if veil is None else veil.hide_vector(self.vector)
+            body += vector.astype("<f2").tobytes()
         packed = orjson.dumps(head)
         return _SIZE.pack(len(packed), terms) + packed + body
 
@@ -162,7 +163,7 @@ class Lesson:
                 int(head["number"]),
                 float(head["at"]),
                 str(head.get("space", "")),
-                _vector(body[used:], head),
+                _vector(body[used:], head, veil),
                 bool(head["again"]) if "again" in head else None,
             )
         except LessonUnreadable:
@@ -176,11 +177,13 @@ class Lesson:
 
 
 class Veil:
-    """Permutes hashed terms within their family under a secret (at most 64 bytes)."""
+    """Permutes hashed terms within their family, and a vector's numbers, some of which change sign,
+    under a secret (at most 64 bytes).
+    """
 
     def __init__(self, secret: bytes) -> None:
-        seed = blake2b(b"lessons", key=secret, digest_size=32).digest()
-        numbers = np.random.Generator(np.random.PCG64(int.from_bytes(seed, "big")))
+        self._seed = int.from_bytes(blake2b(b"lessons", key=secret, digest_size=32).digest(), "big")
+        numbers = np.random.Generator(np.random.PCG64(self._seed))
         self._there = numbers.permutation(_FAMILY).astype(np.int32)
         self._back = np.argsort(self._there).astype(np.int32)
 
@@ -191,6 +194,23 @@ class Veil:
     def show(self, signals: Signals) -> Signals:
         """What was hidden."""
         return _moved(signals, self._back)
+
+    def hide_vector(self, vector: Floats) -> Floats:
+        """The same numbers in another order, and with other signs."""
+        order, signs = self._turned(len(vector))
+        return (vector * signs).take(order)
+
+    def show_vector(self, hidden: Floats) -> Floats:
+        """What was hidden."""
+        order, signs = self._turned(len(hidden))
+        vector = np.empty_like(hidden)
+        vector[order] = hidden
+        return vector * signs
+
+    def _turned(self, width: int) -> tuple[NDArray[np.int64], Floats]:
+        numbers = np.random.Generator(np.random.PCG64(self._seed ^ width))
+        signs = numbers.choice(np.array([-1, 1], np.float32), width)
+        return numbers.permutation(width), signs
 
 
 def _moved(signals: Signals, table: NDArray[np.int32]) -> Signals:
@@ -216,13 +236,15 @@ def _signals(body: bytes, count: int) -> Signals:
     return Signals(terms, counts, int(np.searchsorted(terms, _FAMILY)), readable)
 
 
-def _vector(rest: bytes, head: Mapping[str, Any]) -> Floats | None:
+def _vector(rest: bytes, head: Mapping[str, Any], veil: Veil | None) -> Floats | None:
     if ("space" in head) != bool(rest):
         raise LessonUnreadable("its measurements have another length than this build's")
     vector = np.frombuffer(rest, "<f2").astype(np.float32)
     if not np.isfinite(vector).all():
         raise LessonUnreadable("its vector is out of range")
-    return vector if rest else None
+    if not rest:
+        return None
+    return vector if veil is None else veil.show_vector(vector)
 
 
 def _exam(head: Mapping[str, Any]) -> Comparison | None:

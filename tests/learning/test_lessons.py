@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -56,6 +58,18 @@ def test_no_word_and_no_open_hash_is_written() -> None:
     known, seen = (set(one.measured.signals.terms.tolist()) for one in (lesson, other))
     assert len(known & seen) <= 1
     assert Lesson.from_bytes(written, Veil(b"another")).to_bytes() != lesson.to_bytes()
+
+
+def test_a_vector_is_written_veiled_and_read_as_it_was() -> None:
+    """Texts can be guessed from vectors; without the key theirs is no vector of that space."""
+    vector = np.random.default_rng(1).normal(size=256).astype("<f2").astype(np.float32)
+    lesson = replace(a_lesson(), space="local:m", vector=vector)
+    back = Lesson.from_bytes(lesson.to_bytes(VEIL), VEIL)
+    assert (back.space, back.vector) == ("local:m", pytest.approx(vector))
+    for stranger in (None, Veil(b"another")):
+        read = Lesson.from_bytes(lesson.to_bytes(VEIL), stranger).vector
+        assert read is not None
+        assert abs(float(read @ vector)) < 0.3 * float(vector @ vector)
 
 
 def test_equal_secrets_make_equal_veils() -> None:
