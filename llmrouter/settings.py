@@ -16,8 +16,6 @@ from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-OTHERS = ("LLMROUTER_LOG_LEVEL", "LLMROUTER_DEMO_UPSTREAM")  # read elsewhere
-
 
 class Settings(BaseSettings):
     """Every `LLMROUTER_*` variable. OpenTelemetry's own `OTEL_*` are read by its SDK."""
@@ -63,12 +61,15 @@ def explained(error: ValidationError) -> str:
 
 def unknown(environ: Mapping[str, str] = os.environ) -> list[str]:
     """Variables that look like settings and are none: a misspelt API_KEYS leaves a door open."""
-    known = [f"LLMROUTER_{name.upper()}" for name in Settings.model_fields] + [*OTHERS]
+    known = [*(name.upper() for name in Settings.model_fields), "LOG_LEVEL", "DEMO_UPSTREAM"]
     found = []
     for name in sorted(environ):
-        if name.upper().startswith("LLMROUTER_") and name.upper() not in known:
-            near = get_close_matches(name.upper(), known, 1)
-            found.append(f"there is no setting {name}" + (f"; is it {near[0]}?" if near else ""))
+        prefix, _, rest = name.upper().partition("_")
+        if prefix == "LLMROUTER" and rest not in known:
+            near = get_close_matches(rest, known, 1)
+            found.append(
+                f"there is no setting {name}" + (f"; is it LLMROUTER_{near[0]}?" if near else "")
+            )
     return found
 
 
