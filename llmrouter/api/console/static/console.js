@@ -77,9 +77,9 @@ function showTasks(tasks, history) {
     {title: "task", cls: r => r.place ? "key again" : "key", of: r => words(r.task)},
     {title: "target", cls: "wrap", of: r => r.target},
     {title: "quality per $", num: true, of: r => isNumber(r.quality_per_usd) ? el("b", digits(r.quality_per_usd, 3))
-      : r.cost_per_task_usd === 0 ? el("b", "free", "good") : "–"},
+      : r.completions && r.cost_per_task_usd === 0 ? el("b", "free", "good") : "–"},
     {title: "quality", of: r => isNumber(quality(r)) ? meter(quality(r), judged(r)) : "–"},
-    {title: "cost of 1,000", num: true, of: r => usd(1000 * r.cost_per_task_usd)},
+    {title: "cost of 1,000", num: true, of: r => r.completions ? usd(1000 * r.cost_per_task_usd) : "–"},
     {title: "requests", num: true, of: r => r.completions},
     {title: "failed", num: true, of: r => r.failed},
     {title: "saved", num: true, of: r => usd(r.best_target_usd - r.cost_usd - (r.router_usd ?? 0))},
@@ -90,16 +90,16 @@ function showTasks(tasks, history) {
 }
 
 const TILES = [
-  ["spend_usd", "net spend", usd], ["savings_usd", "saved against the best target", usd, "main"],
-  ["savings_rate", "saved", percent, "main"], ["router_spend_usd", "of it for the router LLM", usd],
+  ["spend_usd", "net spend", usd], ["savings_usd", "saved against the best target", usd, true],
+  ["savings_rate", "saved", percent, true], ["router_spend_usd", "of it for the router LLM", usd],
   ["decisions", "decisions", number], ["cache_hit_rate", "from the cache", percent],
   ["decision_p50_ms", "ms to decide, p50", number], ["decision_p99_ms", "ms to decide, p99", number],
 ];
 
 function showStats(stats) {
-  at("tiles").replaceChildren(...TILES.map(([key, title, as, cls]) => {
-    const tile = el("div", undefined, "tile " + (cls ?? ""));
-    tile.append(el("b", as(stats[key])), el("span", title, "soft"));
+  at("tiles").replaceChildren(...TILES.map(([key, title, as, signed]) => {
+    const tile = el("div", undefined, "tile");
+    tile.append(el("b", as(stats[key]), signed && (stats[key] < 0 ? "bad" : "good")), el("span", title, "soft"));
     return tile;
   }));
   showTasks(stats.tasks ?? {}, stats.today_and_last_week);
@@ -136,9 +136,9 @@ function showMetrics(text) {
     {title: "task", cls: "key", of: r => words(r.task)},
     {title: "", of: r => r.trusted ? el("span", "answers alone", "tag good")
       : r.withdrawn ? el("span", "withdrawn", "tag warn") : el("span", "learning", "tag")},
-    {title: "agreement", of: r => isNumber(share(r)) ? meter(share(r), percent(share(r))) : "–"},
-    {title: "compared", num: true, of: r => r.agreed + r.disagreed},
-    {title: "withdrawals", num: true, of: r => r.withdrawn},
+    {title: "agreement", of: r => isNumber(share(r))
+      ? meter(share(r), `${percent(share(r))} of ${number(r.agreed + r.disagreed)}`) : "–"},
+    {title: "withdrew", num: true, of: r => r.withdrawn},
   ], rows, "Nothing yet: it learns from what the router LLM decides."));
   const circuits = [...samples(text, "llmrouter_breaker_state"), ...samples(text, "llmrouter_router_breaker_state")]
     .filter(([, n]) => n === 1);
