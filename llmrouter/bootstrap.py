@@ -25,7 +25,7 @@ from llmrouter.api.services import Services
 from llmrouter.catalog.loader import Overrides
 from llmrouter.catalog.watch import CatalogHolder
 from llmrouter.domain.background import Background
-from llmrouter.domain.chat import Caller
+from llmrouter.domain.chat import ANONYMOUS, Caller
 from llmrouter.domain.codec import decode_decision, encode_decision
 from llmrouter.domain.decision import Audit, Decision, Feedback, Question, Shadowed
 from llmrouter.domain.encoder import EncoderSpec
@@ -322,6 +322,12 @@ def _keys(settings: Settings, store: Store, telemetry: Telemetry) -> tuple[Keyri
     except ValueError as error:
         raise Misconfigured(f"LLMROUTER_KEY_LIMITS: {error}") from None
     admin = settings.admin_key.get_secret_value() or None
+    names = {key.name for key in keys} or {ANONYMOUS.name}
+    if strangers := sorted(policies.keys() - names - {"*", "admin"}):
+        raise Misconfigured(
+            f"LLMROUTER_KEY_LIMITS: there is no key called {', '.join(strangers)}; "
+            f"there are {', '.join(sorted(names))}, and * for the rest"
+        )
     keyring = Keyring(keys, admin, isolate=settings.isolate_tenants)
     return keyring, Limits(policies, store, telemetry.count) if policies else None
 

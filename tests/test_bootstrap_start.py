@@ -47,6 +47,8 @@ async def test_without_a_catalog_it_does_not_start(tmp_path: Path, directory: st
         ({"store": "mongodb://x"}, "LLMROUTER_STORE"),
         ({"api_keys": "only-a-name"}, "API_KEYS"),
         ({"key_limits": "nonsense"}, "KEY_LIMITS"),
+        ({"api_keys": "alice:k", "key_limits": "alcie requests=1/s"}, "no key called alcie"),
+        ({"key_limits": "alice requests=1/s"}, "there are anonymous"),
     ],
 )
 async def test_wrong_settings_are_said_at_the_start(
