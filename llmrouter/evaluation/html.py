@@ -15,10 +15,11 @@ from llmrouter.evaluation.results import CurveResult, Report, SetResult
 
 STYLE = """
 :root { color-scheme: light dark; --paper:#fbfbf9; --card:#fff; --ink:#1d2433; --soft:#5b6475;
-  --faint:#e4e6ea; --a:#2457c5; --b:#b4560c; --c:#6a7385; --d:#0d7d63; --e:#8a3fa0; }
+  --faint:#e4e6ea; --a:#2457c5; --b:#b4560c; --c:#6a7385; --d:#0d7d63; --e:#8a3fa0;
+  --f:#b08900; --g:#0891b2; }
 @media (prefers-color-scheme: dark) { :root { --paper:#12151b; --card:#1a1f28; --ink:#e6e9ef;
   --soft:#9aa4b5; --faint:#2c333f; --a:#7ea6ff; --b:#f0a35e; --c:#8b95a7; --d:#4fc9a4;
-  --e:#cf94e3; } }
+  --e:#cf94e3; --f:#b08900; --g:#0891b2; } }
 * { box-sizing: border-box; }
 body { margin:0; background:var(--paper); color:var(--ink); line-height:1.5;
   font:15px/1.5 system-ui, -apple-system, "Segoe UI", sans-serif; }
@@ -49,11 +50,12 @@ td { font-variant-numeric: tabular-nums; }
 .mark { stroke:var(--card); stroke-width:1.5; }
 .line.a { stroke:var(--a); stroke-width:2.6; } .line.b { stroke:var(--b); }
 .line.c { stroke:var(--c); stroke-dasharray:5 4; } .line.d { stroke:var(--d); }
-.line.e { stroke:var(--e); }
+.line.e { stroke:var(--e); } .line.f { stroke:var(--f); } .line.g { stroke:var(--g); }
 .a { fill:var(--a); } .b { fill:var(--b); } .c { fill:var(--c); } .d { fill:var(--d); }
-.e { fill:var(--e); } .line { fill:none; }
+.e { fill:var(--e); } .f { fill:var(--f); } .g { fill:var(--g); } .line { fill:none; }
 i.a { color:var(--a); } i.b { color:var(--b); } i.c { color:var(--c); } i.d { color:var(--d); }
-i.e { color:var(--e); } i.dot { background:currentColor; }
+i.e { color:var(--e); } i.f { color:var(--f); } i.g { color:var(--g); }
+i.dot { background:currentColor; }
 """
 
 
@@ -90,7 +92,7 @@ def _section(one: SetResult) -> str:
 def _figure(one: SetResult) -> str:
     scale = 1000.0 if one.unit == "USD" else 1.0
     lines, legend = [], []
-    for curve, style in zip(_plotted(one), ("a", "b", "d", "e", "b"), strict=False):
+    for curve, style in zip(_plotted(one), ("a", "b", "e", "f", "g"), strict=False):
         points = sorted(curve.points, key=lambda point: -point.price)
         lines.append(
             Line(

@@ -1,5 +1,8 @@
 """The page is one file, escapes what it shows, and draws what it was given."""
 
+import re
+from dataclasses import replace
+
 from llmrouter.evaluation.html import document, page
 from llmrouter.evaluation.metrics import Interval
 from llmrouter.evaluation.plot import Axis, Line, Mark, Plot, svg, ticks
@@ -36,6 +39,17 @@ def test_text_from_files_is_escaped() -> None:
     found = page(_report("<script>alert(1)</script>"))
     assert "<script" not in found
     assert "&lt;script&gt;" in found
+
+
+def test_every_curve_and_kind_of_mark_has_a_colour_of_its_own() -> None:
+    """Five curves at most; the legend says which is which."""
+    report = _report("x")
+    curve = report.sets[0].curves[0]
+    several = tuple(replace(curve, policy=f"learned {n}") for n in range(7))
+    found = page(Report((replace(report.sets[0], curves=several),), 0, 10))
+    styles = re.findall(r'<i class="(\w) ?\w*"', found[found.index('class="legend"') :])
+    assert len(styles) == len(set(styles)) == 7
+    assert all(f"--{style}:" in found for style in styles)
 
 
 def test_the_page_needs_nothing_else() -> None:
