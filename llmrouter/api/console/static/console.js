@@ -12,7 +12,7 @@ const isNumber = v => typeof v === "number" && Number.isFinite(v);
 const digits = (v, n) => v.toLocaleString(undefined, {maximumSignificantDigits: n});
 const number = v => !isNumber(v) ? String(v ?? "–") : Number.isInteger(v) ? v.toLocaleString() : digits(v, 4);
 const usd = v => isNumber(v) ? (v < 0 ? "−$" : "$") + digits(Math.abs(v), 3) : "–";
-const percent = v => isNumber(v) ? (100 * v).toFixed(1) + " %" : "–";
+const percent = v => isNumber(v) ? (100 * v).toFixed(1) + "\u00a0%" : "–";
 const words = key => key.replaceAll("_", " ");
 
 function table(columns, rows, nothing = "Nothing yet.") {
