@@ -2,22 +2,23 @@
 
 Why it exists: everything that needs scipy or scikit-learn happens here, inside functions, so the
 serving process never imports them. The same settings serve every data set: they were chosen by
-cross-validation over five.
+cross-validation over five; how long the networks are fitted, and their share beside the trees, is
+chosen on each fit's own held-out folds.
 
-What it refuses: no tuning per data set, no unseeded randomness. Equal examples, settings and seed
-give an equal model on the same machine with the same number of BLAS threads.
+What it refuses: no tuning on what is tested, no unseeded randomness. Equal examples, settings and
+seed give an equal model on the same machine with the same number of BLAS threads.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from llmrouter.learning.encoders import EncodedBatch, Encoder, HashingEncoder, Vectors, stack
-from llmrouter.learning.forest import Forest
+from llmrouter.learning.forest import Forest, flatten
 from llmrouter.learning.hashing import BUCKETS, Floats, Ints, Signals, measure, twins
 from llmrouter.learning.memory import Memory
 from llmrouter.learning.model import Base, Example, Inputs, PreferenceModel, Pull
@@ -40,8 +41,10 @@ class FitSettings:
     """One configuration for every data set.
 
     `width`: vector length; `vocabulary`: kept terms; `trees`, `leaf`, `depth`: the forest;
-    `blend`: the networks' share; `folds`: held-out folds for calibration and the memory's
-    residuals; `lists`, `capacity`, `sharpness`, `gain`, `shrink`: the memory.
+    `folds`: held-out folds for calibration and the memory's residuals; `lists`, `capacity`,
+    `sharpness`, `gain`, `shrink`: the memory. What suits the examples is chosen on those folds:
+    the networks' share among `blends`, and whether the networks get up to `epochs` rather than
+    their own number, as far as that makes no more than `steps` steps.
     """
 
     width: int = 128
@@ -51,7 +54,9 @@ class FitSettings:
     leaf: int = 5
     depth: int = 14
     features: float = 0.3
-    blend: float = 0.5
+    blends: tuple[float, ...] = (0.3, 0.5, 0.7)
+    epochs: int = 40
+    steps: int = 1000
     folds: int = 3
     lists: int = 256
     capacity: int = 50_000
@@ -107,7 +112,7 @@ def fit(
         base = Base(targets, prior)
         held_out = np.tile(prior, (len(examples), 1))
     else:
-        held_out = _held_out(
+        held_out, settings = _held_out(
             built, grades, weights, _folds(examples, settings.folds), settings, seed, progress
         )
         base = _fit_base(
@@ -291,16 +296,39 @@ def _held_out(
     settings: FitSettings,
     seed: int,
     progress: Progress,
-) -> Floats:
+) -> tuple[Floats, FitSettings]:
+    """What folds that did not see a row estimate for it, and the settings that erred least there.
+
+    Compared are a short and a long fit of the networks, and their share beside the trees.
+    """
     names = tuple(str(number) for number in range(grades.shape[1]))
-    held_out = np.tile(_prior(grades, weights), (len(built), 1))
+    variants = _variants(settings, len(built))
+    parts = np.tile(_prior(grades, weights), (len(variants), 2, len(built), 1))
     for number in range(settings.folds):
         test, rest = fold == number, fold != number
-        if test.any() and rest.sum() > 1:
-            base = _fit_base(names, built[rest], grades[rest], weights[rest], settings, seed)
-            held_out[test] = base.estimate(built[test])[0]
+        for at, variant in enumerate(variants if test.any() and rest.sum() > 1 else ()):
+            base = _fit_base(names, built[rest], grades[rest], weights[rest], variant, seed)
+            for part, share in enumerate((0.0, 1.0)):
+                parts[at, part, test] = replace(base, blend=share).estimate(built[test])[0]
         progress("hold out", (number + 1) / settings.folds)
-    return held_out
+    options = [
+        (replace(variant, blends=(blend,)), trees + np.float32(blend) * (networks - trees))
+        for variant, (trees, networks) in zip(variants, parts, strict=True)
+        for blend in settings.blends
+    ]
+    errors = [float((weights * (grades - held_out) ** 2).sum()) for _, held_out in options]
+    chosen, held_out = options[int(np.argmin(errors))]
+    return held_out, chosen
+
+
+def _variants(settings: FitSettings, examples: int) -> list[FitSettings]:
+    """The settings, and with few examples also with more epochs."""
+    network = settings.network
+    epochs = min(settings.epochs, -(-settings.steps * network.batch // examples))
+    return [
+        replace(settings, network=replace(network, epochs=count))
+        for count in sorted({network.epochs, max(network.epochs, epochs)})
+    ]
 
 
 def _fit_base(
@@ -318,7 +346,7 @@ def _fit_base(
     filled = trust * grades + (1 - trust) * guess
     forest = _fit_forest(built, filled, _row_weights(weights), settings, seed)
     progress(1.0)
-    return Base(targets, _prior(grades, weights), network, forest, settings.blend)
+    return Base(targets, _prior(grades, weights), network, forest, settings.blends[0])
 
 
 def _fit_forest(
@@ -338,37 +366,4 @@ def _fit_forest(
         filled if filled.shape[1] > 1 else filled[:, 0],
         sample_weight=np.maximum(row_weights, 1e-3),
     )
-    return _flatten([tree.tree_ for tree in trees.estimators_])
-
-
-def _flatten(trees: Sequence[object]) -> Forest:
-    """Lays trees out breadth first, children side by side."""
-    features, thresholds, children, leaves, values, roots = [], [], [], [], [], []
-    nodes = rows = depth = 0
-    for tree in trees:
-        left, right = tree.children_left, tree.children_right  # type: ignore[attr-defined]
-        order = [0]
-        for node in order:
-            if left[node] >= 0:
-                order += [left[node], right[node]]
-        old = np.array(order)
-        place = np.empty(len(old), np.int64)
-        place[old] = np.arange(len(old))
-        leaf = left[old] < 0
-        roots.append(nodes)
-        features.append(np.where(leaf, 0, tree.feature[old]))  # type: ignore[attr-defined]
-        thresholds.append(np.where(leaf, np.inf, tree.threshold[old]))  # type: ignore[attr-defined]
-        children.append(nodes + np.where(leaf, np.arange(len(old)), place[left[old]]))
-        leaves.append(np.where(leaf, rows + np.cumsum(leaf) - 1, 0))
-        values.append(tree.value[old[leaf], :, 0])  # type: ignore[attr-defined]
-        nodes, rows = nodes + len(old), rows + int(leaf.sum())
-        depth = max(depth, tree.max_depth)  # type: ignore[attr-defined]
-    return Forest(
-        np.array(roots, np.int64),
-        np.concatenate(features).astype(np.int64),
-        np.concatenate(thresholds).astype(np.float32),
-        np.concatenate(children).astype(np.int64),
-        np.concatenate(leaves).astype(np.int32),
-        np.rint(np.concatenate(values).clip(0, 1) * 255).astype(np.uint8),
-        depth,
-    )
+    return flatten([tree.tree_ for tree in trees.estimators_])

@@ -9,6 +9,7 @@ What it refuses: it does not fit (see `fit.py`) and has no per-tree Python loop.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,3 +68,36 @@ class Forest:
                 node = step
             total += self.values[self.leaf[node]]
         return total * np.float32(1 / (255 * len(self.roots)))
+
+
+def flatten(trees: Sequence[object]) -> Forest:
+    """Fitted scikit-learn trees laid out breadth first, children side by side."""
+    features, thresholds, children, leaves, values, roots = [], [], [], [], [], []
+    nodes = rows = depth = 0
+    for tree in trees:
+        left, right = tree.children_left, tree.children_right  # type: ignore[attr-defined]
+        order = [0]
+        for node in order:
+            if left[node] >= 0:
+                order += [left[node], right[node]]
+        old = np.array(order)
+        place = np.empty(len(old), np.int64)
+        place[old] = np.arange(len(old))
+        leaf = left[old] < 0
+        roots.append(nodes)
+        features.append(np.where(leaf, 0, tree.feature[old]))  # type: ignore[attr-defined]
+        thresholds.append(np.where(leaf, np.inf, tree.threshold[old]))  # type: ignore[attr-defined]
+        children.append(nodes + np.where(leaf, np.arange(len(old)), place[left[old]]))
+        leaves.append(np.where(leaf, rows + np.cumsum(leaf) - 1, 0))
+        values.append(tree.value[old[leaf], :, 0])  # type: ignore[attr-defined]
+        nodes, rows = nodes + len(old), rows + int(leaf.sum())
+        depth = max(depth, tree.max_depth)  # type: ignore[attr-defined]
+    return Forest(
+        np.array(roots, np.int64),
+        np.concatenate(features).astype(np.int64),
+        np.concatenate(thresholds).astype(np.float32),
+        np.concatenate(children).astype(np.int64),
+        np.concatenate(leaves).astype(np.int32),
+        np.rint(np.concatenate(values).clip(0, 1) * 255).astype(np.uint8),
+        depth,
+    )
