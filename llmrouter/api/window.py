@@ -75,7 +75,8 @@ class SlidingWindow:
         self._earlier: float | None = None  # the sum of closed slices, once it is wanted
         self._current = 0.0
         self._index = -1
-        self._read_at = 0.0
+        self._read_at = -REREAD_S
+        self._reading = asyncio.Lock()
         self._settled = False
 
     async def take(self, amount: float, *, partly: bool = False) -> Grant | Refusal:
@@ -105,7 +106,9 @@ class SlidingWindow:
             current = await self._add(index, amount)
         over = self._before(index) + current - self.quota.limit
         if over > _DUST and self._clock() - self._read_at > SETTLE_S:
-            await self._read_closed(index)
+            async with self._reading:
+                if self._clock() - self._read_at > SETTLE_S:
+                    await self._read_closed(index)
             over = self._before(index) + current - self.quota.limit
         if over <= _DUST:
             return Grant(index, amount)
@@ -181,19 +184,23 @@ class SlidingWindow:
 
     async def _advance(self) -> int:
         """The current slice; closed slices are read where what is kept may be out of date."""
-        now, index = self._clock(), self.index
-        if index != self._index or now - self._read_at > REREAD_S:
-            if 0 < index - self._index <= SLICES and now - self._read_at <= REREAD_S:
-                await self._read_some(range(self._index, index), index)
-            else:
-                await self._read_closed(index)
-        elif not self._settled:
+        if self.index != self._index or self._clock() - self._read_at > REREAD_S:
+            async with self._reading:  # a burst reads once
+                now, index = self._clock(), self.index
+                if now - self._read_at > REREAD_S or not 0 <= index - self._index <= SLICES:
+                    await self._read_closed(index)
+                elif index != self._index:
+                    await self._read_some(range(self._index, index), index)
+            return index
+        index = self._index
+        if not self._settled:
             await self._read_some((index - 1,), index)
         return index
 
     async def _read_closed(self, index: int) -> None:
-        self._read_at = self._clock()
+        at = self._clock()
         await self._read_some(range(index - SLICES, index), index)
+        self._read_at = at
 
     async def _read_some(self, wanted: range | tuple[int, ...], index: int) -> None:
         settled = self._clock() - index * self._width >= SETTLE_S

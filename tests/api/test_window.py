@@ -127,3 +127,15 @@ async def test_steady_traffic_under_the_limit_is_never_refused() -> None:
     for _ in range(300):
         clock.now += step + 0.001
         assert isinstance(await window.take(1.0), Grant)
+
+
+async def test_a_burst_reads_the_past_once() -> None:
+    """A hundred readers of twenty slices each would be a burst of its own on the store."""
+    clock, store = Clock(), Counters()
+    window = a_window(10, clock, store)
+    for _ in range(2):
+        before = store.writes
+        got = await asyncio.gather(*(window.take(1.0) for _ in range(100)))
+        assert store.writes - before <= 100 + 100 + 2 * SLICES + 2
+        clock.now += 5.0
+    assert not any(isinstance(one, Grant) for one in got)
