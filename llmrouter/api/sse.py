@@ -30,8 +30,9 @@ async def stream(
 ) -> web.StreamResponse:
     """Relay a reply; `last` makes one more event that goes out before `[DONE]`.
 
-    `last` is given the first event that named its response, to speak with the same id. The reply
-    is closed however this ends, at once when the caller leaves.
+    `last` is given the first event that named its response, to speak with the same id; where the
+    reply breaks off, it goes out before the error. The reply is closed however this ends, at once
+    when the caller leaves.
     """
     admission = request.app[SERVICES].admission
     response = web.StreamResponse(status=routed.status, headers=headers)
@@ -48,10 +49,14 @@ async def stream(
                 continue
             if first is None and event.response_id is not None:
                 first = event
-            if event.done and last is not None:
-                done = event.data
-            else:
+            if last is None:
                 await response.write(event.data)
+            elif event.done:
+                done = event.data
+            elif routed.error is None:
+                await response.write(event.data)
+            else:  # the event that tells of it stays the last
+                await response.write(last(routed, first) + event.data)
         if last is not None and routed.error is None:
             await response.write(last(routed, first) + (done or DONE))
     except ConnectionError:

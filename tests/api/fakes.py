@@ -114,6 +114,7 @@ class FakeRouted:
     fails: Exception | None = None
     failed: tuple[Attempt, ...] = ()
     completion: Completion | None = None
+    breaks: LLMRouterError | None = None
     error: LLMRouterError | None = None
     closed: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -131,7 +132,9 @@ class FakeRouted:
         return self._read()
 
     async def _read(self) -> AsyncIterator[ReplyEvent]:
-        for event in self.events:
+        for number, event in enumerate(self.events, 1):
+            if number == len(self.events):
+                self.error = self.breaks
             if isinstance(event, Exception):
                 raise event
             if isinstance(event, asyncio.Event):
@@ -194,7 +197,7 @@ class FakeGateway:
         else:
             routed = FakeRouted(decision, (ReplyEvent(self.body),))
         routed.cost_usd, routed.usage = self.cost_usd, self.usage
-        routed.error, routed.fails = self.broke_off, self.unanswered
+        routed.breaks, routed.fails = self.broke_off, self.unanswered
         routed.failed, routed.target = self.failed, self.answered_by
         self.replies.append(routed)
         return routed

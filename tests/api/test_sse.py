@@ -86,14 +86,19 @@ async def test_a_failure_after_the_first_token_is_an_error_event() -> None:
 
 
 async def test_an_error_event_of_the_execution_itself_is_the_last() -> None:
-    """An execution that broke off says so in its last event; nothing may follow it."""
+    """An execution that broke off says so in its last event; what it came to stands before it."""
     gateway = FakeGateway()
     gateway.broke_off = UpstreamFailed("broke off")
     said = chunk("", data=b'data: {"error":{"message":"broke off"}}\n\n')
     gateway.streamed = (chunk("a"), said)
     async with client_of(services(gateway)) as client:
-        answer = await client.post("/complete", CHAT)
-    assert answer.body == chunk("a").data + said.data
+        explained = await client.post("/complete", CHAT)
+        plain = await client.post("/v1/chat/completions", CHAT)
+    assert plain.body == chunk("a").data + said.data
+    first, router, end = events(explained.body)
+    assert b"data: " + first + b"\n\n" == chunk("a").data
+    assert orjson.loads(router)["router"]["decision_id"] == "dec-1"
+    assert b"data: " + end + b"\n\n" == said.data
 
 
 async def test_a_failure_before_the_first_token_is_a_status() -> None:
