@@ -57,6 +57,19 @@ async def test_a_failure_before_the_first_token_leads_to_the_next_target(
 
 
 @FORMS
+async def test_who_answers_and_after_how_many_attempts_is_known_when_it_begins(
+    bench: Bench, stream: bool
+) -> None:
+    """Headers go out with the first event, so both must be known by then."""
+    execution = bench.run("reset", "ok", stream=stream, fallback=NO_REPEAT)
+    assert (execution.target, execution.tried) == (None, 0)
+    await execution.open()
+    assert (execution.target, execution.tried) == ("ok", 2)
+    await execution.aclose()
+    assert (execution.target, execution.tried) == ("ok", 2)
+
+
+@FORMS
 @pytest.mark.parametrize("fault", FALLS_BACK)
 async def test_a_failure_of_every_target_is_one_clear_error(
     bench: Bench, fault: str, stream: bool
