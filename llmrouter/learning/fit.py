@@ -2,8 +2,8 @@
 
 Why it exists: everything that needs scipy or scikit-learn happens here, inside functions, so the
 serving process never imports them. The same settings serve every data set: they were chosen by
-cross-validation over five; how long the networks are fitted, and their share beside the trees, is
-chosen on each fit's own held-out folds.
+cross-validation over five; how long the networks are fitted is chosen on each fit's own held-out
+folds.
 
 What it refuses: no tuning on what is tested, no unseeded randomness. Equal examples, settings and
 seed give an equal model on the same machine with the same number of BLAS threads.
@@ -42,9 +42,9 @@ class FitSettings:
 
     `width`: vector length; `vocabulary`: kept terms; `trees`, `leaf`, `depth`: the forest;
     `folds`: held-out folds for calibration and the memory's residuals; `lists`, `capacity`,
-    `sharpness`, `gain`, `shrink`: the memory. What suits the examples is chosen on those folds:
-    the networks' share among `blends`, and whether the networks get up to `epochs` rather than
-    their own number, as far as that makes no more than `steps` steps.
+    `sharpness`, `gain`, `shrink`: the memory; `blend`: the networks' share. Few examples make few
+    steps an epoch: where it errs less on the folds, the networks are fitted for up to `epochs`, as
+    far as that is no more than `steps` steps.
     """
 
     width: int = 128
@@ -54,7 +54,7 @@ class FitSettings:
     leaf: int = 5
     depth: int = 14
     features: float = 0.3
-    blends: tuple[float, ...] = (0.3, 0.5, 0.7)
+    blend: float = 0.5
     epochs: int = 40
     steps: int = 1000
     folds: int = 3
@@ -297,27 +297,20 @@ def _held_out(
     seed: int,
     progress: Progress,
 ) -> tuple[Floats, FitSettings]:
-    """What folds that did not see a row estimate for it, and the settings that erred least there.
-
-    Compared are a short and a long fit of the networks, and their share beside the trees.
-    """
+    """What folds that did not see a row estimate for it, and the settings that erred less there."""
     names = tuple(str(number) for number in range(grades.shape[1]))
+    tried: list[tuple[float, Floats, FitSettings]] = []
     variants = _variants(settings, len(built))
-    parts = np.tile(_prior(grades, weights), (len(variants), 2, len(built), 1))
-    for number in range(settings.folds):
-        test, rest = fold == number, fold != number
-        for at, variant in enumerate(variants if test.any() and rest.sum() > 1 else ()):
-            base = _fit_base(names, built[rest], grades[rest], weights[rest], variant, seed)
-            for part, share in enumerate((0.0, 1.0)):
-                parts[at, part, test] = replace(base, blend=share).estimate(built[test])[0]
-        progress("hold out", (number + 1) / settings.folds)
-    options = [
-        (replace(variant, blends=(blend,)), trees + np.float32(blend) * (networks - trees))
-        for variant, (trees, networks) in zip(variants, parts, strict=True)
-        for blend in settings.blends
-    ]
-    errors = [float((weights * (grades - held_out) ** 2).sum()) for _, held_out in options]
-    chosen, held_out = options[int(np.argmin(errors))]
+    for at, variant in enumerate(variants):
+        held_out = np.tile(_prior(grades, weights), (len(built), 1))
+        for number in range(settings.folds):
+            test, rest = fold == number, fold != number
+            if test.any() and rest.sum() > 1:
+                base = _fit_base(names, built[rest], grades[rest], weights[rest], variant, seed)
+                held_out[test] = base.estimate(built[test])[0]
+            progress("hold out", (at + (number + 1) / settings.folds) / len(variants))
+        tried.append((float((weights * (grades - held_out) ** 2).sum()), held_out, variant))
+    _, held_out, chosen = min(tried, key=lambda one: one[0])
     return held_out, chosen
 
 
@@ -346,7 +339,7 @@ def _fit_base(
     filled = trust * grades + (1 - trust) * guess
     forest = _fit_forest(built, filled, _row_weights(weights), settings, seed)
     progress(1.0)
-    return Base(targets, _prior(grades, weights), network, forest, settings.blends[0])
+    return Base(targets, _prior(grades, weights), network, forest, settings.blend)
 
 
 def _fit_forest(
