@@ -69,7 +69,7 @@ log = logging.getLogger(__name__)
 
 
 SECRET = "secret:fingerprint"  # noqa: S105 - the name of a key in the store
-NEAR_ENTRIES = 4_000  # cached decisions kept decoded, 1.3 KB each; the store holds the rest
+NEAR_ENTRIES = 2_000  # cached decisions kept decoded, 1.3 KB each; the store holds the rest
 
 
 class Misconfigured(LLMRouterError):

@@ -87,7 +87,7 @@ class BytesOnly(Disk):  # type: ignore[misc]  # diskcache ships no types
 class DiskLimits:
     """`max_bytes` bounds the database, `pending` the writes and `jobs` the calls that wait.
 
-    SQLite's own page cache adds two megabytes in each of two threads.
+    SQLite's own page cache adds half a megabyte in each of two threads.
     """
 
     max_bytes: int = 1024 * 1024 * 1024
@@ -129,7 +129,7 @@ class DiskStore:
                 cull_limit=0,
                 statistics=0,
                 tag_index=0,
-                sqlite_cache_size=512,
+                sqlite_cache_size=128,
                 sqlite_mmap_size=0,  # mapped pages count as resident memory
                 sqlite_journal_mode="wal",
                 sqlite_synchronous=1,
