@@ -116,7 +116,15 @@ class Keyring:
         return blake2b(digest, digest_size=16, key=self._salt).digest()
 
     def caller(self, headers: Mapping[str, str]) -> Caller:
-        """Who these headers speak for. Raises Unauthorized; an open service knows everyone."""
+        """Who these headers speak for. Raises Unauthorized.
+
+        An open service knows everyone, except for pages of other sites (Forbidden): any page that
+        its user's browser shows could otherwise spend their money.
+        """
+        if self.open:
+            _refuse_other_sites(headers)
+            if not self.has_admin:
+                return ANONYMOUS
         secret = _presented(headers)
         if secret is not None:
             digest = sha256(secret.encode("utf-8", "surrogateescape")).digest()
@@ -144,6 +152,15 @@ class Keyring:
         if caller is ANONYMOUS:
             raise NoKey("this call needs the admin key", 'Bearer realm="llmrouter admin"')
         raise Forbidden("this call needs the admin key")
+
+
+def _refuse_other_sites(headers: Mapping[str, str]) -> None:
+    """Browsers say where a page comes from; nobody else does."""
+    origin = headers.get("Origin")
+    if origin is not None and origin.rpartition("//")[2] != headers.get("Host"):
+        raise Forbidden(
+            "pages of other sites may not call a service without keys", code="cross_origin"
+        )
 
 
 def _presented(headers: Mapping[str, str]) -> str | None:

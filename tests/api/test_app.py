@@ -325,6 +325,25 @@ async def test_unknown_targets_in_allow_or_deny_are_404() -> None:
     assert fine.status == 200
 
 
+@pytest.mark.parametrize("origin", ["http://evil.test", "null", "http://127.0.0.1:1"])
+async def test_pages_of_other_sites_cannot_use_an_open_service(origin: str) -> None:
+    """A form post needs no permission of ours to be sent, and would be paid for by us."""
+    gateway = FakeGateway()
+    sent = {"Origin": origin, "Content-Type": "text/plain"}
+    async with client_of(services(gateway)) as client:
+        for path, body in ROUTED.items():
+            refused = await client.call("POST", path, json=body, headers={"Origin": origin})
+            assert (refused.status, refused.error["code"]) == (403, "cross_origin")
+        simple = await client.call("POST", "/route", data=b'{"prompt": "hi"}', headers=sent)
+        assert simple.status == 403
+        assert gateway.asked == []
+        own = {"Origin": client.address}
+        assert (await client.post("/route", HI, headers=own)).status == 200
+    async with client_of(services(gateway, keyring=KEYS)) as client:
+        keyed = {"Origin": origin, **bearer("sk-bob")}
+        assert (await client.post("/route", HI, headers=keyed)).status == 200
+
+
 async def test_keys_tiers_and_challenges() -> None:
     """A key speaks for its tier; saying another is refused."""
     gateway = FakeGateway()
@@ -451,7 +470,15 @@ HEADER_VALUES = st.text(
     st.binary(max_size=60) | st.just(b'{"messages":[{"role":"user","content":"hi"}],"model":"a"}'),
     st.dictionaries(
         st.sampled_from(
-            ["Authorization", "x-api-key", "Content-Type", "Accept", "traceparent", "Cookie"]
+            [
+                "Authorization",
+                "x-api-key",
+                "Content-Type",
+                "Accept",
+                "traceparent",
+                "Cookie",
+                "Origin",
+            ]
         ),
         HEADER_VALUES,
         max_size=3,
