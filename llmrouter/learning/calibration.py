@@ -151,12 +151,13 @@ class Windows:
 
     At most `tasks` windows are kept; the one longest without news leaves. What stands above a cut
     was mostly seen before it was trusted: audits renew it slowly, and `RECENT` of them with too
-    many errors empty the window at once.
+    many errors empty the window at once. `risk` is that of one window: over all tasks together
+    agreement stands well above its target, because each is held to a bound and not to its mean.
     """
 
     target_agreement: float
     size: int = 1000
-    risk: float = 0.1
+    risk: float = 0.25
     least: int = 30
     tasks: int = 256
     _windows: dict[str, _Window] = field(default_factory=dict)

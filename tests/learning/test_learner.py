@@ -3,104 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import random
-from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
-from llmrouter.domain.decision import Feedback, Question, Source, Verdict
-from llmrouter.domain.features import Features, Traits
+from llmrouter.domain.decision import Feedback, Question
 from llmrouter.domain.target import Price, Target
 from llmrouter.errors import StoreFailed
-from llmrouter.learning.influence import CAPS
-from llmrouter.learning.learner import Learner, LearnerOptions
-from llmrouter.learning.lessons import Kind
+from llmrouter.learning.learner import LearnerOptions
 from llmrouter.learning.snapshot import CURRENT, PREVIOUS
 from llmrouter.store.memory import MemoryStore
-from tests.fakes import RecordingObserver, a_catalog, a_decision, a_request, a_target
-
-SUMS = ("What is {} plus {}?", "Add {} to {}.", "Compute {} times {}, please.")
-POEMS = ("Write a poem about {} and {}.", "A haiku on {} with {}.", "Sing of {} and of {}!")
-KEY_LEAST = CAPS[Kind.WORD].least
-QUICK = LearnerOptions(first_fit=120, check_s=0.01, refresh=60)
-
-
-def question(text: str, task: str) -> Question:
-    """A question of a task to small and large."""
-    features = Features(
-        "f" * 32, "c" * 32, text, "", 20, 50, frozenset(), 1, False, False,
-        read_traits=lambda: Traits(task=task),
-    )  # fmt: skip
-    return Question(a_request(text), features, a_catalog(), ("small", "large"))
-
-
-def asked(number: int, dice: random.Random) -> tuple[Question, Verdict]:
-    """Sums are for small, poems for large."""
-    texts, task, target = ((SUMS, "math", "small"), (POEMS, "writing", "large"))[number % 2]
-    text = dice.choice(texts).format(dice.randrange(90), dice.randrange(90))
-    return question(text, task), Verdict(target, Source.LLM, "said so", task=task)
-
-
-class Bench:
-    """A learner on a store, taught by a stage that never errs."""
-
-    def __init__(self, store: MemoryStore | None = None, **over: Any) -> None:
-        self.store = store or MemoryStore()
-        self.observer = RecordingObserver()
-        self.agreement = 0.8
-        self.learner = Learner(
-            self.store, self.observer, lambda: self.agreement, over.get("options", QUICK)
-        )
-        self.dice = random.Random(7)
-        self.agreed = 0
-
-    def teach(self, count: int, wrong: bool = False) -> int:
-        """Lessons as the preference stage gives them; how many proposals agreed."""
-        agreed = 0
-        for number in range(count):
-            about, verdict = asked(number, self.dice)
-            if wrong:
-                other = "large" if verdict.target == "small" else "small"
-                verdict = Verdict(other, Source.LLM, "changed its mind", task=verdict.task)
-            proposal = self.learner.propose(about)
-            agreed += proposal is not None and proposal.target == verdict.target
-            self.learner.taught(about, proposal, verdict)
-        return agreed
-
-    def rate(self, number: int, key: str, score: float = -1.0, **over: Any) -> None:
-        """One rating of a decision that had been noted."""
-        about, verdict = asked(2 * number, self.dice)
-        decision = a_decision(
-            verdict.target, decision_id=f"d-{number}", task="math", fingerprint=f"{number:032d}"
-        )
-        self.learner.decided(decision, about)
-        self.learner.rated(decision, Feedback(decision.decision_id, score, caller=key, **over))
-
-    def counted(self, name: str) -> int:
-        """How often something was counted."""
-        return sum(1 for counted, _, _ in self.observer.counts if counted == name)
-
-
-@contextlib.asynccontextmanager
-async def running(learner: Learner) -> AsyncIterator[None]:
-    """The learner's loop, ended afterwards as the service ends it."""
-    task = asyncio.ensure_future(learner.run())
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-
-async def until(holds: Callable[[], object]) -> None:
-    """Wait for something that the loop does behind."""
-    async with asyncio.timeout(240):
-        while not holds():  # noqa: ASYNC110 - the loop under test has no event to wait for
-            await asyncio.sleep(0.01)
+from tests.fakes import a_catalog, a_decision, a_target
+from tests.learning.teaching import (
+    KEY_LEAST,
+    POEMS,
+    Bench,
+    asked,
+    question,
+    running,
+    trusted,
+    until,
+)
 
 
 @pytest.fixture(scope="module")
@@ -117,12 +41,6 @@ def taught() -> Bench:
         return bench
 
     return asyncio.run(teach())
-
-
-def trusted(bench: Bench, text: str) -> bool:
-    """Whether a sum would be answered."""
-    proposal = bench.learner.propose(question(text, "math"))
-    return proposal is not None and proposal.trusted
 
 
 def test_nothing_learned_nothing_proposed() -> None:
