@@ -24,6 +24,8 @@ NEIGHBOURS = 32
 MISSING = 255
 _LEVELS = np.float32(254)
 _KEY = np.float32(127)
+_BAND = np.float32(0.01)
+"""Cosines this close are equally near: keys are kept in steps of 1/127."""
 _SAME = np.float32(0.90)
 """Cosine of sketches from which a request counts as the same one, in other clothes at most."""
 
@@ -97,11 +99,14 @@ class Memory:
     def same(self, key: Floats, least: float) -> Floats:
         """Mean grades [T] of entries that are the unit `key`'s request, -1 where there is none.
 
-        Entries whose weight is under `least` are passed over.
+        Entries whose weight is under `least` are passed over. Of those near enough the nearest count
+        alone: where the request itself is known, others that only look like it say nothing.
         """
         slots = self._candidates(key)
         close = (self.keys.take(slots, axis=0).astype(np.float32) @ key) * np.float32(1 / 127)
-        slots = slots[(close >= _SAME) & (self.weights.take(slots) >= least)]
+        near = (close >= _SAME) & (self.weights.take(slots) >= least)
+        slots, close = slots[near], close[near]
+        slots = slots[close >= close.max(initial=0) - _BAND]
         grades = self.grades.take(slots, axis=0)
         given = grades != MISSING
         count = given.sum(axis=0)

@@ -152,7 +152,7 @@ def test_drift_takes_trust_away_and_learning_earns_it_back() -> None:
     serves(bench, 250, wrong=True)
     assert not trusted(bench, "Add 3 to 4.")
     assert ("withdrawals", 1, {"task": "math"}) in bench.observer.counts
-    serves(bench, 1500, wrong=True)
+    serves(bench, 2250, wrong=True)
     proposal = bench.learner.propose(question("Add 3 to 4.", "math"))
     assert proposal is not None
     assert (proposal.target, proposal.trusted) == ("large", True)
