@@ -15,7 +15,6 @@ stay out. Run it with `handler_cancellation=True`, so that a caller who leaves e
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 from aiohttp import web
@@ -38,9 +37,8 @@ from llmrouter.api import (
 )
 from llmrouter.api.envelope import refusal
 from llmrouter.api.intake import too_large
-from llmrouter.api.limits import Limits
 from llmrouter.api.middlewares import Access, guards
-from llmrouter.api.services import LIMITED, SERVICES, Services
+from llmrouter.api.services import SERVICES, Services
 
 
 class Path(NamedTuple):
@@ -99,17 +97,6 @@ def paths_of(services: Services) -> list[Path]:
     return [path for path in PATHS if path.handler not in absent]
 
 
-def _show(limits: Limits) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
-    """Adds to every routed answer, streams and errors included, how its key's quotas stand."""
-
-    async def show(request: web.Request, response: web.StreamResponse) -> None:
-        caller = request.get(LIMITED)
-        if caller is not None:
-            response.headers.update(limits.headers(caller))
-
-    return show
-
-
 def create_app(services: Services) -> web.Application:
     """The aiohttp application over `services`."""
     logging.getLogger("aiohttp.server").addFilter(_QUIET)
@@ -122,8 +109,6 @@ def create_app(services: Services) -> web.Application:
         client_max_size=services.max_body_bytes,
     )
     app[SERVICES] = services
-    if services.limits is not None:
-        app.on_response_prepare.append(_show(services.limits))
     app[openapi.DOCUMENT] = openapi.build(services, [path.path for path in paths])
 
     async def expected(request: web.Request) -> web.Response | None:

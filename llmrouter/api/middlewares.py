@@ -18,7 +18,7 @@ from aiohttp.typedefs import Handler, Middleware
 from llmrouter.api.admission import Phase
 from llmrouter.api.envelope import InternalError, refusal, translated
 from llmrouter.api.keys import Keyring
-from llmrouter.api.services import CALLER, LIMITED, Services
+from llmrouter.api.services import CALLER, Services
 from llmrouter.domain import semconv
 from llmrouter.domain.chat import ANONYMOUS, Caller
 from llmrouter.errors import LLMRouterError
@@ -51,6 +51,7 @@ def _guard(services: Services, access: Mapping[object, Access]) -> Middleware:
         resource = match.route.resource
         route = "unmatched" if resource is None else resource.canonical
         needed = access.get(match.handler, Access.PUBLIC)
+        limited: Caller | None = None
         try:
             with start(request.method, route, request.headers) as span:
                 task = None
@@ -59,9 +60,11 @@ def _guard(services: Services, access: Mapping[object, Access]) -> Middleware:
                         task = admission.enter()
                     caller = request[CALLER] = callers(needed, request.headers)
                     if task is not None and limits is not None:
-                        request[LIMITED] = caller
+                        limited = caller
                         await limits.admit(caller)
                     response = await handler(request)
+                    if limited is not None and limits is not None and not response.prepared:
+                        response.headers.update(limits.headers(limited))
                     if admission.phase is not Phase.SERVING and not response.prepared:
                         response.force_close()  # so that the caller's next one finds another worker
                 except asyncio.CancelledError:
@@ -88,6 +91,8 @@ def _guard(services: Services, access: Mapping[object, Access]) -> Middleware:
             raise
         except Exception as error:
             answer = _answer(error, request)
+            if limited is not None and limits is not None:
+                answer.headers.update(limits.headers(limited))
             if admission.phase is not Phase.SERVING:
                 answer.force_close()
             return answer

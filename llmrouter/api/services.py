@@ -179,4 +179,3 @@ class Services:
 
 SERVICES: web.AppKey[Services] = web.AppKey("services", Services)
 CALLER: web.RequestKey[Caller] = web.RequestKey("caller", Caller)
-LIMITED: web.RequestKey[Caller] = web.RequestKey("limited", Caller)

@@ -380,6 +380,33 @@ async def test_a_request_quota_is_exact_under_concurrency() -> None:
     assert other.status == 200
 
 
+async def test_every_routed_answer_says_how_its_keys_quotas_stand() -> None:
+    """Whole answers, streams, refusals and errors; paths that count nothing say nothing."""
+    policy = KeyPolicy(Quota(4, 60), Quota(100_000, 60))
+    gateway = FakeGateway()
+    limits = Limits({"bob": policy}, Counters())  # type: ignore[arg-type]  # the part of a store it uses
+    key = {"headers": bearer("sk-bob")}
+    async with client_of(services(gateway, keyring=KEYS, limits=limits)) as client:
+        answers = [
+            await client.post("/route", HI, **key),
+            await client.post("/v1/chat/completions", CHAT, **key),
+            await client.post("/complete", {**HI, "stream": True}, **key),
+            await client.post("/complete", b"{", **key),
+            await client.post("/route", HI, **key),
+        ]
+        free = await client.get("/stats", **key)
+        other = await client.post("/route", HI, headers=bearer("sk-alice"))
+    assert [answer.status for answer in answers] == [200, 200, 200, 400, 429]
+    left = [answer.headers["x-ratelimit-remaining-requests"] for answer in answers]
+    assert left == ["3", "2", "1", "0", "0"]
+    tokens = [int(answer.headers["x-ratelimit-remaining-tokens"]) for answer in answers]
+    assert tokens[0] == 100_000
+    assert tokens[1] == 100_000 - 4  # what the answer took
+    assert tokens[2] < tokens[1] - 4  # what a stream that has only begun may take
+    assert tokens[3] == tokens[1] - 4
+    assert not [name for name in (*free.headers, *other.headers) if "ratelimit" in name.lower()]
+
+
 async def test_a_spend_budget_counts_what_replies_cost() -> None:
     """Streaming or not, the truth is on the bill; failures are not."""
     limits = Limits({"*": KeyPolicy(spend_usd=Quota(1.0, 3600))}, Counters())  # type: ignore[arg-type]  # the part of a store it uses
