@@ -268,3 +268,17 @@ async def test_headers_say_how_quotas_stand() -> None:
 def test_spans_are_written_as_openai_writes_them(seconds: float, written: str) -> None:
     """Clients parse them."""
     assert duration(seconds) == written
+
+
+async def test_what_is_held_ahead_goes_back_when_the_service_ends() -> None:
+    """A worker that is replaced takes no quota with it; one that rests keeps none for long."""
+    store = Counters()
+    held = limits({"*": KeyPolicy(requests=Quota(10_000, 60))}, store)
+    running = asyncio.ensure_future(held.run())
+    await asyncio.sleep(0)
+    for _ in range(5):
+        await held.admit(ALICE)
+    assert sum(store.values.values()) > 5
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert sum(store.values.values()) == pytest.approx(5)
