@@ -15,6 +15,8 @@ stay out. Run it with `handler_cancellation=True`, so that a caller who leaves e
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import NamedTuple
 
 from aiohttp import web
@@ -37,8 +39,9 @@ from llmrouter.api import (
 )
 from llmrouter.api.envelope import refusal
 from llmrouter.api.intake import too_large
-from llmrouter.api.middlewares import Access, guards
-from llmrouter.api.services import SERVICES, Services
+from llmrouter.api.middlewares import Access, Guard, guard_of, middleware
+from llmrouter.api.services import CALLER, FRONT, SERVICES, Front, Services
+from llmrouter.domain.chat import Caller
 
 
 class Path(NamedTuple):
@@ -50,10 +53,15 @@ class Path(NamedTuple):
     access: Access
 
 
+Routed = Callable[[web.Request, Services, Caller], Awaitable[web.StreamResponse]]
+ROUTED: dict[str, Routed] = {
+    "/route": route.route,
+    "/complete": complete.complete,
+    "/v1/chat/completions": openai.chat_completions,
+}
+"""What answers the calls that route, by their path; each is a POST of `Access.ROUTED`."""
+
 PATHS: tuple[Path, ...] = (
-    Path("POST", "/route", route.route, Access.ROUTED),
-    Path("POST", "/complete", complete.complete, Access.ROUTED),
-    Path("POST", "/v1/chat/completions", openai.chat_completions, Access.ROUTED),
     Path("GET", "/v1/models", openai.models, Access.KEY),
     Path("GET", "/v1/models/{id}", openai.model, Access.KEY),
     Path("POST", "/feedback", feedback.feedback, Access.KEY),
@@ -97,19 +105,52 @@ def paths_of(services: Services) -> list[Path]:
     return [path for path in PATHS if path.handler not in absent]
 
 
+def names_of(services: Services) -> list[str]:
+    """Every path this service has."""
+    return [*ROUTED, *(path.path for path in paths_of(services))]
+
+
+def _bound(handler: Routed, services: Services) -> Handler:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        return await handler(request, services, request[CALLER])
+
+    return handle
+
+
+def _front(guard: Guard, routed: Mapping[str, Handler], otherwise: Handler) -> Handler:
+    """What a connection asks first: routed calls go straight to their guard and handler.
+
+    The application's own dispatch costs them several microseconds; it answers everything else,
+    and whatever it answers to a routed call, this does too.
+    """
+
+    async def front(request: web.Request) -> web.StreamResponse:
+        path = request.raw_path
+        handler = routed.get(path)
+        if handler is None or request.method != "POST" or "Expect" in request.headers:
+            return await otherwise(request)
+        return await guard(request, path, Access.ROUTED, handler)
+
+    return front
+
+
 def create_app(services: Services) -> web.Application:
     """The aiohttp application over `services`."""
     logging.getLogger("aiohttp.server").addFilter(_QUIET)
-    paths = paths_of(services)
+    routed = {path: _bound(handler, services) for path, handler in ROUTED.items()}
+    calls = [Path("POST", path, handler, Access.ROUTED) for path, handler in routed.items()]
+    paths = [*calls, *paths_of(services)]
     access: dict[object, Access] = {path.handler: path.access for path in paths}
     if services.keyring.isolates:
         access[metrics.metrics] = Access.ADMIN  # they are of all tenants together
+    guard = guard_of(services)
     app = web.Application(
-        middlewares=guards(services, access),
-        client_max_size=services.max_body_bytes,
+        middlewares=[middleware(guard, access)], client_max_size=services.max_body_bytes
     )
     app[SERVICES] = services
-    app[openapi.DOCUMENT] = openapi.build(services, [path.path for path in paths])
+    front: Front = partial(_front, guard, routed)
+    app[FRONT] = front
+    app[openapi.DOCUMENT] = openapi.build(services, names_of(services))
 
     async def expected(request: web.Request) -> web.Response | None:
         """Answer `Expect: 100-continue`, but not for a body that would be refused anyway."""

@@ -6,13 +6,12 @@ from aiohttp import web
 
 from llmrouter.api.intake import read_request
 from llmrouter.api.relay import execute
-from llmrouter.api.services import CALLER, SERVICES
+from llmrouter.api.services import Services
 from llmrouter.api.wire import Endpoint
+from llmrouter.domain.chat import Caller
 
 
-async def complete(request: web.Request) -> web.StreamResponse:
+async def complete(request: web.Request, services: Services, caller: Caller) -> web.StreamResponse:
     """Decide, execute and explain."""
-    services = request.app[SERVICES]
-    caller = request[CALLER]
     chat = await read_request(request, services, caller, Endpoint.COMPLETE)
     return await execute(request, services, caller, chat, explain=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from enum import Enum
 
 from aiohttp import web
@@ -35,22 +35,31 @@ class Access(Enum):
     ADMIN = "admin"
 
 
-def guards(services: Services, access: Mapping[object, Access]) -> list[Middleware]:
-    """What stands before every handler, as one middleware."""
-    return [_guard(services, access)]
+Guard = Callable[[web.Request, str, Access, Handler], Awaitable[web.StreamResponse]]
+"""Answers a request: its path's template, who may call it, and its handler."""
 
 
-def _guard(services: Services, access: Mapping[object, Access]) -> Middleware:
+def middleware(guard: Guard, access: Mapping[object, Access]) -> Middleware:
+    """The guard before whatever handler the router finds."""
+
+    @web.middleware
+    async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
+        match = request.match_info
+        resource = match.route.resource
+        route = "unmatched" if resource is None else resource.canonical
+        return await guard(request, route, access.get(match.handler, Access.PUBLIC), handler)
+
+    return guarded
+
+
+def guard_of(services: Services) -> Guard:
     """The steps 1 to 5, outermost first; `app` says what each is for."""
     start, admission, limits = services.telemetry.request, services.admission, services.limits
     callers = _callers(services.keyring)
 
-    @web.middleware
-    async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-        match = request.match_info
-        resource = match.route.resource
-        route = "unmatched" if resource is None else resource.canonical
-        needed = access.get(match.handler, Access.PUBLIC)
+    async def guard(
+        request: web.Request, route: str, needed: Access, handler: Handler
+    ) -> web.StreamResponse:
         limited: Caller | None = None
         try:
             with start(request.method, route, request.headers) as span:

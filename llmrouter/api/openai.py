@@ -10,17 +10,18 @@ from aiohttp import web
 from llmrouter.api.envelope import JSON
 from llmrouter.api.intake import read_request
 from llmrouter.api.relay import execute
-from llmrouter.api.services import CALLER, SERVICES, Services
+from llmrouter.api.services import SERVICES, Services
 from llmrouter.api.wire import Endpoint
+from llmrouter.domain.chat import Caller
 from llmrouter.errors import ModelNotFound
 
 AUTO = "auto"
 
 
-async def chat_completions(request: web.Request) -> web.StreamResponse:
+async def chat_completions(
+    request: web.Request, services: Services, caller: Caller
+) -> web.StreamResponse:
     """POST /v1/chat/completions: `auto` routes, a target's id pins it."""
-    services = request.app[SERVICES]
-    caller = request[CALLER]
     chat = await read_request(request, services, caller, Endpoint.OPENAI)
     return await execute(request, services, caller, chat, explain=False)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from aiohttp import http_exceptions, web
 
 from llmrouter.api.envelope import HTTPRefused, InternalError, refusal
+from llmrouter.api.services import FRONT
 from llmrouter.errors import DeadlineExceeded, LLMRouterError
 
 
@@ -48,8 +49,9 @@ class Runner(web.AppRunner):
 
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
+        front, handler = self.app.get(FRONT), made.request_handler
         return Connections(
-            made.request_handler,
+            handler if front is None else front(handler),  # type: ignore[arg-type]  # both: Request
             request_factory=made.request_factory,
             handler_cancellation=made.handler_cancellation,
             loop=made._loop,

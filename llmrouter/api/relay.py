@@ -29,14 +29,15 @@ async def execute(
     """Run a request and answer it; `explain` adds the `router` object. Holds its key's budget."""
     limits = services.limits
     held: Reservation | None = None
+    routed: Routed | None = None
     if limits is not None:
         held, chat = await limits.reserve(caller, chat, services.gateway.catalog.current)
     elif services.keyring.open:
-        return await _answer(request, await services.gateway.complete(chat, caller), explain)
-    routed: Routed | None = None
+        routed = await services.gateway.complete(chat, caller)
+        return await _answer(request, services, routed, explain)
     try:
         routed = await services.gateway.complete(chat, caller)
-        return await _answer(request, routed, explain)
+        return await _answer(request, services, routed, explain)
     finally:
         completion = None if routed is None else routed.completion
         router_usd = 0.0 if routed is None else _router_usd(routed, chat)
@@ -46,7 +47,9 @@ async def execute(
             await limits.settle(caller, held, completion, router_usd)
 
 
-async def _answer(request: web.Request, routed: Routed, explain: bool) -> web.StreamResponse:
+async def _answer(
+    request: web.Request, services: Services, routed: Routed, explain: bool
+) -> web.StreamResponse:
     try:
         await routed.open()
     except LLMRouterError as error:
@@ -56,7 +59,7 @@ async def _answer(request: web.Request, routed: Routed, explain: bool) -> web.St
         raise
     headers = _headers(routed)
     if routed.content_type.startswith("text/event-stream"):
-        return await stream(request, routed, headers, last_chunk if explain else None)
+        return await stream(request, services, routed, headers, last_chunk if explain else None)
     try:
         pieces = [event.data async for event in routed]
     finally:

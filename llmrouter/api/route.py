@@ -5,15 +5,14 @@ from __future__ import annotations
 from aiohttp import web
 
 from llmrouter.api.intake import decision_headers, read_request
-from llmrouter.api.services import CALLER, SERVICES
+from llmrouter.api.services import Services
 from llmrouter.api.whole import Whole
 from llmrouter.api.wire import Endpoint, encode_decision
+from llmrouter.domain.chat import Caller
 
 
-async def route(request: web.Request) -> web.Response:
+async def route(request: web.Request, services: Services, caller: Caller) -> web.Response:
     """Decide and answer the decision."""
-    services = request.app[SERVICES]
-    caller = request[CALLER]
     chat = await read_request(request, services, caller, Endpoint.ROUTE)
     decision = await services.gateway.decide(chat, caller)
     if decision.router_cost_usd and not services.keyring.open:

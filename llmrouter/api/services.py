@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from llmrouter.api.admission import Admission
 from llmrouter.api.keys import OPEN, Keyring
@@ -151,6 +152,10 @@ Preview = Callable[[Edits, int], Awaitable[bytes]]
 FindDecision = Callable[[str, Caller], Awaitable[Mapping[str, Any] | None]]
 
 
+Front = Callable[[Handler], Handler]
+"""What a connection asks before the application's own dispatch, which it is given."""
+
+
 @dataclass(frozen=True, slots=True)
 class Services:
     """Everything the HTTP layer stands on.
@@ -179,3 +184,4 @@ class Services:
 
 SERVICES: web.AppKey[Services] = web.AppKey("services", Services)
 CALLER: web.RequestKey[Caller] = web.RequestKey("caller", Caller)
+FRONT: web.AppKey[Front] = web.AppKey("front")

@@ -15,7 +15,7 @@ from aiohttp import web
 
 from llmrouter.api.admission import Phase
 from llmrouter.api.envelope import InternalError, envelope
-from llmrouter.api.services import CALLER, SERVICES, Routed
+from llmrouter.api.services import CALLER, Routed, Services
 from llmrouter.domain.reply import ReplyEvent
 from llmrouter.errors import LLMRouterError, UpstreamFailed, UpstreamFailure
 
@@ -26,7 +26,11 @@ Last = Callable[[Routed, ReplyEvent | None], bytes]
 
 
 async def stream(
-    request: web.Request, routed: Routed, headers: Mapping[str, str], last: Last | None = None
+    request: web.Request,
+    services: Services,
+    routed: Routed,
+    headers: Mapping[str, str],
+    last: Last | None = None,
 ) -> web.StreamResponse:
     """Relay a reply; `last` makes one more event that goes out before `[DONE]`.
 
@@ -34,7 +38,6 @@ async def stream(
     reply breaks off, it goes out before the error. The reply is closed however this ends, at once
     when the caller leaves.
     """
-    services = request.app[SERVICES]
     admission, limits = services.admission, services.limits
     response = web.StreamResponse(status=routed.status, headers=headers)
     if limits is not None:

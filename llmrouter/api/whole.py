@@ -3,7 +3,7 @@
 `web.Response` prepares an answer in nine steps, because it may be chunked, compressed, cookied or
 begun before its body is known. A routed answer is none of these, and the steps cost it more than
 its decision did. What a plain answer on an HTTP/1.1 connection that stays open does not need is
-left out here; every other case is left to `web.Response`.
+left out here; every other case is left to `web.Response`. No `on_response_prepare` hears of it.
 """
 
 from __future__ import annotations
