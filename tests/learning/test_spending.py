@@ -22,7 +22,8 @@ ENTRIES: list[dict[str, Any]] = [
             {"target": "a", "outcome": "ok", "cost_usd": 1.0},
         ],
     },
-    {"kind": "audit", "at": 11.5, "task": "code", "target": "a", "router_usd": 0.125},
+    {"kind": "audit", "at": 11.5, "task": "code", "target": "a", "router_usd": 0.0625},
+    {"kind": "again", "at": 11.6, "task": "code", "target": "a", "router_usd": 0.0625},
     {"kind": "feedback", "at": 12.0, "task": "code", "target": "a", "score": 0.0},
     {"kind": "feedback", "at": 99.0, "task": "code", "target": "a", "score": 1.0},
     {"kind": "shadow", "at": 13.0, "task": "code", "target": "a", "router_usd": 8.0},
@@ -39,7 +40,7 @@ def rated(*scores: float) -> Account:
 
 
 def test_everything_spent_is_in_the_account() -> None:
-    """Served, rejected, judged, routed and audited; what is outside of the span is not."""
+    """Served, rejected, judged, routed, audited, asked again; not what is outside of the span."""
     (account,) = accounts(ENTRIES, 0.0, 50.0).values()
     assert (account.served, account.rejected, account.judge) == (1.0, 0.5, 0.5)
     assert (account.router, account.audits) == (0.25, 0.125)
