@@ -32,7 +32,6 @@ from llmrouter.domain.chat import ChatRequest
 from llmrouter.domain.decision import Decision, Estimate, Question, Source, Verdict
 from llmrouter.domain.features import Features, Traits
 from llmrouter.domain.ports import Proposal
-from llmrouter.domain.reply import Attempt, Completion
 from llmrouter.domain.target import Latency, Price, Target
 from llmrouter.evaluation.dataset import Row
 from llmrouter.evaluation.deciding import SILENCE
@@ -45,7 +44,6 @@ from llmrouter.store.memory import MemoryStore
 
 Progress = Callable[[float], None]
 
-GOOD = 0.5
 TOKENS = 1000
 """What every request counts for, all of it input: a price is then one of a request."""
 ANOTHER_WAY = "another order: "
@@ -196,18 +194,12 @@ class Replay:
         return replace(one, again=again)
 
     def _grade(self, request: Request, question: Question, ran: set[int]) -> None:
-        """What ran was verified, each by a check of its own."""
+        """What ran was verified: the outcomes recorded of it."""
         if self.loop.by_name:
             return
-        worth = self.outcomes[request.row]
-        attempts = tuple(
-            Attempt(self.targets[at], outcome, "", 0.0, 0.0, signals=("check",))
-            for at in sorted(ran)
-            for outcome in ["ok" if worth[at] >= GOOD else "rejected"]
-        )
-        decision = self._decision(question)
+        worth, decision = self.outcomes[request.row], self._decision(question)
         self.learner.decided(decision, question)
-        self.learner.completed(decision, Completion(attempts[-1].target, attempts, 0.0, 0.0))
+        self.learner.graded(decision, {self.targets[at]: worth[at] for at in ran}, 1.0)
 
     def _served(
         self,
@@ -260,7 +252,6 @@ class Replay:
             catalog_version="",
             fingerprint=question.features.fingerprint,
             timing_ms=0.0,
-            cascade=True,
         )
 
 

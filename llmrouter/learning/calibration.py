@@ -157,7 +157,7 @@ class Windows:
 
     target_agreement: float
     size: int = 1000
-    risk: float = 0.25
+    risk: float = 0.2
     least: int = 30
     tasks: int = 256
     _windows: dict[str, _Window] = field(default_factory=dict)

@@ -99,7 +99,7 @@ class Memory:
     def same(self, key: Floats, least: float) -> Floats:
         """Mean grades [T] of entries that are the unit `key`'s request, -1 where there is none.
 
-        Entries whose weight is under `least` are passed over. Of those near enough the nearest count
+        Entries worth less than `least` are passed over. Of those near enough the nearest count
         alone: where the request itself is known, others that only look like it say nothing.
         """
         slots = self._candidates(key)
