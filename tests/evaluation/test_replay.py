@@ -98,17 +98,18 @@ def test_trust_is_earned_and_its_answers_agree() -> None:
 
 
 def test_without_outcomes_a_teacher_is_matched_as_far_as_it_matches_itself() -> None:
-    """It changes its mind on one wording in ten, so nobody agrees with it 95 times in a hundred."""
+    """It changes its mind on one wording in ten; a choice is held to so much of what it repeats."""
     rows = _rows(300)
     requests = stream(rows, Traffic(4000, near=0.8))
     router = RouterModel(accuracy=0.6, wobble=0.1)
-    served = Replay(rows, PRICES, router, Loop(by_name=True, settings=QUICK)).run(requests)
+    loop = Loop(0.9, by_name=True, settings=QUICK)
+    served = Replay(rows, PRICES, router, loop).run(requests)
     again = [one.again for one in served if one.again is not None]
     late = summary(served[2000:], len(served))
     assert len(again) > 50
     assert 0.85 < sum(again) / len(again) < 1.0
     assert late.learned > 0.05
-    assert (late.same or 0.0) >= 0.95 * sum(again) / len(again) - 0.03
+    assert (late.same or 0.0) >= 0.9 * sum(again) / len(again) - 0.03
 
 
 def test_a_graded_failure_of_the_router_llm_is_no_disagreement() -> None:
