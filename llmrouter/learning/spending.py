@@ -177,6 +177,7 @@ _BOOKS: Final = {
     "feedback": _feedback,
     "audit": _audit,
     "again": _audit,
+    "again": _audit,
 }
 
 
