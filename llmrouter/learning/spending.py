@@ -177,7 +177,6 @@ _BOOKS: Final = {
     "feedback": _feedback,
     "audit": _audit,
     "again": _audit,
-    "again": _audit,
 }
 
 

@@ -93,13 +93,3 @@ def test_chance_alone_flags_about_one_in_a_hundred() -> None:
 
     flagged = sum(bool(falls(week(), week())) for _ in range(1000))
     assert flagged <= 25
-
-
-def test_what_the_router_llm_took_behind_requests_is_in_the_account() -> None:
-    """Audits of learned answers, and second calls that ask whether it agrees with itself."""
-    behind = [
-        {"kind": kind, "at": 10.0, "task": "code", "target": "a", "router_usd": 0.25}
-        for kind in ("audit", "again")
-    ]
-    (account,) = accounts(behind, 0.0, 50.0).values()
-    assert (account.audits, account.spent, account.requests) == (0.5, 0.5, 0)
