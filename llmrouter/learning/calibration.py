@@ -151,13 +151,14 @@ class Windows:
 
     At most `tasks` windows are kept; the one longest without news leaves. What stands above a cut
     was mostly seen before it was trusted: audits renew it slowly, and `RECENT` of them with too
-    many errors empty the window at once. `risk` is that of one window: over all tasks together
-    agreement stands well above its target, because each is held to a bound and not to its mean.
+    many errors empty the window at once. `risk` is that of one window's bound. At even odds it
+    promises what split-conformal prediction does, the target in expectation and not with high
+    probability; over all tasks and refits together agreement stands above it (`loop_replay`).
     """
 
     target_agreement: float
     size: int = 1000
-    risk: float = 0.2
+    risk: float = 0.5
     least: int = 30
     tasks: int = 256
     _windows: dict[str, _Window] = field(default_factory=dict)

@@ -64,7 +64,7 @@ class LearnerOptions:
     """
 
     first_fit: int = 200
-    growth: float = 1.0
+    growth: float = 0.5
     remembered: int = 5_000
     check_s: float = 1.0
     refresh: int = 100
