@@ -10,7 +10,9 @@ from llmrouter.evaluation.workload import Request, RouterModel, Traffic, normali
 from llmrouter.learning.fit import FitSettings
 from llmrouter.learning.network import NetworkSettings
 
-QUICK = FitSettings(trees=10, folds=2, shrink=0.3, network=NetworkSettings(members=1, epochs=4))
+QUICK = FitSettings(
+    trees=10, folds=2, epochs=0, shrink=0.3, network=NetworkSettings(members=1, epochs=4)
+)
 PRICES = {"big": 9.0, "small": 1.0}
 
 
