@@ -36,7 +36,7 @@ from llmrouter.domain.target import Latency, Price, Target
 from llmrouter.evaluation.dataset import Row
 from llmrouter.evaluation.deciding import SILENCE
 from llmrouter.evaluation.workload import Request, RouterModel, normalised
-from llmrouter.learning.fit import FitSettings, fit
+from llmrouter.learning.fit import OF_TRAFFIC, FitSettings, fit
 from llmrouter.learning.learner import Learner, LearnerOptions
 from llmrouter.learning.lessons import Lesson
 from llmrouter.signals.traits import measure
@@ -67,7 +67,7 @@ class Loop:
     by_name: bool = False
     per_task: bool = True
     learner: LearnerOptions = field(default_factory=LearnerOptions)
-    settings: FitSettings = field(default_factory=FitSettings)
+    settings: FitSettings = OF_TRAFFIC
 
 
 @dataclass(frozen=True, slots=True)

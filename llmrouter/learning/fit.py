@@ -65,6 +65,11 @@ class FitSettings:
     shrink: float = 0.3
 
 
+OF_TRAFFIC = FitSettings(epochs=0)
+"""For lessons of live traffic: a repeat in other words may stand in two folds, which makes a long
+fit look better than it is. Replayed, it was never better, once worse, and took twice as long."""
+
+
 @dataclass(frozen=True, slots=True)
 class Fitted:
     """A model, and for each example what was estimated without having seen it.

@@ -81,14 +81,14 @@ def unframed(data: bytes) -> Iterator[bytes]:
 
 def fitted_on(lessons: Iterable[Lesson], space: str = "") -> PreferenceModel:
     """The model that lessons make; with `space` on the vectors that its encoder gave."""
-    from llmrouter.learning.fit import fit
+    from llmrouter.learning.fit import OF_TRAFFIC, fit
 
     rows = [one for one in lessons if not space or one.space == space]
     vectors = None
     if space:
         table = [one.vector for one in rows if one.vector is not None]
         vectors = Vectors(space, np.stack(table) if table else np.zeros((0, 1), np.float32))
-    return fit([one.example() for one in rows], encoder=vectors).model
+    return fit([one.example() for one in rows], OF_TRAFFIC, encoder=vectors).model
 
 
 def main() -> None:

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from llmrouter.learning.fetched import FetchedEncoder, attached
+from llmrouter.learning.fit import OF_TRAFFIC, fit
 from llmrouter.learning.hashing import measured
 from llmrouter.learning.lessons import Kind, Lesson
 from llmrouter.learning.model import PreferenceModel
-from llmrouter.learning.refit import FitFailed, refit, unframed
+from llmrouter.learning.refit import FitFailed, fitted_on, refit, unframed
 from tests.fakes import ScriptedEmbeddings
 
 
@@ -32,6 +33,16 @@ async def test_a_model_comes_packed_and_ready() -> None:
         found = each.estimate("add up 17 and 4", ["small", "large"])
         assert found.quality[0] > each.estimate("a poem on 17", ["small"]).quality[0] + 0.2
     assert len(model.memory) == 90
+
+
+def test_traffic_gets_the_short_fit() -> None:
+    """Repeats in other words stand in several folds, where a long fit would look the better."""
+    kinds = ("add up", "a poem on", "a proof of", "a list of")
+    lessons = [lesson(f"{kinds[n % 4]} {n} and {n * 7}") for n in range(400)]
+    examples = [one.example() for one in lessons]
+    packed = fitted_on(lessons).to_bytes()
+    assert packed == fit(examples, OF_TRAFFIC).model.to_bytes()
+    assert packed != fit(examples).model.to_bytes()
 
 
 async def test_vectors_are_fitted_in_another_process() -> None:
