@@ -28,6 +28,7 @@ from llmrouter.learning.sketch import WIDTH
 Progress = Callable[[str, float], None]
 
 
+FEW_TERMS = 8_192  # rows of the projection where there is nothing to learn one from
 COLD_SHARPNESS, COLD_PULL = 8.0, Pull(1.0, 1.0)
 """Without networks and trees there is only the memory, so wider neighbourhoods count."""
 
@@ -168,7 +169,7 @@ def fit_encoder(signals: Sequence[Signals], settings: FitSettings, seed: int) ->
         kept = np.sort(kept[order])
     width = settings.width
     if len(signals) < 3 * width or len(kept) < 3 * width:
-        return _random_encoder(width, settings.vocabulary, seed)
+        return _random_encoder(width, min(settings.vocabulary, FEW_TERMS), seed)
     rows = np.zeros(BUCKETS, np.uint16)
     rows[kept] = np.arange(1, len(kept) + 1)
     rarity = np.zeros(len(kept) + 1, np.float32)

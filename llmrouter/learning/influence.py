@@ -13,9 +13,10 @@ What it refuses: to judge content. Counting alone, in constant time.
 from __future__ import annotations
 
 import math
+import zlib
 from collections import Counter, deque
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from llmrouter.learning.lessons import Kind, Lesson
@@ -76,14 +77,18 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A lesson as it is held: packed, beside what is counted of it and who wrote it down."""
+    """A lesson as it is held: `squeezed`, beside what is counted of it and who wrote it down."""
 
-    packed: bytes
+    squeezed: bytes
     task: str
     key: str
     kind: Kind
     author: str
     number: int
+
+    def packed(self) -> bytes:
+        """The lesson without its exam, which no fit reads."""
+        return zlib.decompress(self.squeezed)
 
 
 class Held:
@@ -104,7 +109,8 @@ class Held:
     def add(self, lesson: Lesson) -> None:
         """Holds a lesson; the oldest leaves where there is no room."""
         whose = lesson.task, lesson.key, lesson.kind
-        kept = Kept(lesson.to_bytes(), *whose, lesson.author, lesson.number)
+        packed = replace(lesson, exam=None).to_bytes()
+        kept = Kept(zlib.compress(packed, 1), *whose, lesson.author, lesson.number)
         self._kept.append(kept)
         self._tally.count(kept, 1)
         if len(self._kept) > self.most:
@@ -128,7 +134,7 @@ class Held:
             whose = one.task, one.key, one.kind
             if taken.mine(*whose) < self._tally.limit(*whose):
                 taken.count(one, 1)
-                fair.append(one.packed)
+                fair.append(one.packed())
         return fair[::-1]
 
 

@@ -15,6 +15,7 @@ import logging
 from collections.abc import Awaitable, Mapping
 from dataclasses import replace
 
+from llmrouter.domain.background import repeatedly
 from llmrouter.errors import StoreFailed
 from llmrouter.learning.agreement import Steadiness
 from llmrouter.learning.calibration import Windows
@@ -35,16 +36,19 @@ class Learner(Pupil):
 
     async def run(self) -> None:
         """Take over what was learned earlier, then keep learning, until cancelled."""
-        try:
+        every_s = self._options.check_s
+        async with asyncio.TaskGroup() as group:  # a fit takes seconds, and lessons wait for none
+            group.create_task(repeatedly(self._write, every_s))
             await self.load()
             while True:
-                await asyncio.sleep(self._options.check_s)
+                await asyncio.sleep(every_s)
                 try:
                     await self._work()
                 except Exception:
                     log.exception("learning failed for now")
-        finally:
-            await _shared(self._keeper.write())
+
+    async def _write(self) -> None:
+        await _shared(self._keeper.write())
 
     async def load(self) -> bool:
         """Take over the stored model with its record, and the lessons since. Whether one serves."""
@@ -56,7 +60,6 @@ class Learner(Pupil):
         if self._encoders.space != self._space:
             self._start_over()
         self._aim()
-        await _shared(self._keeper.write())
         await _shared(self._follow())
         if self.due():
             await _shared(self._follow(whole=True))
@@ -112,7 +115,7 @@ class Learner(Pupil):
         told = dict(seen)
         while missed := self._held.after(told):
             for one in missed:
-                Lesson.from_bytes(one.packed).teach(model)
+                Lesson.from_bytes(one.packed()).teach(model)
                 told[one.author] = one.number
                 await asyncio.sleep(0)
         self._proposer.model = model

@@ -19,7 +19,7 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from hashlib import blake2b
+from hashlib import blake2b, shake_256
 from typing import Any
 
 import numpy as np
@@ -182,9 +182,8 @@ class Veil:
     """
 
     def __init__(self, secret: bytes) -> None:
-        self._seed = int.from_bytes(blake2b(b"lessons", key=secret, digest_size=32).digest(), "big")
-        numbers = np.random.Generator(np.random.PCG64(self._seed))
-        self._there = numbers.permutation(_FAMILY).astype(np.int32)
+        self._seed = blake2b(b"lessons", key=secret, digest_size=32).digest()
+        self._there = np.argsort(self._numbers(b"terms", _FAMILY), kind="stable").astype(np.int32)
         self._back = np.argsort(self._there).astype(np.int32)
 
     def hide(self, signals: Signals) -> Signals:
@@ -208,9 +207,16 @@ class Veil:
         return vector * signs
 
     def _turned(self, width: int) -> tuple[NDArray[np.int64], Floats]:
-        numbers = np.random.Generator(np.random.PCG64(self._seed ^ width))
-        signs = numbers.choice(np.array([-1, 1], np.float32), width)
-        return numbers.permutation(width), signs
+        drawn = self._numbers(b"vector %d" % width, width)
+        signs = np.where(drawn & 1, np.float32(1), np.float32(-1))
+        return np.argsort(drawn >> 1, kind="stable"), signs
+
+    def _numbers(self, name: bytes, count: int) -> NDArray[np.uint64]:
+        """`count` numbers that follow from the secret and `name`.
+
+        From a hash, because numpy's generators are two megabytes that serving needs for nothing.
+        """
+        return np.frombuffer(shake_256(self._seed + name).digest(8 * count), "<u8")
 
 
 def _moved(signals: Signals, table: NDArray[np.int32]) -> Signals:

@@ -135,7 +135,7 @@ class Pupil:
         # A choice whose answer is known to have failed does not say who else was needed.
         if known.get(verdict.target, 1.0) >= GOOD and self._admits(about, Kind.LABEL):
             named = verdict.target
-            grades = {n: float(n == named) for n in question.eligible if n not in known}
+            grades = {n: (1.0 if n == named else 0.0) for n in question.eligible if n not in known}
         self._learn(about, Kind.LABEL, grades, LABEL_WEIGHT, exam)
         return None if exam is None else exam.agreed
 

@@ -73,7 +73,7 @@ async def test_what_one_worker_learns_every_worker_knows() -> None:
         one.teach(300)
         await until(lambda: trusted(other, SUM))
         other.teach(40)
-        await until(lambda: len(one.learner.lessons()) == 500)
+        await until(lambda: len(one.learner.lessons()) == len(other.learner.lessons()) == 500)
     assert len(one.learner.lessons()) == len(other.learner.lessons()) == 500
     assert len(one.learner._proposer.trust) == len(other.learner._proposer.trust)
 
