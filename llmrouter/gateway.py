@@ -10,7 +10,7 @@ turns it into a reply. Telemetry and journal observe; nothing here reads them ba
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -26,8 +26,8 @@ from llmrouter.domain.target import Target
 from llmrouter.errors import Forbidden, ModelNotFound, NoEligibleTarget, NotFound
 from llmrouter.execution.executor import Execution, Executor
 from llmrouter.execution.plan import Order
-from llmrouter.routing.default import price_distance
 from llmrouter.routing.eligibility import Demand, Eligibility, Screening, permitted, refusal
+from llmrouter.routing.fallbacks import fallback_order
 from llmrouter.routing.router import Router, Ruling
 
 DECISION_VALID_S = 3600.0  # how long a decision may be executed by its id
@@ -338,45 +338,6 @@ def decision_of(ruling: Ruling, question: Question, decision_id: str, started: f
         stages=ruling.notes,
         created_at=time.time(),
     )
-
-
-def fallback_order(verdict: Verdict, question: Question) -> tuple[str, ...]:
-    """The other eligible targets: best judged first, then another provider's, nearest in price.
-
-    A provider that fails often fails for all its models, so its siblings come last among equals.
-    """
-    if verdict.source is Source.PINNED or len(question.eligible) == 1:
-        return ()
-    if verdict.alternatives:
-        scores = {a.target: a.score for a in verdict.alternatives}
-        return _ranked(verdict.target, question.eligible, question.catalog.targets, scores)
-    key = (question.catalog.version, verdict.target, question.eligible)
-    order = _unscored.get(key)
-    if order is None:
-        if len(_unscored) > 4096:
-            _unscored.clear()
-        order = _ranked(verdict.target, question.eligible, question.catalog.targets, {})
-        _unscored[key] = order
-    return order
-
-
-_unscored: dict[tuple[str, str, tuple[str, ...]], tuple[str, ...]] = {}
-
-
-def _ranked(
-    chosen: str,
-    eligible: tuple[str, ...],
-    targets: Mapping[str, Target],
-    scores: Mapping[str, float],
-) -> tuple[str, ...]:
-    first = targets[chosen]
-
-    def rank(name: str) -> tuple[float, bool, float]:
-        other = targets[name]
-        same = other.provider == first.provider
-        return (-scores.get(name, 0.0), same, price_distance(first, other))
-
-    return tuple(sorted((name for name in eligible if name != chosen), key=rank))
 
 
 def explained(decision: Decision) -> dict[str, Any]:

@@ -1,0 +1,50 @@
+"""In which order the other eligible targets are tried where the chosen one fails.
+
+An order without scores depends on the catalog alone, so it is worked out once and kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from llmrouter.domain.decision import Question, Source, Verdict
+from llmrouter.domain.target import Target
+from llmrouter.routing.default import price_distance
+
+_unscored: dict[tuple[str, str, tuple[str, ...]], tuple[str, ...]] = {}
+
+
+def fallback_order(verdict: Verdict, question: Question) -> tuple[str, ...]:
+    """The other eligible targets: best judged first, then another provider's, nearest in price.
+
+    A provider that fails often fails for all its models, so its siblings come last among equals.
+    """
+    if verdict.source is Source.PINNED or len(question.eligible) == 1:
+        return ()
+    if verdict.alternatives:
+        scores = {a.target: a.score for a in verdict.alternatives}
+        return _ranked(verdict.target, question.eligible, question.catalog.targets, scores)
+    key = (question.catalog.version, verdict.target, question.eligible)
+    order = _unscored.get(key)
+    if order is None:
+        if len(_unscored) > 4096:
+            _unscored.clear()
+        order = _ranked(verdict.target, question.eligible, question.catalog.targets, {})
+        _unscored[key] = order
+    return order
+
+
+def _ranked(
+    chosen: str,
+    eligible: tuple[str, ...],
+    targets: Mapping[str, Target],
+    scores: Mapping[str, float],
+) -> tuple[str, ...]:
+    first = targets[chosen]
+
+    def rank(name: str) -> tuple[float, bool, float]:
+        other = targets[name]
+        same = other.provider == first.provider
+        return (-scores.get(name, 0.0), same, price_distance(first, other))
+
+    return tuple(sorted((name for name in eligible if name != chosen), key=rank))
