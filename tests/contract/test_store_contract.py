@@ -110,11 +110,10 @@ async def gone(bench: Bench, key: str, after_s: float) -> bool:
     if bench.clock is not None:
         bench.clock.now += after_s
         return await bench.store.get(key) is None
-    for _ in range(200):
-        if await bench.store.get(key) is None:
-            return True
-        await asyncio.sleep(0.02)
-    return False
+    async with asyncio.timeout(30):
+        while await bench.store.get(key) is not None:  # noqa: ASYNC110 - the server's clock
+            await asyncio.sleep(0.02)
+    return True
 
 
 async def test_a_value_comes_back_byte_for_byte(bench: Bench) -> None:
@@ -142,9 +141,9 @@ async def test_a_later_write_wins(bench: Bench) -> None:
 
 async def test_a_value_lives_as_long_as_it_was_given(bench: Bench) -> None:
     """It is there before its time is over, and not after."""
-    await bench.store.put("decision:a", b"1", 0.3)
+    await bench.store.put("decision:a", b"1", 2.0)
     assert await bench.store.get("decision:a") == b"1"
-    assert await gone(bench, "decision:a", 0.31)
+    assert await gone(bench, "decision:a", 2.01)
 
 
 async def test_a_deleted_value_is_gone(bench: Bench) -> None:

@@ -120,11 +120,7 @@ async def bench() -> AsyncIterator[Bench]:
             limits = executor.options.limits
             assert not any(limits.running(mode) or limits.waiting(mode) for mode in ("ok", "hang"))
         await relay.close()
-        for _ in range(200):
-            if not upstream.open:
-                break
-            await asyncio.sleep(0.01)
-        assert upstream.open == 0
+        await until(lambda: upstream.open == 0)
     leaked = asyncio.all_tasks() - before - {asyncio.current_task()}
     assert not leaked
 
@@ -141,11 +137,9 @@ async def collect(execution: Execution) -> list[ReplyEvent]:
 
 async def until(condition: Callable[[], object]) -> None:
     """Wait for something to become true."""
-    for _ in range(1000):
-        if condition():
-            return
-        await asyncio.sleep(0.005)
-    raise AssertionError("it did not happen")
+    async with asyncio.timeout(30):
+        while not condition():  # noqa: ASYNC110 - sockets and other tasks set no event
+            await asyncio.sleep(0.005)
 
 
 def climb(
