@@ -113,7 +113,8 @@ def encode_decision(decision: Decision) -> bytes:
     if middle is None:
         shown = decision.public()
         del shown["decision_id"], shown["timing_ms"]
-        middle = decision.common["public"] = orjson.dumps(shown)[1:-1]
+        middle = orjson.dumps(shown)[1:-1]
+        decision.share("public", middle)
     decision_id, timing_ms = orjson.dumps(decision.decision_id), orjson.dumps(decision.timing_ms)
     return b'{"decision_id":%b,%b,"timing_ms":%b}' % (decision_id, middle, timing_ms)
 

@@ -127,7 +127,8 @@ def _common(decision: Decision) -> tuple[bytes, bytes]:
         head, tail = (orjson.dumps(part)[1:-1] for part in parts)
     except TypeError as error:
         raise CodecError(f"the decision cannot be written: {error}") from error
-    decision.common["codec.head"], decision.common["codec.tail"] = head, tail
+    decision.share("codec.head", head)
+    decision.share("codec.tail", tail)
     return head, tail
 
 

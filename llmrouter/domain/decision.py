@@ -143,6 +143,11 @@ class Decision:
     created_at: float = 0.0
     common: dict[str, bytes] = field(default_factory=dict, init=False, repr=False, compare=False)
 
+    def share(self, name: str, encoded: bytes) -> None:
+        """Keep an encoding in `common`; of a decision that is not made again nobody would ask."""
+        if self.source is Source.CACHE:
+            self.common[name] = encoded
+
     def again(
         self, decision_id: str, timing_ms: float, stages: tuple[StageNote, ...], created_at: float
     ) -> Decision:

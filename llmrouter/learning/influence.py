@@ -124,7 +124,7 @@ class Held:
         """What was written down after the number that `seen` has for its author, oldest first."""
         return [one for one in self._kept if one.number > seen.get(one.author, 0)]
 
-    def fair(self) -> list[bytes]:
+    def fair(self) -> list[Kept]:
         """The lessons, oldest first, without those beyond their key's part, its newest kept.
 
         Several workers admit each on its own; together they may let in more than one would.
@@ -134,7 +134,7 @@ class Held:
             whose = one.task, one.key, one.kind
             if taken.mine(*whose) < self._tally.limit(*whose):
                 taken.count(one, 1)
-                fair.append(one.packed())
+                fair.append(one)
         return fair[::-1]
 
 

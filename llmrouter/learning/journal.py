@@ -123,7 +123,7 @@ class Journal:
     def _decision_line(self, decision: Decision, question: Question) -> bytes:
         rest = orjson.dumps(self._about(decision, question))[1:]
         if not self._options.record_prompts:  # equal decisions may be of other words
-            decision.common["journal"] = rest
+            decision.share("journal", rest)
         return _line(decision, rest)
 
     def _about(self, decision: Decision, question: Question) -> dict[str, Any]:

@@ -136,10 +136,10 @@ class Learner(Pupil):
             await _shared(self._keeper.fitted())
 
     async def _fit(self) -> None:
-        learned, lessons, authors = self._learned, self.lessons(), self._held.authors()
+        learned, lessons, authors = self._learned, self._held.fair(), self._held.authors()
         seen = {name: last for name, last in self._keeper.seen.items() if name in authors}
         space = self._space
-        packed, model = await refit(lessons, space)
+        packed, model = await refit((one.packed() for one in lessons), space)
         if space != self._encoders.space or not self._encoders.attach(model):
             return
         await self._catch_up(model, seen)

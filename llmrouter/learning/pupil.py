@@ -229,7 +229,7 @@ class Pupil:
 
     def lessons(self) -> list[bytes]:
         """What the next fit rests on, packed, oldest first."""
-        return self._held.fair()
+        return [one.packed() for one in self._held.fair()]
 
     def due(self) -> bool:
         """Whether enough is new for another fit."""

@@ -12,7 +12,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from itertools import islice
 
 import numpy as np
 
@@ -29,7 +30,7 @@ class FitFailed(Exception):
     """The fitting process gave no model; the message is the end of what it said."""
 
 
-async def refit(lessons: Sequence[bytes], space: str = "") -> tuple[bytes, PreferenceModel]:
+async def refit(lessons: Iterable[bytes], space: str = "") -> tuple[bytes, PreferenceModel]:
     """Fit on packed lessons in another process, at low priority: the model, packed and ready.
 
     Raises FitFailed.
@@ -58,13 +59,13 @@ async def refit(lessons: Sequence[bytes], space: str = "") -> tuple[bytes, Prefe
     return packed, await asyncio.to_thread(PreferenceModel.from_bytes, packed)
 
 
-async def _feed(pipe: asyncio.StreamWriter | None, lessons: Sequence[bytes]) -> None:
+async def _feed(pipe: asyncio.StreamWriter | None, lessons: Iterable[bytes]) -> None:
     """A few lessons at a time, so that nothing large is copied while others wait."""
     if pipe is None:
         return
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # its exit status tells why
-        for start in range(0, len(lessons), STEP):
-            part = lessons[start : start + STEP]
+        left = iter(lessons)
+        while part := list(islice(left, STEP)):
             pipe.write(b"".join(len(one).to_bytes(4, "big") + one for one in part))
             await pipe.drain()
         pipe.close()

@@ -30,7 +30,7 @@ from llmrouter.signals.traits import measure
 DEFAULT_OUTPUT_TOKENS: Final = 512
 """What is assumed when the caller sets no limit: a long answer of a page."""
 
-TRAITS_KEPT: Final = 4096
+TRAITS_KEPT: Final = 2048
 
 TURN_TOKENS: Final = 4
 PART_TOKENS: Final[Mapping[str, int]] = {

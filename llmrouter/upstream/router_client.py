@@ -207,7 +207,12 @@ class OpenAIChat:
 def _new_client(base_url: str) -> openai.AsyncOpenAI:
     import openai
 
-    http_client = openai.DefaultAioHttpClient(trust_env=False, follow_redirects=False, timeout=None)
+    http_client = openai.DefaultAioHttpClient(
+        verify=base_url.startswith("https:"),  # certificates are megabytes that http has no use for
+        trust_env=False,
+        follow_redirects=False,
+        timeout=None,
+    )
     client = openai.AsyncOpenAI(
         api_key="none",  # each call carries its own Authorization, or none
         base_url=base_url,

@@ -84,7 +84,7 @@ def test_several_workers_together_let_in_no_more_than_one() -> None:
     for worker in range(4):
         for number in range(11):
             held.add(a_lesson("loud", Kind.WORD, number=100 * worker + number))
-    fair = [Lesson.from_bytes(one) for one in held.fair()]
+    fair = [Lesson.from_bytes(one.packed()) for one in held.fair()]
     loud = [one.number for one in fair if one.key == "loud"]
     assert loud == list(range(300, 311))
     assert len(fair) == 111
