@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmrouter.domain.deadline import NEVER
-from llmrouter.domain.decision import Question, StageNote, Verdict
+from llmrouter.domain.decision import Question, Source, StageNote, Verdict
 from llmrouter.domain.ports import Observer, Stage
 from llmrouter.errors import RouterLLMFailed
 from llmrouter.routing.default import Default
@@ -115,23 +115,23 @@ class Router:
         if limit_s <= 0:
             notes.append(StageNote(stage.name, "skipped", "no time is left"))
             return None
-        verdict, outcome, detail = None, "abstained", ""
+        verdict, name, outcome, detail = None, stage.name, "abstained", ""
         try:
             verdict = await within(limit_s, stage.decide(question))
         except TimeoutError:
             outcome, detail = "timeout", f"no answer within {limit_s * 1000:.0f} ms"
         except RouterLLMFailed as failure:
-            outcome, detail = "failed", str(failure)
-            self._observer.count("stage_failures", 1, {"stage": stage.name, "kind": failure.kind})
+            name, outcome, detail = Source.LLM, "failed", str(failure)
+            self._observer.count("stage_failures", 1, {"stage": name, "kind": failure.kind})
         except Exception as error:
             outcome, detail = "failed", type(error).__name__
             log.exception("stage %s failed", stage.name)
             self._observer.count("stage_failures", 1, {"stage": stage.name, "kind": "error"})
         if verdict is not None:
-            outcome = "decided"
+            name, outcome = verdict.source, "decided"
             if verdict.target not in question.eligible:
                 outcome, detail = "ineligible", f"{verdict.target!r} is not eligible"
                 verdict = None
         elapsed_ms = (time.perf_counter() - started) * 1000
-        notes.append(StageNote(stage.name, outcome, detail, elapsed_ms))
+        notes.append(StageNote(name, outcome, detail, elapsed_ms))
         return verdict

@@ -50,7 +50,7 @@ async def test_the_first_verdict_ends_the_asking() -> None:
     assert ruling.verdict.target == "large"
     assert [(n.stage, n.outcome) for n in ruling.notes] == [
         ("quiet", "abstained"),
-        ("says", "decided"),
+        ("llm", "decided"),
     ]
     assert ruling.reason == "a test"
     assert last.asked == []
@@ -77,6 +77,15 @@ async def test_a_router_llm_failure_is_noted_counted_and_survived() -> None:
     ]
     assert ruling.reason == "the catalog's default target (after llm failed: http: status 500)"
     assert observer.counts == [("stage_failures", 1, {"stage": "llm", "kind": "http"})]
+
+
+async def test_notes_name_who_decided_or_failed_not_the_stage_around_it() -> None:
+    """Sessions wrap the cache and the router LLM; a reader wants to know which of them it was."""
+    ruling, _ = await ruled(Says(says(source=Source.CACHE), name="session"))
+    assert [(n.stage, n.outcome) for n in ruling.notes] == [("cache", "decided")]
+    ruling, observer = await ruled(Says(RouterLLMFailed("refusal"), name="session"))
+    assert ruling.reason.endswith("(after llm failed: refusal)")
+    assert observer.counts == [("stage_failures", 1, {"stage": "llm", "kind": "refusal"})]
 
 
 async def test_a_broken_stage_is_logged_and_survived(caplog: pytest.LogCaptureFixture) -> None:
