@@ -31,8 +31,10 @@ catalog_app = typer.Typer(
 app.add_typer(catalog_app, name="catalog")
 
 Host = Annotated[str | None, typer.Option(help="Address to listen on. \\[default: 127.0.0.1]")]
-Port = Annotated[int | None, typer.Option(help="Port to listen on. \\[default: 8080]")]
-Workers = Annotated[int | None, typer.Option(help="Worker processes. \\[default: 1]")]
+Port = Annotated[
+    int | None, typer.Option(min=0, max=65535, help="Port to listen on. \\[default: 8080]")
+]
+Workers = Annotated[int | None, typer.Option(min=1, help="Worker processes. \\[default: 1]")]
 PromptsDir = Annotated[Path | None, typer.Option(help="Prompts directory. \\[default: prompts]")]
 
 
@@ -154,12 +156,13 @@ llmrouter is at {base} (console: {base}/), answers come from a SIMULATED upstrea
 @app.command()
 def sim(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on.")] = 9100,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 9100,
     latency_scale: Annotated[
-        float, typer.Option(help="Multiplies every simulated latency; 0 answers at once.")
+        float, typer.Option(min=0, help="Multiplies every simulated latency; 0 answers at once.")
     ] = 1.0,
     error_rate: Annotated[
-        float, typer.Option(help="Share of requests that fail, 0..1, on top of each model's own.")
+        float,
+        typer.Option(min=0, max=1, help="Share of requests that fail, on top of each model's own."),
     ] = 0.0,
     fd: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:

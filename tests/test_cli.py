@@ -75,6 +75,8 @@ def test_help_names_every_command(shell: Shell) -> None:
         ["serve", "--workers", "0"],
         ["serve", "--port", "eighty"],
         ["serve", "--host", "0.0.0.0"],
+        ["sim", "--error-rate", "3"],
+        ["sim", "--latency-scale", "-1"],
     ],
 )
 def test_wrong_usage_is_2(shell: Shell, arguments: list[str]) -> None:
