@@ -2,8 +2,8 @@
 
 Why it exists: everything that needs scipy or scikit-learn happens here, inside functions, so the
 serving process never imports them. The same settings serve every data set: they were chosen by
-cross-validation over five; how long the networks are fitted is chosen on each fit's own held-out
-folds.
+cross-validation over five; on outcome files, how long the networks are fitted is chosen on each
+fit's own held-out folds (not on traffic: see `OF_TRAFFIC`).
 
 What it refuses: no tuning on what is tested, no unseeded randomness. Equal examples, settings and
 seed give an equal model on the same machine with the same number of BLAS threads.
