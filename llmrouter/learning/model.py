@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -132,6 +132,18 @@ class Pull:
     shrink: float = 3.0
 
 
+class _Place(NamedTuple):
+    """Where targets are among `columns` columns: `at` (-1: nowhere), which are `here` at all, which
+    are `known` to the fit, and whether that is the `whole` of them."""
+
+    targets: tuple[str, ...]
+    columns: int
+    at: NDArray[np.int64]
+    here: NDArray[np.bool_]
+    known: NDArray[np.bool_]
+    whole: bool
+
+
 class PreferenceModel:
     """A frozen `base` and a growing, bounded `memory`. See `Estimates` for what it answers."""
 
@@ -152,6 +164,7 @@ class PreferenceModel:
         self.memory = memory
         self.pull = pull or Pull()
         self.columns = {target: column for column, target in enumerate(base.targets)}
+        self._placed: _Place | None = None
         self.heirs: Mapping[str, Heir] = {}
         """What to expect of targets outside the fit (see `prior`); the mean of all without."""
 
@@ -183,23 +196,22 @@ class PreferenceModel:
         encoded = self.encoder.encode(text) if isinstance(text, str) else text
         inputs = self.inputs.build(encoded.vector, encoded.readable)
         quality, doubt = self.base.estimate(inputs[None])
-        at = self._at(targets)
-        wide, unsure = self._widen(quality[0], doubt[0], targets)
+        place = self._place(targets)
+        wide, unsure = self._widen(quality[0], doubt[0], place)
         found = self.memory.look(encoded.sketch)
-        final, weight = self._corrected(wide, at, found)
-        known = (at >= 0) & (at < len(self.targets))
-        return Estimates(tuple(targets), final, unsure, weight, known, found.nearest)
+        final, weight = self._corrected(wide, place, found)
+        return Estimates(place.targets, final, unsure, weight, place.known, found.nearest)
 
     def estimate_many(self, texts: Sequence[str] | EncodedBatch, targets: Sequence[str]) -> Floats:
         """Quality float32 [n, T] for n texts, as `estimate` gives it one by one."""
         batch = texts if isinstance(texts, EncodedBatch) else self.encoder.encode_many(texts)
         inputs = self.inputs.build(batch.vectors, batch.readable)
         quality, doubt = self.base.estimate(inputs)
-        at = self._at(targets)
-        out = np.zeros((len(batch), len(at)), np.float32)
+        place = self._place(targets)
+        out = np.zeros((len(batch), len(place.at)), np.float32)
         for row in range(len(batch)):
-            wide, _ = self._widen(quality[row], doubt[row], targets)
-            out[row], _ = self._corrected(wide, at, self.memory.look(batch.sketches[row]))
+            wide, _ = self._widen(quality[row], doubt[row], place)
+            out[row], _ = self._corrected(wide, place, self.memory.look(batch.sketches[row]))
         return out
 
     def remember(self, encoded: Encoded, grades: Mapping[str, float], weight: float = 1.0) -> None:
@@ -213,22 +225,29 @@ class PreferenceModel:
         inputs = self.inputs.build(encoded.vector, encoded.readable)
         quality, doubt = self.base.estimate(inputs[None])
         at = [column for target in grades if (column := self._column(target)) >= 0]
-        bases, _ = self._widen(quality[0], doubt[0], list(self.columns))
+        bases, _ = self._widen(quality[0], doubt[0], self._place(list(self.columns)))
         row = np.full(len(self.columns), np.nan, np.float32)
         row[at] = [grade for target, grade in grades.items() if target in self.columns]
         self.memory.add(encoded.sketch, row, bases, weight)
 
-    def _at(self, targets: Sequence[str]) -> NDArray[np.int64]:
-        return np.array([self.columns.get(target, -1) for target in targets], np.int64)
+    def _place(self, targets: Sequence[str]) -> _Place:
+        """Where `targets` are; requests in a row mostly ask for the same."""
+        names, columns = tuple(targets), len(self.columns)
+        place = self._placed
+        if place is None or place.targets != names or place.columns != columns:
+            at = np.array([self.columns.get(target, -1) for target in names], np.int64)
+            known = (at >= 0) & (at < len(self.targets))
+            known.flags.writeable = False  # it is handed out
+            place = self._placed = _Place(names, columns, at, at >= 0, known, bool(known.all()))
+        return place
 
-    def _corrected(
-        self, wide: Floats, at: NDArray[np.int64], found: Neighbours
-    ) -> tuple[Floats, Floats]:
-        """Base qualities of columns `at` moved by what neighbours showed, and their weight."""
+    def _corrected(self, wide: Floats, place: _Place, found: Neighbours) -> tuple[Floats, Floats]:
+        """Base qualities at `place` moved by what neighbours showed, and their weight."""
         if not len(found.weight):
             return np.clip(wide, LOWEST, HIGHEST), np.zeros_like(wide)
-        here = at >= 0
-        weight, residual = found.weight[at] * here, found.residual[at] * here
+        weight, residual = found.weight.take(place.at), found.residual.take(place.at)
+        if not place.whole:
+            weight, residual = weight * place.here, residual * place.here
         moved = wide + np.float32(self.pull.gain) * residual / (
             weight + np.float32(self.pull.shrink)
         )
@@ -244,24 +263,21 @@ class PreferenceModel:
             self.memory.widen(len(self.columns))
         return column
 
-    def _widen(
-        self, quality: Floats, doubt: Floats, targets: Sequence[str]
-    ) -> tuple[Floats, Floats]:
-        """Base quality and doubt of `targets`; one outside the fit gets what an heir gets."""
-        fitted, at = len(self.targets), self._at(targets)
-        if not fitted:
+    def _widen(self, quality: Floats, doubt: Floats, place: _Place) -> tuple[Floats, Floats]:
+        """Base quality and doubt at `place`; a target outside the fit gets what an heir gets."""
+        at, inside = place.at, place.known
+        if not self.targets:
             half = np.full(len(at), 0.5, np.float32)
             return half, half * np.float32(0.5)
-        inside = (at >= 0) & (at < fitted)
-        if inside.all():
-            return quality[at], doubt[at]
+        if place.whole:
+            return quality.take(at), doubt.take(at)
         safe = np.where(inside, at, 0)
         mean = quality.mean(dtype=np.float32)
         wide = np.where(inside, quality[safe], mean)
         unsure = np.where(inside, doubt[safe], np.float32(DOUBT))
-        for place in np.flatnonzero(~inside).tolist():
-            if (heir := self.heirs.get(targets[place])) is not None:
-                wide[place], unsure[place] = heir.expect(quality)
+        for number in np.flatnonzero(~inside).tolist():
+            if (heir := self.heirs.get(place.targets[number])) is not None:
+                wide[number], unsure[number] = heir.expect(quality)
         return wide, unsure
 
     def to_bytes(self) -> bytes:
