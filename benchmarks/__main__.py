@@ -1,9 +1,20 @@
-"""`make bench`: hot path, footprint, fallback, a thousand streams; one after the other."""
+"""`make bench`: every figure of docs/performance.md, one after the other."""
 
-from benchmarks import fallback, footprint, hot_path, streams
+from benchmarks import (
+    fallback,
+    footprint,
+    guards,
+    hot_path,
+    learned_decision,
+    learning_stalls,
+    streams,
+)
 
 if __name__ == "__main__":
     hot_path.main([])
+    guards.main([])
     footprint.main([])
     fallback.main([])
     streams.main([])
+    learning_stalls.main()
+    learned_decision.main()  # says by its exit code whether the budget was kept
