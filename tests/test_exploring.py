@@ -51,7 +51,7 @@ async def test_what_the_cache_answers_is_explored_as_often_and_written_down(
 ) -> None:
     """One prompt, two hundred times: the router LLM is asked once, the journal has the odds."""
     address = f"disk:{tmp_path / 'store'}"
-    written(tmp_path / "prompts", routing=UNRULED + "learned: {explore_rate: 0.3}\n")
+    written(tmp_path / "prompts", routing=UNRULED + "learned: {explore_rate: 0.3, audit_rate: 0}\n")
     async with running(tmp_path, monkeypatch, store=address) as up:
         said = [(await up.post("/route", prompt="Name a river."))[1] for _ in range(200)]
         _, metrics = await up.get("/metrics")

@@ -36,7 +36,8 @@ async def see(up: Running, path: str, who: dict[str, str]) -> tuple[int, Any]:
 
 @pytest.fixture
 async def apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Running]:
-    """Two tenants and an admin."""
+    """Two tenants and an admin; the router LLM is asked once, not now and then again."""
+    written(tmp_path / "prompts", routing=f"{ROUTING}learned: {{audit_rate: 0}}\n")
     async with running(tmp_path, monkeypatch, **ISOLATED) as up:
         yield up
 
