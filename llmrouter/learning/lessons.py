@@ -212,10 +212,7 @@ class Veil:
         return np.argsort(drawn >> 1, kind="stable"), signs
 
     def _numbers(self, name: bytes, count: int) -> NDArray[np.uint64]:
-        """`count` numbers that follow from the secret and `name`.
-
-        From a hash, because numpy's generators are two megabytes that serving needs for nothing.
-        """
+        """`count` numbers that follow from the secret and `name` alone."""
         return np.frombuffer(shake_256(self._seed + name).digest(8 * count), "<u8")
 
 

@@ -12,16 +12,13 @@ of two encoders with equal rarities, can be compared.
 
 from __future__ import annotations
 
-from hashlib import shake_128
-
 import numpy as np
 
 from llmrouter.learning.hashing import Floats, Ints, Signals
 
 WIDTH = 64
 _PATTERNS = 2048
-_BITS = np.frombuffer(shake_128(b"sketch").digest(_PATTERNS * WIDTH // 8), np.uint8)
-_SIGNS = np.unpackbits(_BITS).reshape(_PATTERNS, WIDTH).astype(np.int8) * np.int8(2) - np.int8(1)
+_SIGNS = np.random.default_rng(64).choice(np.array([-1, 1], np.int8), size=(_PATTERNS, WIDTH))
 _SPREAD, _MASK = 40503, _PATTERNS - 1
 
 
