@@ -15,11 +15,11 @@ from hypothesis import HealthCheck, settings
 from hypothesis import given as given_that
 from hypothesis import strategies as st
 
-from llmrouter.api.keys import Keyring, parse_keys
 from llmrouter.errors import (
     Problem,
     UpstreamRefused,
 )
+from tests.api.calls import CHAT, HI, KEYS, ROUTED, bearer
 from tests.api.fakes import (
     COMPLETION,
     DECISION,
@@ -29,16 +29,6 @@ from tests.api.fakes import (
     services,
     serving,
 )
-
-HI = {"messages": [{"role": "user", "content": "2+2?"}]}
-CHAT = {"model": "auto", **HI}
-ROUTED = {"/route": HI, "/complete": HI, "/v1/chat/completions": CHAT}
-KEYS = Keyring(parse_keys("alice:sk-alice:pro,bob:sk-bob"), "sk-admin")
-
-
-def bearer(key: str) -> dict[str, str]:
-    """The header of a key."""
-    return {"Authorization": f"Bearer {key}"}
 
 
 async def test_route_answers_the_decision_with_its_headers() -> None:

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from llmrouter.api.admission import Admission
-from llmrouter.api.keys import Keyring, parse_keys
 from llmrouter.api.limits import KeyPolicy, Limits
 from llmrouter.api.window import Quota
 from llmrouter.domain.chat import Caller
@@ -19,6 +18,7 @@ from llmrouter.errors import (
     Overloaded,
     UpstreamFailed,
 )
+from tests.api.calls import CHAT, HI, KEYS, ROUTED, bearer
 from tests.api.fakes import (
     DECISION,
     Counters,
@@ -28,16 +28,6 @@ from tests.api.fakes import (
     client_of,
     services,
 )
-
-HI = {"messages": [{"role": "user", "content": "2+2?"}]}
-CHAT = {"model": "auto", **HI}
-ROUTED = {"/route": HI, "/complete": HI, "/v1/chat/completions": CHAT}
-KEYS = Keyring(parse_keys("alice:sk-alice:pro,bob:sk-bob"), "sk-admin")
-
-
-def bearer(key: str) -> dict[str, str]:
-    """The header of a key."""
-    return {"Authorization": f"Bearer {key}"}
 
 
 async def test_health_readiness_and_metrics_need_no_key() -> None:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import random
-from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
@@ -22,6 +19,7 @@ from llmrouter.learning.learner import Learner, LearnerOptions
 from llmrouter.learning.snapshot import CURRENT, Snapshot
 from llmrouter.store.memory import MemoryStore
 from tests.fakes import RecordingObserver, ScriptedEmbeddings, a_catalog, a_request
+from tests.learning.teaching import running, until
 
 SPACE, OTHER = "openai:m@http://h.example/v1", "local:tiny"
 QUICK = LearnerOptions(first_fit=80, check_s=0.01, refresh=40)
@@ -72,24 +70,6 @@ def question(text: str, task: str) -> Question:
         read_traits=lambda: Traits(task=task),
     )  # fmt: skip
     return Question(a_request(text), features, a_catalog(), ("small", "large"))
-
-
-@contextlib.asynccontextmanager
-async def running(learner: Learner) -> AsyncIterator[None]:
-    """The learner's loop."""
-    task = asyncio.ensure_future(learner.run())
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-
-async def until(holds: Callable[[], Any]) -> None:
-    """Wait for something that the loop does behind."""
-    async with asyncio.timeout(240):
-        while not holds():  # noqa: ASYNC110 - the loop under test has no event to wait for
-            await asyncio.sleep(0.01)
 
 
 async def comes_to(bench: Bench, target: str | None) -> None:
