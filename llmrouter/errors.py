@@ -7,8 +7,10 @@ them. A failure of the router LLM is not in this table, because it is never the 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -200,6 +202,10 @@ class Problem:
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}: {self.message}"
+
+    def inside(self, directory: Path) -> Problem:
+        """The same by the file's path in `directory`, for those who need not know where it is."""
+        return Problem(os.path.relpath(self.file, directory), self.line, self.message)
 
 
 class CatalogInvalid(LLMRouterError):

@@ -240,6 +240,7 @@ async def test_a_broken_edit_keeps_serving_and_is_shown(up: Running) -> None:
     assert (status, ready["status"]) == (200, "ready")
     problems = ready["catalog"]["problems"]
     assert any("context_windw" in p["message"] and p["line"] > 1 for p in problems)
+    assert {p["file"] for p in problems} == {"catalog/small.md"}  # everyone may read it
     assert (await up.post("/route", prompt="hi"))[0] == 200
     path.write_text(SMALL, encoding="utf-8")
     async with asyncio.timeout(10):

@@ -72,7 +72,8 @@ def load_all(
 ) -> Loaded:
     """As `load`, with all warnings; `environ` says which variables of keys are set.
 
-    The catalog itself carries those that name no variable, as callers may read them.
+    The catalog itself carries those that name no variable, without the directory's own path, as
+    callers may read them.
     """
     texts, problems = read_directory(directory, edits or {})
     if not texts and problems:
@@ -102,7 +103,8 @@ def load_all(
         catalog = _overridden(catalog, overrides)
     routing = Routing(str(directory / ROUTING), policy.lines)
     odd = lint(catalog, located, routing)
-    catalog = replace(catalog, warnings=tuple(map(str, odd)))
+    shown = tuple(str(warning.inside(directory)) for warning in odd)
+    catalog = replace(catalog, warnings=shown)
     return Loaded(catalog, (*odd, *unset(catalog, located, routing, environ)))
 
 

@@ -39,7 +39,7 @@ class CatalogHolder:
     """Holds the current catalog of `directory`.
 
     Raises CatalogInvalid at once when there is none to start with. `problems` says why the newest
-    files are not the ones that serve; `loaded_at` is when the current catalog came in (seconds
+    files are not the ones that serve, by their paths inside the directory; `loaded_at` is when the current catalog came in (seconds
     since the epoch); each of `on_change` is called with every new catalog, in the event loop.
     """
 
@@ -125,10 +125,11 @@ class CatalogHolder:
 
     def _take(self, fresh: Catalog, problems: tuple[Problem, ...]) -> None:
         if problems:
-            if problems != self.problems:
+            shown = tuple(problem.inside(self._directory) for problem in problems)
+            if shown != self.problems:
                 told = "\n".join(map(str, problems))
                 log.error("the edited catalog is refused, the last good one serves:\n%s", told)
-            self.problems = problems
+            self.problems = shown
             return
         self.problems = ()
         if fresh == self._current:

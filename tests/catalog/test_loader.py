@@ -304,12 +304,14 @@ def test_hostile_yaml_is_refused() -> None:
     assert "small.md:" in problems(small=SMALL.replace("[tools]", "[" * 3000))
 
 
-def test_a_catalogs_own_warnings_name_no_variable(tmp_path: Path) -> None:
-    """Callers may read those; which variables hold keys is told to the operator alone."""
+def test_a_catalogs_own_warnings_name_no_variable_and_no_place(tmp_path: Path) -> None:
+    """Callers may read those; variables of keys and where files are is told to the operator."""
     loaded = load_all(written(tmp_path), environ={})
     assert any("EXAMPLE_KEY" in warning.message for warning in loaded.warnings)
     assert loaded.catalog.warnings
     assert "EXAMPLE_KEY" not in "".join(loaded.catalog.warnings)
+    assert str(loaded.warnings[0]).startswith(f"{tmp_path}/catalog/")
+    assert all(warning.startswith("catalog/") for warning in loaded.catalog.warnings)
 
 
 def test_an_edit_may_add_replace_and_take_away(tmp_path: Path) -> None:
