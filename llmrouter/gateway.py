@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from llmrouter.domain import semconv
 from llmrouter.domain.catalog import Catalog
-from llmrouter.domain.chat import Caller, ChatRequest
+from llmrouter.domain.chat import NO_OPTIONS, Caller, ChatRequest
 from llmrouter.domain.deadline import NEVER, Deadline
 from llmrouter.domain.decision import Decision, Estimate, Feedback, Question, Source, Verdict
 from llmrouter.domain.features import Features
@@ -26,7 +26,15 @@ from llmrouter.domain.target import Target
 from llmrouter.errors import Forbidden, ModelNotFound, NoEligibleTarget, NotFound
 from llmrouter.execution.executor import Execution, Executor
 from llmrouter.execution.plan import Order
-from llmrouter.routing.eligibility import Demand, Eligibility, Screening, permitted, refusal
+from llmrouter.routing.eligibility import (
+    Demand,
+    Eligibility,
+    Screening,
+    check_options,
+    permitted,
+    refusal,
+    unknown_target,
+)
 from llmrouter.routing.fallbacks import fallback_order
 from llmrouter.routing.router import Router, Ruling
 
@@ -132,6 +140,7 @@ class Gateway:
             question = self.question(request, caller, deadline)
             decision, features = await self._decide(question), question.features
         else:
+            check_options(request.options, self._rooms.catalog.current, caller)
             decision = await self._known(decision_id, caller)
             features = self._rooms.measure.features(request, caller)
         escalate, steps = self._rooms.escalate, 0
@@ -150,9 +159,9 @@ class Gateway:
     async def rate(self, feedback: Feedback, caller: Caller) -> None:
         """Keep feedback on one of the caller's decisions. Raises NotFound."""
         decision = await self.find(feedback.decision_id, caller)
-        preferred = feedback.preferred
-        if preferred is not None and preferred not in self._rooms.catalog.current.targets:
-            raise NotFound(f"no target {preferred!r} in the catalog", param="preferred")
+        preferred, catalog = feedback.preferred, self._rooms.catalog.current
+        if preferred is not None and preferred not in catalog.targets:
+            raise unknown_target(preferred, catalog, "preferred")
         signed = replace(feedback, caller=caller.name, created_at=time.time())
         self._rooms.observer.rated(decision, signed)
         self._rooms.journal.rated(decision, signed)
@@ -195,18 +204,8 @@ class Gateway:
         self, request: ChatRequest, caller: Caller, deadline: Deadline, catalog: Catalog
     ) -> tuple[Screening, Question]:
         options = request.options
-        if caller.tier and options.tier and options.tier != caller.tier:
-            raise Forbidden(
-                f"key {caller.name!r} is for tier {caller.tier!r}, not {options.tier!r}",
-                param="router.tier",
-                code="tier_not_allowed",
-            )
-        if options.allow or options.deny:
-            for param, names in (("allow", options.allow or ()), ("deny", options.deny)):
-                for name in names:
-                    if name not in catalog.targets:
-                        message = f"no target {name!r} in the catalog"
-                        raise NotFound(message, param=f"router.{param}")
+        if options is not NO_OPTIONS:
+            check_options(options, catalog, caller)
         features = self._rooms.measure.features(request, caller)
         demand = Demand(options, features, caller)
         pinned = pinned_target(request, catalog, demand)

@@ -213,15 +213,18 @@ async def test_what_differs_is_written_down_anew() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "param"),
+    ("options", "param", "meant"),
     [
-        (RouterOptions(allow=("small", "smal")), "router.allow"),
-        (RouterOptions(allow=("small",), deny=("larg",)), "router.deny"),
+        (RouterOptions(allow=("small", "smal")), "router.allow[1]", "small"),
+        (RouterOptions(allow=("small",), deny=("larg",)), "router.deny[0]", "large"),
     ],
 )
-def test_an_unknown_id_is_reported_where_it_stands(options: RouterOptions, param: str) -> None:
-    """The parameter is the list that has it, not the other one."""
+def test_an_unknown_id_is_reported_where_it_stands(
+    options: RouterOptions, param: str, meant: str
+) -> None:
+    """The parameter is the list that has it, not the other one; misspelt, it would do nothing."""
     bench = Bench(Says("small"))
     with pytest.raises(NotFound) as refused:
         bench.gateway.question(a_request(options=options), ANONYMOUS, NEVER)
-    assert refused.value.param == param
+    assert (refused.value.code, refused.value.param) == ("target_not_found", param)
+    assert f"did you mean {meant!r}?" in refused.value.message

@@ -163,6 +163,15 @@ async def test_a_key_s_tier_is_not_the_request_s_to_choose() -> None:
     assert "key 'k' is for tier 'free', not 'pro'" in error.message
 
 
+async def test_an_earlier_decision_is_no_way_around_the_options_of_a_request() -> None:
+    """What is refused when a decision is made is refused when one is named."""
+    bench, caller = Bench(), Caller("k", tier="free")
+    made = await bench.decide(caller)
+    named = RouterOptions(decision_id=made.decision_id, tier="pro")
+    error = await failing(Forbidden, bench.gateway.complete(a_request(options=named), caller))
+    assert error.code == "tier_not_allowed"
+
+
 async def test_nobody_left_is_422_and_lists_every_reason() -> None:
     """Each target and why it is out."""
     error = await failing(NoEligibleTarget, Bench().decide(deny=("small", "large")))
@@ -285,7 +294,8 @@ async def test_a_preferred_target_must_exist() -> None:
     """A lesson about nobody is none."""
     bench = Bench()
     decision = await bench.decide()
-    rating = Feedback(decision.decision_id, 0.5, "gpt-99")
+    rating = Feedback(decision.decision_id, 0.5, "larg")
     error = await failing(NotFound, bench.gateway.rate(rating, ANONYMOUS))
-    assert error.param == "preferred"
+    assert (error.code, error.param) == ("target_not_found", "preferred")
+    assert error.message.endswith("did you mean 'large'?")
     assert bench.notes.ratings == []

@@ -13,5 +13,5 @@ from llmrouter.domain.chat import Caller
 
 async def complete(request: web.Request, services: Services, caller: Caller) -> web.StreamResponse:
     """Decide, execute and explain."""
-    chat = await read_request(request, services, caller, Endpoint.COMPLETE)
+    chat = await read_request(request, services, Endpoint.COMPLETE)
     return await execute(request, services, caller, chat, explain=True)

@@ -16,7 +16,7 @@ from llmrouter.api.services import CALLER, SERVICES
 from llmrouter.api.wire import parse_object
 from llmrouter.domain.chat import Caller
 from llmrouter.domain.decision import Feedback
-from llmrouter.errors import BadRequest, NotFound
+from llmrouter.errors import BadRequest
 
 MAX_COMMENT = 4000
 _KEYS = ("decision_id", "score", "preferred", "comment")
@@ -27,16 +27,6 @@ async def feedback(request: web.Request) -> web.Response:
     services = request.app[SERVICES]
     caller = request[CALLER]
     given = parse_feedback(await read_body(request, services), caller)
-    if given.preferred is not None:
-        targets = services.gateway.catalog.current.targets
-        if given.preferred not in targets:
-            near = get_close_matches(given.preferred, targets, 1)
-            hint = f'; did you mean "{near[0]}"?' if near else ""
-            raise NotFound(
-                f"there is no target {shown(given.preferred)}{hint}",
-                param="preferred",
-                code="target_not_found",
-            )
     await services.gateway.rate(given, caller)
     body = orjson.dumps({"status": "accepted", "decision_id": given.decision_id})
     return web.Response(status=202, body=body, headers={"Content-Type": JSON})

@@ -1,17 +1,15 @@
-"""What every routed call does first: read the body, parse it, check it against its key."""
+"""What every routed call does first: read the body and parse it."""
 
 from __future__ import annotations
-
-from difflib import get_close_matches
 
 from aiohttp import web
 
 from llmrouter.api.envelope import JSON
 from llmrouter.api.services import Services
 from llmrouter.api.wire import Endpoint, parse
-from llmrouter.domain.chat import NO_OPTIONS, Caller, ChatRequest
+from llmrouter.domain.chat import ChatRequest
 from llmrouter.domain.decision import Decision
-from llmrouter.errors import BadRequest, Forbidden, NotFound, PayloadTooLarge
+from llmrouter.errors import BadRequest, PayloadTooLarge
 
 
 def too_large(services: Services) -> PayloadTooLarge:
@@ -39,36 +37,9 @@ async def read_body(request: web.Request, services: Services) -> bytes:
         raise BadRequest(f"the body cannot be read: {error}", code="invalid_body") from None
 
 
-async def read_request(
-    request: web.Request, services: Services, caller: Caller, endpoint: Endpoint
-) -> ChatRequest:
-    """A valid request that its key may send.
-
-    Raises BadRequest, Forbidden when the tier is not the key's, NotFound for unknown target ids.
-    """
-    chat = _parsed(await read_body(request, services), services, endpoint)
-    options = chat.options
-    if options is NO_OPTIONS:
-        return chat
-    if options.tier is not None and caller.tier is not None and options.tier != caller.tier:
-        raise Forbidden(
-            f"the key of {caller.name} is on tier {caller.tier}, not {options.tier}",
-            param="router.tier",
-            code="tier_mismatch",
-        )
-    if options.allow or options.deny:
-        targets = services.gateway.catalog.current.targets
-        for name, ids in (("allow", options.allow or ()), ("deny", options.deny)):
-            for index, target in enumerate(ids):
-                if target not in targets:
-                    near = get_close_matches(target, targets, 1)
-                    hint = f'; did you mean "{near[0]}"?' if near else ""
-                    raise NotFound(
-                        f'router.{name} names "{target}", which is not in the catalog{hint}',
-                        param=f"router.{name}[{index}]",
-                        code="target_not_found",
-                    )
-    return chat
+async def read_request(request: web.Request, services: Services, endpoint: Endpoint) -> ChatRequest:
+    """A well-formed request. Raises BadRequest, PayloadTooLarge."""
+    return _parsed(await read_body(request, services), services, endpoint)
 
 
 def _parsed(body: bytes, services: Services, endpoint: Endpoint) -> ChatRequest:

@@ -22,7 +22,7 @@ async def chat_completions(
     request: web.Request, services: Services, caller: Caller
 ) -> web.StreamResponse:
     """POST /v1/chat/completions: `auto` routes, a target's id pins it."""
-    chat = await read_request(request, services, caller, Endpoint.OPENAI)
+    chat = await read_request(request, services, Endpoint.OPENAI)
     return await execute(request, services, caller, chat, explain=False)
 
 

@@ -13,7 +13,7 @@ from llmrouter.domain.chat import Caller
 
 async def route(request: web.Request, services: Services, caller: Caller) -> web.Response:
     """Decide and answer the decision."""
-    chat = await read_request(request, services, caller, Endpoint.ROUTE)
+    chat = await read_request(request, services, Endpoint.ROUTE)
     decision = await services.gateway.decide(chat, caller)
     if decision.router_cost_usd and not services.keyring.open:
         services.telemetry.spent(caller.name, decision.router_cost_usd)

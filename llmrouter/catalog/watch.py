@@ -39,8 +39,9 @@ class CatalogHolder:
     """Holds the current catalog of `directory`.
 
     Raises CatalogInvalid at once when there is none to start with. `problems` says why the newest
-    files are not the ones that serve, by their paths inside the directory; `loaded_at` is when the current catalog came in (seconds
-    since the epoch); each of `on_change` is called with every new catalog, in the event loop.
+    files are not the ones that serve, by their paths inside the directory; `loaded_at` is when the
+    current catalog came in (seconds since the epoch); each of `on_change` is called with every new
+    catalog, in the event loop.
     """
 
     def __init__(self, directory: Path, overrides: Overrides | None = None) -> None:

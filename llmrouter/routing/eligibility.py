@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from math import inf
 
 from llmrouter.domain.catalog import Catalog
@@ -16,7 +17,7 @@ from llmrouter.domain.decision import Decision, Exclusion
 from llmrouter.domain.features import Features
 from llmrouter.domain.quick import quick
 from llmrouter.domain.target import Target
-from llmrouter.errors import Forbidden
+from llmrouter.errors import Forbidden, NotFound
 
 Unavailable = Callable[[str], str | None]
 
@@ -78,6 +79,33 @@ def refusal(target: Target, demand: Demand) -> str | None:
         asked = f"tier {demand.tier!r}" if demand.tier else "no tier"
         return f"{asked} is not among its tiers ({offered})"
     return None
+
+
+def check_options(options: RouterOptions, catalog: Catalog, caller: Caller) -> None:
+    """Refuse what a request may not ask of any target: Forbidden for another tier than its key's.
+
+    NotFound for an id in `allow` or `deny` that the catalog does not hold: misspelt, it would
+    silently allow nothing, or deny nothing.
+    """
+    if caller.tier and options.tier and options.tier != caller.tier:
+        raise Forbidden(
+            f"key {caller.name!r} is for tier {caller.tier!r}, not {options.tier!r}",
+            param="router.tier",
+            code="tier_not_allowed",
+        )
+    for key, names in (("allow", options.allow or ()), ("deny", options.deny)):
+        for index, name in enumerate(names):
+            if name not in catalog.targets:
+                raise unknown_target(name, catalog, f"router.{key}[{index}]")
+
+
+def unknown_target(name: str, catalog: Catalog, param: str) -> NotFound:
+    """The error for an id that the catalog does not hold, with the one that may be meant."""
+    near = get_close_matches(name, catalog.targets, 1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return NotFound(
+        f"no target {name!r} in the catalog{hint}", param=param, code="target_not_found"
+    )
 
 
 def permitted(decision: Decision, catalog: Catalog, caller: Caller) -> Decision:
