@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 
-from llmrouter.errors import CatalogInvalid, LLMRouterError
+from llmrouter.errors import BadRequest, CatalogInvalid, LLMRouterError
 from llmrouter.settings import Settings, explained, load_env, unknown
 
 app = typer.Typer(
@@ -212,10 +212,14 @@ def route(
     """Make one decision, without a server."""
     import orjson
 
-    text = sys.stdin.read() if prompt == "-" else prompt
+    from llmrouter.bootstrap import Misconfigured
+
+    text = _text(prompt)
     settings = _settings(None, None, None, prompts)
     try:
         decision = asyncio.run(_decide(settings, text))
+    except (BadRequest, Misconfigured) as error:
+        raise _fail(error.message) from None
     except LLMRouterError as error:
         raise _fail(error.message, 1) from None
     if json:
@@ -227,6 +231,17 @@ def route(
     typer.echo(f"  about ${estimate['cost_usd']:.6f}, {estimate['latency_ms']:.0f} ms")
     for excluded in decision["excluded"]:
         typer.echo(f"  not {excluded['target']}: {excluded['reason']}")
+
+
+def _text(prompt: str) -> str:
+    """The prompt itself, or standard input where it is `-`."""
+    try:
+        text = sys.stdin.buffer.read().decode() if prompt == "-" else prompt.encode().decode()
+    except UnicodeError:
+        raise _fail("the prompt is not UTF-8") from None
+    if not text.strip():
+        raise _fail("the prompt is empty: give its text, or `-` and the text on standard input")
+    return text
 
 
 async def _decide(settings: Settings, text: str) -> dict[str, Any]:
@@ -304,6 +319,10 @@ def report(
     clip: Annotated[float, typer.Option(min=1, help="Largest weight of `--policy`.")] = math.inf,
 ) -> None:
     """Quality to cost per task and target, everything included: today against last week."""
+    if policy and export:
+        raise _fail("--export is of the report itself: leave out --policy")
+    if not policy and (quality is not None or clip != math.inf):
+        raise _fail("--quality and --clip are of --policy: name one")
     if policy:
         _judge(policy, days or 7.0, quality, clip, json)
     from llmrouter.evaluation.report_command import ReportOptions, run_report

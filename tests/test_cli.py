@@ -71,6 +71,14 @@ def test_help_names_every_command(shell: Shell) -> None:
         ["frobnicate"],
         ["route"],
         ["route", "hi", "--jsn"],
+        ["route", ""],
+        ["route", "-"],
+        ["route", "\udcff"],
+        ["key", ""],
+        ["key", "a,b"],
+        ["key", "a", "--tier", "free,b:k"],
+        ["report", "--quality", "0.5"],
+        ["report", "--policy", "all", "--export", "x.jsonl"],
         ["serve", "--port", "99999"],
         ["serve", "--workers", "0"],
         ["serve", "--port", "eighty"],
@@ -86,6 +94,13 @@ def test_wrong_usage_is_2(shell: Shell, arguments: list[str]) -> None:
     assert ran.out == ""
     assert ran.err.strip()
     assert "Traceback" not in ran.err
+
+
+def test_a_setting_that_cannot_be_is_wrong_usage_of_any_command(shell: Shell) -> None:
+    """Not an answer of no."""
+    ran = shell.run("route", "hi", LLMROUTER_STORE="mongodb://x")
+    assert (ran.code, ran.out) == (2, "")
+    assert "LLMROUTER_STORE: 'mongodb://x' is no store" in ran.err
 
 
 def test_route_explains_itself(shell: Shell) -> None:

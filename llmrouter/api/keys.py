@@ -20,6 +20,7 @@ from llmrouter.domain.chat import ANONYMOUS, Caller
 from llmrouter.errors import Forbidden, Unauthorized
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_NAMES = "a name is up to 64 letters, digits, dots, dashes and underscores"
 _DIGEST = re.compile(r"sha256[=$][0-9a-f]{64}")
 
 
@@ -66,10 +67,7 @@ def parse_keys(text: str) -> tuple[ApiKey, ...]:
         if len(parts) not in (2, 3) or not all(parts):
             raise KeysInvalid(f"API key {position}: write name:key or name:key:tier")
         if not _NAME.fullmatch(parts[0]):
-            raise KeysInvalid(
-                f"API key {position}: a name is up to 64 letters, digits, dots, dashes and "
-                "underscores"
-            )
+            raise KeysInvalid(f"API key {position}: {_NAMES}")
         digest = hashed(parts[1])
         if any(hmac.compare_digest(digest, key.digest) for key in keys):
             raise KeysInvalid(f"API key {position}: the same key is given twice")
@@ -79,11 +77,12 @@ def parse_keys(text: str) -> tuple[ApiKey, ...]:
 
 def new_key(name: str, tier: str | None = None) -> tuple[str, str]:
     """A fresh secret and the entry that knows it by its hash alone. Raises KeysInvalid."""
+    if not _NAME.fullmatch(name):
+        raise KeysInvalid(_NAMES)
+    if tier and (tier != tier.strip() or "," in tier or ":" in tier):
+        raise KeysInvalid("a tier holds no comma and no colon, and no space around it")
     secret = f"lr-{secrets.token_urlsafe(32)}"
-    entry = f"{name}:sha256={hashed(secret).hex()}" + (f":{tier}" if tier else "")
-    if len(parse_keys(entry)) != 1:
-        raise KeysInvalid("a name holds no comma")
-    return secret, entry
+    return secret, f"{name}:sha256={hashed(secret).hex()}" + (f":{tier}" if tier else "")
 
 
 class Keyring:
