@@ -15,16 +15,17 @@ import asyncio
 import contextlib
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 
 import aiohttp
+from aiohttp.streams import StreamReader
 from yarl import URL
 
 from llmrouter.domain.reply import ReplyEvent, UpstreamCall
-from llmrouter.domain.target import Target
 from llmrouter.errors import UpstreamFailure
+from llmrouter.upstream.exchange import Address, Exchange, Incoming
 from llmrouter.upstream.failures import failure_of, refused
 from llmrouter.upstream.sse import MAX_EVENT_BYTES
 from llmrouter.upstream.stream import EVENT_STREAM, Stream, whole
@@ -53,99 +54,76 @@ class RelayLimits:
 
 
 class Relay:
-    """Implements `Upstream` on one client session, opened on first use unless one is given.
+    """Implements `Upstream` over connections of its own unless a connector is lent.
 
     `env` reads a variable by name (credentials are read per call, so a rotated key is seen).
     """
 
     def __init__(
         self,
-        session: aiohttp.ClientSession | None = None,
+        connector: aiohttp.BaseConnector | None = None,
         *,
         limits: RelayLimits | None = None,
         env: Callable[[str], str | None] = os.environ.get,
     ) -> None:
-        self._session = session
-        self._owns_session = session is None
         self._limits = limits or RelayLimits()
+        self._exchange = Exchange(connector, self._limits.connect_s)
         self._env = env
-        self._urls: dict[str, URL] = {}
-        self._timeout = (-1.0, aiohttp.ClientTimeout())  # most calls have the last one's
+        self._addresses: dict[tuple[str, bool], Address] = {}
 
     def send(self, call: UpstreamCall) -> Reply:
         """Open the reply; iterate it inside `async with`. Raises UpstreamFailure."""
         return Reply(self, call)
 
     async def close(self) -> None:
-        """Close the session, if it is this relay's own."""
-        if self._owns_session and self._session is not None:
-            await self._session.close()
-            self._session = None
+        """Close the connections, if they are this relay's own."""
+        await self._exchange.close()
 
-    async def post(self, call: UpstreamCall) -> aiohttp.ClientResponse:
+    async def post(self, call: UpstreamCall) -> Incoming:
         """Send the call and return once the reply's headers are there."""
-        session = self._session or self._open()
-        limits = self._limits
-        timeout_s, timeout = self._timeout
-        if timeout_s != call.timeout_s:
-            timeout = aiohttp.ClientTimeout(
-                total=None if math.isinf(call.timeout_s) else max(call.timeout_s, 0.001),
-                sock_connect=limits.connect_s,
-            )
-            self._timeout = call.timeout_s, timeout
-        url = self._urls.get(call.target.base_url) or self._url(call.target)
+        address = self._addresses.get((call.target.base_url, call.stream)) or self._address(call)
         headers = self._headers(call)
         try:
-            return await session.post(
-                url, data=call.body, headers=headers, timeout=timeout, allow_redirects=False
-            )
+            return await self._exchange.post(address, headers, call.body)
         except aiohttp.ClientConnectorError:
             raise
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
             # A kept connection that the server closed a moment ago looks just like this.
-            return await session.post(
-                url, data=call.body, headers=headers, timeout=timeout, allow_redirects=False
-            )
+            return await self._exchange.post(address, headers, call.body)
 
     @property
     def limits(self) -> RelayLimits:
         """The bounds in force."""
         return self._limits
 
-    def _headers(self, call: UpstreamCall) -> dict[str, str]:
-        headers = {**(_FOR_STREAM if call.stream else _FOR_WHOLE), **call.headers}
+    def _headers(self, call: UpstreamCall) -> Mapping[str, str]:
         variable = call.target.api_key_env
-        if variable is not None:
-            key = self._env(variable)
-            if not key:
-                raise UpstreamFailure(
-                    "misconfigured", f"{call.target.id}: the variable {variable} is not set"
-                )
-            if not key.isascii() or not key.isprintable():
-                raise UpstreamFailure(
-                    "misconfigured", f"{call.target.id}: the variable {variable} holds no valid key"
-                )
-            headers["Authorization"] = "Bearer " + key
-        return headers
+        if variable is None:
+            return call.headers
+        key = self._env(variable)
+        if not key:
+            raise UpstreamFailure(
+                "misconfigured", f"{call.target.id}: the variable {variable} is not set"
+            )
+        if not key.isascii() or not key.isprintable():
+            raise UpstreamFailure(
+                "misconfigured", f"{call.target.id}: the variable {variable} holds no valid key"
+            )
+        return {**call.headers, "Authorization": "Bearer " + key}
 
-    def _url(self, target: Target) -> URL:
+    def _address(self, call: UpstreamCall) -> Address:
+        base_url = call.target.base_url
         try:
-            base, mark, query = target.base_url.partition("?")
+            base, mark, query = base_url.partition("?")
             url = URL(base.rstrip("/") + "/chat/completions" + mark + query)
+            address = Address(url, _FOR_STREAM if call.stream else _FOR_WHOLE)
         except ValueError as error:
-            raise UpstreamFailure("misconfigured", f"{target.id}: base_url: {error}") from None
-        if len(self._urls) > 1000:
-            self._urls.clear()
-        self._urls[target.base_url] = url
-        return url
-
-    def _open(self) -> aiohttp.ClientSession:
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, limit_per_host=0, ttl_dns_cache=60),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=True,  # for servers that compress although asked not to
-        )
-        return self._session
+            message = f"{call.target.id}: base_url: {error}"
+            raise UpstreamFailure("misconfigured", message) from None
+        if len(self._addresses) > 1000:
+            self._addresses.clear()
+        self._addresses[base_url, call.stream] = address
+        return address
 
 
 class Reply:
@@ -155,10 +133,11 @@ class Reply:
         "_call",
         "_first_at",
         "_idle_timer",
+        "_incoming",
+        "_late",
+        "_over_at",
         "_relay",
-        "_response",
         "_stream",
-        "_timed_out",
         "_waiting_since",
         "_whole",
     )
@@ -166,7 +145,7 @@ class Reply:
     def __init__(self, relay: Relay, call: UpstreamCall) -> None:
         self._relay = relay
         self._call = call
-        self._response: aiohttp.ClientResponse | None = None
+        self._incoming: Incoming | None = None
         self._whole: ReplyEvent | None = None
         self._stream: Stream | None = None
         if call.stream:
@@ -175,25 +154,27 @@ class Reply:
                 strip_usage=call.include_usage_added,
                 limit=relay.limits.max_event_bytes,
             )
-        self._timed_out = False
-        self._first_at = math.inf
+        self._late = ""
+        self._over_at = self._first_at = math.inf
         self._waiting_since: float | None = None
         self._idle_timer: asyncio.TimerHandle | None = None
 
     async def __aenter__(self) -> Reply:
         call = self._call
         bound = call.first_timeout_s
-        if bound is None and call.stream:
-            bound = self._relay.limits.first_byte_s
+        if bound is None:
+            bound = self._relay.limits.first_byte_s if call.stream else math.inf
+        now = asyncio.get_running_loop().time()
+        self._over_at = now + call.timeout_s
+        self._first_at = min(now + bound, self._over_at)
         try:
-            if bound is None or math.isinf(bound):
+            if math.isinf(self._first_at):
                 await self._begin()
             else:
-                self._first_at = asyncio.get_running_loop().time() + bound
                 async with asyncio.timeout_at(self._first_at):
                     await self._begin()
         except Exception as error:
-            answered = self._response is not None
+            answered = self._incoming is not None
             self._close()
             raise failure_of(error, answered=answered) from error
         except BaseException:
@@ -229,39 +210,22 @@ class Reply:
 
     async def _begin(self) -> None:
         """Headers, and the whole body where it is not a stream."""
-        response = self._response = await self._relay.post(self._call)
-        kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-        if response.status != 200:
-            if 200 < response.status < 300:
-                raise UpstreamFailure("malformed", f"{response.status} is no answer")
-            body = await self._body(response, _MAX_ERROR_BYTES, cut=True)
-            raise refused(response.status, body, response.headers)
+        incoming = self._incoming = await self._relay.post(self._call)
+        kind = incoming.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        if incoming.status != 200:
+            if 200 < incoming.status < 300:
+                raise UpstreamFailure("malformed", f"{incoming.status} is no answer")
+            body = await _body(incoming, _MAX_ERROR_BYTES, cut=True)
+            raise refused(incoming.status, body, incoming.headers)
         if self._call.stream and kind != "application/json":
             if kind == "text/html":
                 raise UpstreamFailure("malformed", "the upstream answered a stream with HTML")
             return
-        event = whole(await self._body(response, self._relay.limits.max_body_bytes), kind)
+        event = whole(await _body(incoming, self._relay.limits.max_body_bytes), kind)
         if self._call.stream:
             raise UpstreamFailure("malformed", "the upstream answered a stream with plain JSON")
         self._whole = event
-
-    async def _body(
-        self, response: aiohttp.ClientResponse, limit: int, *, cut: bool = False
-    ) -> bytes:
-        """The whole body; beyond `limit` bytes it is cut, or UpstreamFailure `too_large`."""
-        length = response.content_length
-        if length is not None and length <= limit and "Content-Encoding" not in response.headers:
-            return await response.read()
-        pieces: list[bytes] = []
-        size = 0
-        async for piece in response.content.iter_any():
-            pieces.append(piece)
-            size += len(piece)
-            if size > limit:
-                if cut:
-                    break
-                raise UpstreamFailure("too_large", f"the reply is over {limit} bytes")
-        return b"".join(pieces)[:limit]
+        incoming.leave()
 
     async def _fill(self, stream: Stream) -> None:
         """Read until there is an event to hand out, or the reply has ended or failed."""
@@ -274,19 +238,19 @@ class Reply:
         except Exception as error:
             stream.ended = True
             stream.failure = (
-                UpstreamFailure("timeout", "the stream fell silent")
-                if self._timed_out
+                UpstreamFailure("timeout", self._late)
+                if self._late
                 else failure_of(error, answered=True)
             )
 
     async def _receive(self, stream: Stream) -> None:
-        response = self._response
-        assert response is not None  # noqa: S101 - entered before iterated
-        content = response.content
+        incoming = self._incoming
+        assert incoming is not None  # noqa: S101 - entered before iterated
+        content = incoming.content
         loop = asyncio.get_running_loop()
         self._waiting_since = loop.time()
         if self._idle_timer is None:
-            self._idle_timer = loop.call_later(self._relay.limits.idle_s, self._watch, loop)
+            self._watch(loop)
         try:
             while not stream.ready and not stream.ended:
                 chunk = await content.readany()
@@ -300,25 +264,41 @@ class Reply:
             self._waiting_since = None
 
     def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
-        """The idle timer: one handle a stream, looking back, so that a chunk costs nothing."""
-        since = self._waiting_since
-        idle_s = self._relay.limits.idle_s
-        waited = 0.0 if since is None else loop.time() - since
-        if waited < idle_s:
-            self._idle_timer = loop.call_later(max(idle_s - waited, 0.001), self._watch, loop)
+        """Both bounds of a stream: one timer a stream, looking back, so a chunk costs nothing."""
+        now, idle_s = loop.time(), self._relay.limits.idle_s
+        silent_at = idle_s + (now if self._waiting_since is None else self._waiting_since)
+        due = min(silent_at, self._over_at)
+        if now < due:
+            self._idle_timer = loop.call_at(max(due, now + 0.001), self._watch, loop)
             return
-        self._timed_out = True
-        if self._response is not None:
-            self._response.close()
+        self._late = "the stream fell silent" if now >= silent_at else "the stream took too long"
+        if self._incoming is not None:
+            self._incoming.fail(TimeoutError(self._late))
 
     def _close(self) -> None:
         if self._idle_timer is not None:
             self._idle_timer.cancel()
-        if self._response is not None:
-            self._response.close()  # a reply read to its end has already given its connection back
+        if self._incoming is not None:
+            self._incoming.leave()
 
 
-async def _drain(content: aiohttp.StreamReader) -> None:
+async def _body(incoming: Incoming, limit: int, *, cut: bool = False) -> bytes:
+    """The whole body; beyond `limit` bytes it is cut, or UpstreamFailure `too_large`."""
+    content = incoming.content
+    pieces: list[bytes] = []
+    size = 0
+    while size <= limit:
+        piece = await content.readany()
+        if not piece and content.at_eof():
+            break
+        pieces.append(piece)
+        size += len(piece)
+    if size > limit and not cut:
+        raise UpstreamFailure("too_large", f"the reply is over {limit} bytes")
+    return pieces[0] if len(pieces) == 1 and size <= limit else b"".join(pieces)[:limit]
+
+
+async def _drain(content: StreamReader) -> None:
     """After the end marker, take the transfer's own end, so that the connection can be kept."""
     with contextlib.suppress(TimeoutError, aiohttp.ClientError, OSError):
         async with asyncio.timeout(_DRAIN_S):

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
 
-import aiohttp
 import pytest
 
 from llmrouter.domain.catalog import Acceptance, Cascade, Fallback
@@ -44,10 +43,8 @@ class Patience:
     async def close(self) -> None:
         """Close both, which must hold no connection any more."""
         for relay in (self.patient, self.hasty):
-            if relay._session is not None:
-                connector = relay._session.connector
-                assert isinstance(connector, aiohttp.TCPConnector)
-                assert not connector._acquired
+            connector = relay._exchange._connector
+            assert connector is None or not connector._acquired
             await relay.close()
 
 

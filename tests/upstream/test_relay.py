@@ -229,13 +229,13 @@ async def test_a_base_url_may_carry_a_query(relay: Relay) -> None:
     assert asked == ["/v1/chat/completions?api-version=2"]
 
 
-async def test_a_given_session_stays_its_owners(upstream: FaultyUpstream) -> None:
+async def test_a_lent_connector_stays_its_owners(upstream: FaultyUpstream) -> None:
     """Closing the relay does not close what it was lent."""
-    async with aiohttp.ClientSession() as session:
-        relay = Relay(session)
+    async with aiohttp.TCPConnector() as connector:
+        relay = Relay(connector)
         await received(relay, a_call(upstream, "ok"))
         await relay.close()
-        assert not session.closed
+        assert not connector.closed
 
 
 @asynccontextmanager

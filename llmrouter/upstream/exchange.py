@@ -1,0 +1,126 @@
+"""One POST on a kept connection: head and body out in one write, the reply as it is parsed.
+
+Connections are aiohttp's (names, TLS, keeping them open), and so is the parser. What lies between
+the two in a `ClientSession` is for cookies, redirects, proxies, form data and charsets. The relay
+refuses all of these, and they would cost it more than everything else that it does for a reply.
+
+It repeats nothing, and bounds only the time to connect: whoever asks sets the other bounds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Final
+
+import aiohttp
+from aiohttp.streams import StreamReader
+from yarl import URL
+
+AT_ONCE: Final = 64 * 1024
+"""Bytes of a body that are copied behind the head; larger ones are written as they are."""
+
+
+class Address:
+    """Where to post, and what every request there starts with. `headers` are sent as they are."""
+
+    __slots__ = ("head", "request", "url")
+
+    def __init__(self, url: URL, headers: Mapping[str, str]) -> None:
+        """Raises `aiohttp.InvalidURL` for what is no http address."""
+        if url.scheme not in ("http", "https") or not url.raw_host:
+            raise aiohttp.InvalidURL(url)
+        self.url = url
+        self.request = aiohttp.ClientRequest("POST", url, loop=asyncio.get_running_loop())
+        own = {"Host": self.request.headers["Host"], **headers}
+        if "Authorization" in self.request.headers:  # a name and password in the URL
+            own["Authorization"] = self.request.headers["Authorization"]
+        self.head = f"POST {self.request.url.raw_path_qs} HTTP/1.1\r\n{lines(own)}"
+
+
+class Incoming:
+    """A reply whose headers are there. `content` yields its body, decompressed."""
+
+    __slots__ = ("_connection", "content", "headers", "status")
+
+    def __init__(
+        self,
+        connection: aiohttp.connector.Connection,
+        status: int,
+        headers: Mapping[str, str],
+        content: StreamReader,
+    ) -> None:
+        self._connection = connection
+        self.status = status
+        self.headers = headers
+        self.content = content
+
+    def leave(self) -> None:
+        """Let go of the connection: it is kept where the reply was read to its end. Idempotent."""
+        connection = self._connection
+        transport = connection.transport
+        sent = transport is not None and not transport.get_write_buffer_size()
+        if sent and self.content.is_eof():
+            connection.release()
+        else:
+            connection.close()
+
+    def fail(self, error: Exception) -> None:
+        """End the wait of whoever reads, and the connection."""
+        self.content.set_exception(error)
+        self._connection.close()
+
+
+class Exchange:
+    """Posts over one connector, its own unless one is lent. `connect_s` bounds a connection."""
+
+    def __init__(self, connector: aiohttp.BaseConnector | None, connect_s: float) -> None:
+        self._connector = connector
+        self._owns = connector is None
+        self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect_s)
+
+    async def close(self) -> None:
+        """Close the connections, if they are its own."""
+        if self._owns and self._connector is not None:
+            await self._connector.close()
+            self._connector = None
+
+    async def post(self, address: Address, headers: Mapping[str, str], body: bytes) -> Incoming:
+        """Send a request and return once the reply's headers are there.
+
+        Raises what aiohttp raises for a connection or a reply that fails, ValueError for headers
+        that are none.
+        """
+        head = f"{address.head}{lines(headers)}Content-Length: {len(body)}\r\n\r\n".encode(
+            "utf-8", "surrogateescape"
+        )
+        connector = self._connector
+        if connector is None:
+            connector = self._connector = aiohttp.TCPConnector(
+                limit=0, limit_per_host=0, ttl_dns_cache=60
+            )
+        connection = await connector.connect(address.request, [], self._timeout)
+        try:
+            protocol, transport = connection.protocol, connection.transport
+            if protocol is None or transport is None:
+                raise aiohttp.ServerDisconnectedError
+            protocol.set_response_params(read_until_eof=True, auto_decompress=True)
+            if len(body) <= AT_ONCE:
+                transport.write(head + body)
+            else:
+                transport.writelines((head, body))
+            message, content = await protocol.read()
+            while 100 <= message.code < 200 and message.code != 101:  # more is to come
+                message, content = await protocol.read()
+            return Incoming(connection, message.code, message.headers, content)
+        except BaseException:
+            connection.close()
+            raise
+
+
+def lines(headers: Mapping[str, str]) -> str:
+    """Headers as they are sent. Raises ValueError for one that would be more than a line."""
+    text = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+    if text.count("\n") != len(headers) or text.count("\r") != len(headers) or "\0" in text:
+        raise ValueError("a header holds a line break")
+    return text
