@@ -156,9 +156,12 @@ async def test_a_decision_is_executed_rated_and_found_by_its_id(up: Running) -> 
 
 
 async def test_what_was_done_shows_in_metrics_and_stats(up: Running) -> None:
-    """Decisions by source, lookups by outcome, spend."""
+    """Decisions by source, lookups by outcome, spend: the sum of what each answer says of itself."""
+    told = []
     for _ in range(2):
-        await up.post("/complete", prompt="Say something about winter.")
+        _, body, _ = await up.post("/complete", prompt="Say something about winter.")
+        told.append((body["router"]["cost_usd"], body["router"]["router_cost_usd"]))
+    assert told[0][1] > 0.0 == told[1][1]  # the second one came from the cache
     _, text = await up.get("/metrics")
     for part in (
         'llmrouter_decisions_total{source="llm"',
@@ -171,7 +174,7 @@ async def test_what_was_done_shows_in_metrics_and_stats(up: Running) -> None:
         assert part in text
     status, stats = await up.get("/stats")
     assert status == 200
-    assert stats
+    assert stats["spend_usd"] == pytest.approx(sum(map(sum, told)))
 
 
 async def test_nobody_eligible_is_422_with_every_reason(up: Running) -> None:

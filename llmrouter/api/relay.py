@@ -100,6 +100,7 @@ def _explained(routed: Routed) -> dict[str, Any]:
     shown["attempts"] = [] if completion is None else [a.public() for a in completion.attempts]
     shown["cost_usd"] = None if completion is None else completion.cost_usd
     shown["latency_ms"] = None if completion is None else completion.latency_ms
+    shown["router_cost_usd"] = routed.decision.router_cost_usd
     if completion is not None and completion.phases_ms is not None:
         shown["phases_ms"] = dict(completion.phases_ms)
     if completion is not None and completion.bounds is not None:

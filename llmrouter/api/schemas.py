@@ -134,6 +134,7 @@ _EXPLAINED = _record(
         "attempts": _list(_ATTEMPT),
         "cost_usd": _or_null(_NUMBER),
         "latency_ms": _or_null(_NUMBER),
+        "router_cost_usd": _NUMBER,
     },
     {"phases_ms": {"type": "object"}, "bounds": {"type": "object"}},
 )

@@ -128,4 +128,5 @@ async def test_the_answer_of_complete_is_documented_in_full() -> None:
     """A key the contract names and the answer lacks would show here."""
     async with client_of(services(FakeGateway())) as client:
         router = (await client.post("/complete", {"prompt": "hi"})).json["router"]
-    assert set(router) == {*DECISION.public(), "attempts", "cost_usd", "latency_ms"}
+    added = {"attempts", "cost_usd", "latency_ms", "router_cost_usd"}
+    assert set(router) == {*DECISION.public(), *added}
