@@ -185,7 +185,7 @@ class Replay:
             self.learner.taught(question, proposal, verdict)
             self._grade(request, question, ran)
         again = None
-        share = max(self.loop.audit_rate, 0.0 if proposal is None else proposal.again)
+        share = 0.0 if proposal is None else max(self.loop.audit_rate, proposal.again)
         if self._dice.random() < share:
             second = self._verdict(self._pick(request, ANOTHER_WAY))
             again = self.learner.repeated(question, verdict, second)

@@ -3,7 +3,7 @@
 It stands before the router LLM. What it may answer alone, it does; a random share of that is also
 sent to the router LLM behind the request. What it may not, the router LLM answers, and the answer
 teaches it. A share of those answers is asked for again, in another way, to learn how often the
-router LLM agrees with itself.
+router LLM agrees with itself; only choices are held against that, so not before there is a model.
 """
 
 from __future__ import annotations
@@ -56,8 +56,11 @@ class Preference:
         verdict = await self._teacher.decide(question)
         if verdict is not None and verdict.source is Source.LLM:
             self._preferences.taught(question, proposal, verdict)
-            share = max(settings.audit_rate, 0.0 if proposal is None else proposal.again)
-            if behind.second is not None and behind.chance() < share:
+            if (
+                proposal is not None
+                and behind.second is not None
+                and behind.chance() < max(settings.audit_rate, proposal.again)
+            ):
                 behind.background.start(self._again(behind.second, question, verdict), "again")
         return verdict
 

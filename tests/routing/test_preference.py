@@ -115,6 +115,17 @@ async def test_the_router_llm_is_asked_again_now_and_then(dice: float, asked: bo
     )
 
 
+@pytest.mark.parametrize("enabled", [True, False])
+async def test_nobody_is_asked_again_while_there_is_no_choice_to_hold_against_it(
+    enabled: bool,
+) -> None:
+    """Without a model, or with learning switched off, a second call would be spent for nothing."""
+    bench = Bench(None if enabled else UNSURE, dice=0.0, second=says("small"))
+    learned = replace(CATALOG.learned, enabled=enabled)
+    assert await bench.decide(catalog=replace(CATALOG, learned=learned)) == says("large")
+    assert (bench.notes.second, bench.audits) == ([], [])
+
+
 async def test_a_second_call_that_fails_says_nothing() -> None:
     """It was counted where it happened."""
     bench = Bench(UNSURE, dice=0.0, second=RouterLLMFailed("timeout"))
