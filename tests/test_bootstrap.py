@@ -156,7 +156,7 @@ async def test_a_decision_is_executed_rated_and_found_by_its_id(up: Running) -> 
 
 
 async def test_what_was_done_shows_in_metrics_and_stats(up: Running) -> None:
-    """Decisions by source, lookups by outcome, spend: the sum of what each answer says of itself."""
+    """Decisions by source, lookups by outcome; spend is the sum of what answers say they cost."""
     told = []
     for _ in range(2):
         _, body, _ = await up.post("/complete", prompt="Say something about winter.")
