@@ -148,10 +148,19 @@ function showMetrics(text) {
   ], circuits, "Nobody has failed: every circuit is closed."));
 }
 
+// Another target than the one chosen, to learn from it.
+const explored = d => String(d.reason ?? "").startsWith("exploring: ");
+function source(d) {
+  const node = el("span");
+  node.append(el("span", d.source, "tag"), ...(explored(d) ? [" ", el("span", "explored", "tag warn")] : []));
+  return node;
+}
+
 function showDecisions(decisions) {
   at("decisions").replaceChildren(table([
     {title: "target", cls: "key", of: d => d.target},
-    {title: "source", of: d => el("span", d.source, "tag")},
+    {title: "source", of: source},
+    {title: "its odds", num: true, of: d => isNumber(d.propensity) && d.propensity < 1 ? percent(d.propensity) : "–"},
     {title: "task", of: d => words(d.task ?? "–")},
     {title: "confidence", num: true, of: d => isNumber(d.confidence) ? d.confidence.toFixed(2) : "–"},
     {title: "estimate", num: true, of: d => usd(d.estimate?.cost_usd)},
