@@ -19,7 +19,6 @@ from llmrouter.domain.decision import (
     Decision,
     Estimate,
     Exclusion,
-    Feedback,
     Source,
     StageNote,
     Verdict,
@@ -137,26 +136,6 @@ def decode_decision(data: bytes) -> Decision:
     return _load("decision", data, _decision)
 
 
-def encode_feedback(feedback: Feedback) -> bytes:
-    """Bytes of feedback."""
-    return _dump(
-        "feedback",
-        (
-            feedback.decision_id,
-            feedback.score,
-            feedback.preferred,
-            feedback.comment,
-            feedback.caller,
-            feedback.created_at,
-        ),
-    )
-
-
-def decode_feedback(data: bytes) -> Feedback:
-    """The feedback behind `data`. Raises CodecError."""
-    return _load("feedback", data, _feedback)
-
-
 def _dump(kind: str, fields: tuple[Any, ...]) -> bytes:
     try:
         return orjson.dumps((kind, VERSION, *fields))
@@ -251,18 +230,6 @@ def _decision(fields: list[Any]) -> Decision:
             for stage, outcome, detail, ms in notes
         ),
         created_at=_number(created_at),
-    )
-
-
-def _feedback(fields: list[Any]) -> Feedback:
-    decision_id, score, preferred, comment, caller, created_at = fields
-    return Feedback(
-        _text(decision_id),
-        _number(score),
-        _optional(preferred, _text),
-        _optional(comment, _text),
-        _text(caller),
-        _number(created_at),
     )
 
 

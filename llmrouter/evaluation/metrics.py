@@ -15,6 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from llmrouter.learning.offpolicy import Z
+
 Values = NDArray[np.float64]
 
 TINY = 1e-9
@@ -160,8 +162,8 @@ def wilson(right: int, seen: int) -> Interval:
     """A share with its 95% Wilson interval; NaN where nothing was seen."""
     if not seen:
         return Interval(float("nan"), float("nan"), float("nan"))
-    share, z = right / seen, 1.959964
-    scale = 1 + z * z / seen
-    middle = (share + z * z / (2 * seen)) / scale
-    half = z * np.sqrt(share * (1 - share) / seen + z * z / (4 * seen * seen)) / scale
+    share = right / seen
+    scale = 1 + Z * Z / seen
+    middle = (share + Z * Z / (2 * seen)) / scale
+    half = Z * np.sqrt(share * (1 - share) / seen + Z * Z / (4 * seen * seen)) / scale
     return Interval(share, float(middle - half), float(middle + half))

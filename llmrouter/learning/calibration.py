@@ -253,7 +253,3 @@ class Windows:
         """Goes on from what `answered` told: trust that is old is not audited as if young."""
         for name, count in answered.items():
             self._windows.setdefault(name, _Window()).answered = count
-
-    def forget(self, task: str | None) -> None:
-        """Drops a task's window: trust has to be earned again."""
-        self._windows.pop(task or ANY_TASK, None)

@@ -30,6 +30,7 @@ Ints = NDArray[np.int64]
 ENOUGH = 10.0
 """Effective rows below which no interval is given."""
 Z = 1.959964
+"""Standard errors on either side of a 95% interval, where the mean is normal."""
 SHRINK = 5.0
 """Rows that the wider mean counts for in a narrower one."""
 

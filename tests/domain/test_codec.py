@@ -17,17 +17,14 @@ from llmrouter.domain.codec import (
     CodecError,
     decode_cached,
     decode_decision,
-    decode_feedback,
     encode_cached,
     encode_decision,
-    encode_feedback,
 )
 from llmrouter.domain.decision import (
     Alternative,
     Decision,
     Estimate,
     Exclusion,
-    Feedback,
     Source,
     StageNote,
     Verdict,
@@ -50,6 +47,7 @@ VERDICTS = st.builds(
     NUMBER,
     NUMBER,
 )
+ENTRY = CachedVerdict(Verdict("small", Source.LLM, "easy", 0.9), 1.0, 2.0, 3.0)
 CACHED = st.builds(CachedVerdict, VERDICTS, NUMBER, NUMBER, NUMBER)
 COUNT = st.integers(0, 2**40)
 DECISIONS = st.builds(
@@ -76,8 +74,7 @@ DECISIONS = st.builds(
     st.lists(st.builds(StageNote, TEXT, TEXT, TEXT, NUMBER), max_size=2).map(tuple),
     NUMBER,
 )
-FEEDBACK = st.builds(Feedback, TEXT, NUMBER, st.none() | TEXT, st.none() | TEXT, TEXT, NUMBER)
-DECODERS: tuple[Callable[[bytes], object], ...] = (decode_cached, decode_decision, decode_feedback)
+DECODERS: tuple[Callable[[bytes], object], ...] = (decode_cached, decode_decision)
 
 
 @given(CACHED)
@@ -90,12 +87,6 @@ def test_a_cached_verdict_comes_back_exactly(entry: CachedVerdict) -> None:
 def test_a_decision_comes_back_exactly(decision: Decision) -> None:
     """Every field, the stages included."""
     assert decode_decision(encode_decision(decision)) == decision
-
-
-@given(FEEDBACK)
-def test_feedback_comes_back_exactly(feedback: Feedback) -> None:
-    """Every field."""
-    assert decode_feedback(encode_feedback(feedback)) == feedback
 
 
 JSON = st.recursive(
@@ -129,26 +120,25 @@ def test_a_damaged_field_is_an_error_or_a_valid_value(
 
 def test_records_of_one_kind_are_not_read_as_another() -> None:
     """The kind stands in the bytes."""
-    feedback = encode_feedback(Feedback("d", 1.0))
     with pytest.raises(CodecError, match="not a decision"):
-        decode_decision(feedback)
+        decode_decision(encode_cached(ENTRY))
 
 
 def test_another_version_is_refused_by_name() -> None:
     """A newer build's entry is a miss for this one, and says why."""
-    record = orjson.loads(encode_feedback(Feedback("d", 1.0)))
+    record = orjson.loads(encode_cached(ENTRY))
     record[1] = 2
     with pytest.raises(CodecError, match="version 2"):
-        decode_feedback(orjson.dumps(record))
+        decode_cached(orjson.dumps(record))
 
 
 def test_a_pickle_is_just_wrong_bytes() -> None:
     """It is not JSON, and nothing else is tried."""
     with pytest.raises(CodecError, match="not JSON"):
-        decode_feedback(pickle.dumps({"a": 1}))
+        decode_cached(pickle.dumps({"a": 1}))
 
 
 def test_what_json_cannot_hold_is_refused_when_written() -> None:
     """A lone surrogate is an error of the writer, not a broken entry."""
     with pytest.raises(CodecError, match="cannot be written"):
-        encode_feedback(replace(Feedback("d", 1.0), comment="\ud800"))
+        encode_cached(replace(ENTRY, verdict=replace(ENTRY.verdict, reason="\ud800")))

@@ -142,8 +142,6 @@ def test_windows_roll_and_are_kept_per_task() -> None:
         windows.observe("code", 0.8, False)
     assert windows.cut("code") is None
     assert len(windows.observations("code")) == 100
-    windows.forget("code")
-    assert windows.observations("code") == ()
 
 
 def test_the_number_of_windows_is_bounded() -> None:
