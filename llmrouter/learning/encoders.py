@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from llmrouter.learning.hashing import BUCKETS, Floats, Ints, Signals, measure
 from llmrouter.learning.sketch import WIDTH as SKETCH_WIDTH
-from llmrouter.learning.sketch import sketch
+from llmrouter.learning.sketch import damped, sketch
 
 Arrays = dict[str, NDArray[np.generic]]
 Embed = Callable[[Sequence[str]], Floats]
@@ -97,13 +97,14 @@ class HashingEncoder:
     rarity: Floats
     scale: Floats
     table: NDArray[np.int8]
-    rarest: np.float32 = field(init=False)
+    _worth: Floats = field(init=False, repr=False)
     _newest: dict[str, Encoded] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Unknown words are worth the most in a sketch; the most is looked up once."""
-        most = self.rarity.max() if len(self.rarity) > 1 else 1.0
-        object.__setattr__(self, "rarest", np.float32(most))
+        """In a sketch unknown words are worth the most."""
+        most = np.float32(self.rarity.max() if len(self.rarity) > 1 else 1.0)
+        worth = np.where(self.rarity > 0, self.rarity, most)
+        object.__setattr__(self, "_worth", worth)
 
     @property
     def name(self) -> str:
@@ -133,14 +134,14 @@ class HashingEncoder:
 
     def project(self, signals: Signals) -> Encoded:
         """The vector of already measured signals."""
-        every = self.rows.take(signals.terms)
-        rarity = self.rarity.take(every)
-        rows, weights = _weighted(signals, every, rarity)
+        every = self.rows.take(signals.terms).astype(np.int64)
+        rarity, counts = self.rarity.take(every), damped(signals)
+        rows, weights = _weighted(signals, every, counts * rarity)
         weights *= self.scale.take(rows)
         vector = weights @ self.table.take(rows, axis=0).astype(np.float32)
         readable = np.concatenate((signals.readable, self._unusual(signals, rarity)))
-        worth = np.where(rarity > 0, rarity, self.rarest)
-        return Encoded(vector, readable, sketch(signals, worth))
+        counts *= self._worth.take(every)
+        return Encoded(vector, readable, sketch(signals, counts))
 
     def _unusual(self, signals: Signals, rarity: Floats) -> Floats:
         """The values of `RARITY`: a rare or unknown word often makes a question hard."""
@@ -150,17 +151,17 @@ class HashingEncoder:
         out[0] = 1 - known / max(len(words), 1)
         out[5] = math.log1p(unknown)
         if known:
-            mean = float(words.sum()) / known
+            mean = float(np.add.reduce(words)) / known
             spread = max(float(words @ words) / known - mean * mean, 0.0)
-            out[1], out[2], out[3] = mean, words.max(), math.sqrt(spread)
+            out[1:4] = mean, np.maximum.reduce(words), math.sqrt(spread)
         if len(pairs):
             out[4] = np.count_nonzero(pairs) / len(pairs)
         return out
 
     def term_weights(self, signals: Signals) -> tuple[Ints, Floats]:
         """Kept rows and their weights: damped count times rarity, each family of unit length."""
-        rows = self.rows.take(signals.terms)
-        return _weighted(signals, rows, self.rarity.take(rows))
+        rows = self.rows.take(signals.terms).astype(np.int64)
+        return _weighted(signals, rows, damped(signals) * self.rarity.take(rows))
 
     def arrays(self) -> Arrays:
         """What `from_arrays` needs to restore this encoder."""
@@ -191,16 +192,14 @@ class HashingEncoder:
         )
 
 
-def _weighted(signals: Signals, rows: NDArray[np.uint16], rarity: Floats) -> tuple[Ints, Floats]:
-    weights = np.log(signals.counts)
-    weights += np.float32(1)
-    weights *= rarity
+def _weighted(signals: Signals, rows: Ints, weights: Floats) -> tuple[Ints, Floats]:
+    """The kept rows, and their weights with each family of unit length."""
     for part in (weights[: signals.pairs_from], weights[signals.pairs_from :]):
         norm = float(part @ part)
         if norm > 0:
             part *= np.float32(1 / math.sqrt(norm))
-    known = np.flatnonzero(rows)
-    return rows.take(known).astype(np.int64), weights.take(known)
+    known = rows.nonzero()[0]
+    return rows.take(known), weights.take(known)
 
 
 @dataclass(frozen=True, slots=True)

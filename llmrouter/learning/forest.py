@@ -52,8 +52,10 @@ class Forest:
         for _ in range(self.depth):
             right = inputs.take(self.feature.take(node)) > self.threshold.take(node)
             node = self.child.take(node) + right
-        total = np.add.reduce(self.values[self.leaf[node]], axis=0, dtype=np.float32)
-        return np.asarray(total / np.float32(255 * len(self.roots)), np.float32)
+        leaves = self.values.take(self.leaf.take(node), axis=0).astype(np.float32)
+        mean: Floats = np.ones(len(node), np.float32) @ leaves  # whole numbers: an exact sum
+        mean /= np.float32(255 * len(self.roots))
+        return mean
 
     def _chunk(self, inputs: Floats) -> Floats:
         total = np.zeros((len(inputs), self.values.shape[1]), np.float32)

@@ -11,6 +11,7 @@ text is represented by its head and its tail. Any `str` is accepted, lone surrog
 from __future__ import annotations
 
 import math
+import re
 import zlib
 from dataclasses import dataclass
 
@@ -29,8 +30,11 @@ BUCKETS = 2 << FAMILY_BITS
 _MULTIPLIER = 0x9E3779B97F4A7C15
 _MIX = np.uint64(0xD6E8FEB86659FD93)
 _PAIR = np.uint64(0xA24BAED4963EE407)
+_SINGLE, _DOUBLE = np.uint64(1), np.uint64(2)
 _SHIFT = np.uint64(64 - FAMILY_BITS)
+_FAMILY = np.uint64(1 << FAMILY_BITS)
 _HALF = np.uint64(32)
+_ONE = np.uint64(1)
 
 
 def _powers(base: int) -> NDArray[np.uint64]:
@@ -90,10 +94,10 @@ def _class_table() -> NDArray[np.uint8]:
 
 
 _CLASS = _class_table()
-_IS_WORD = np.isin(_CLASS, [_LOWER, _UPPER, _DIGIT, _NON_ASCII])
-_FOLD = np.arange(256, dtype=np.uint64)
-_FOLD[65:91] += np.uint64(32)
-_FOLD += np.uint64(1)
+_CLASS_OF = _CLASS.tobytes()
+_IS_WORD = np.isin(_CLASS, [_LOWER, _UPPER, _DIGIT, _NON_ASCII]).tobytes()
+_IS_DIGIT = (_CLASS == _DIGIT).tobytes()
+_OPTION = re.compile(rb"\n[A-P][.):]")
 
 _STEM = np.array([1, 3, 4, 5, 7, 8, 9, 10])
 _SHARES = np.array([1, 3, 4, 5, 7, 8, 9])
@@ -140,13 +144,10 @@ _FROM_COUNTS = np.concatenate(
         5 * _CLASSES + _SHARES,
     )
 )
-_LOGGED = np.concatenate(
-    (
-        np.arange(_CLASSES),
-        2 * _CLASSES + np.arange(len(_STEM)),
-        _SHAPE_AT + np.array([0, 1, 2, 5, 6, 12, 13, 14, 15, 16]),
-    )
-)
+_LOGGED = np.zeros(len(READABLE), np.bool_)
+_LOGGED[:_CLASSES] = True
+_LOGGED[2 * _CLASSES : 2 * _CLASSES + len(_STEM)] = True
+_LOGGED[_SHAPE_AT + np.array([0, 1, 2, 5, 6, 12, 13, 14, 15, 16])] = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,48 +196,55 @@ def _group(key: str) -> int:
     return zlib.crc32(key.encode("utf-8", "surrogatepass")) % ALIKE
 
 
-def clip_bytes(text: str) -> NDArray[np.uint8]:
+def clip_bytes(text: str) -> bytes:
     """The bytes that represent `text`: all of a short one, head and tail of a long one."""
     if len(text) > MAX_BYTES:
         text = text[: MAX_BYTES - TAIL_CHARS - 1] + "\n" + text[-TAIL_CHARS:]
-    raw = text.encode("utf-8", "surrogatepass")
-    return np.frombuffer(raw[:MAX_BYTES], np.uint8)
+    return text.encode("utf-8", "surrogatepass")[:MAX_BYTES]
 
 
 def measure(text: str) -> Signals:
     """Measures one text. Never fails; the empty text has no terms and measurements of zero."""
     raw = clip_bytes(text)
-    classes = _CLASS.take(raw)
-    starts, ends = _runs(_IS_WORD.take(raw))
-    words = _word_hashes(raw, starts, ends)
-    singles = _bucket(words, 1)
-    pairs = _bucket(words[:-1] * _PAIR + words[1:], 2) + (1 << FAMILY_BITS)
-    terms, counts = _distinct(np.concatenate((singles, pairs)))
-    pairs_from = int(np.searchsorted(terms, 1 << FAMILY_BITS))
-    readable = _readable(raw, classes, ends - starts, pairs_from)
+    edges = _runs(raw, _IS_WORD)
+    terms, counts = _distinct(_buckets(_word_hashes(raw, edges)))
+    pairs_from = int(terms.searchsorted(1 << FAMILY_BITS))
+    readable = _readable(raw, edges[1::2] - edges[::2], pairs_from)
     return Signals(terms, counts, pairs_from, readable)
 
 
-def _runs(mask: NDArray[np.bool_]) -> tuple[Ints, Ints]:
-    """Start and end (exclusive) of each run of True in `mask`."""
-    padded = np.zeros(len(mask) + 2, np.bool_)
-    padded[1:-1] = mask
-    edges = np.flatnonzero(padded[1:] != padded[:-1])
-    return edges[::2], edges[1::2]
+def _runs(raw: bytes, within: bytes) -> Ints:
+    """Where runs of bytes that `within` marks start and end (exclusive), in turn."""
+    marks = np.frombuffer(b"\0" + raw.translate(within) + b"\0", np.bool_)
+    edges: Ints = (marks[1:] != marks[:-1]).nonzero()[0]
+    return edges
 
 
-def _word_hashes(raw: NDArray[np.uint8], starts: Ints, ends: Ints) -> NDArray[np.uint64]:
+def _word_hashes(raw: bytes, edges: Ints) -> NDArray[np.uint64]:
+    folded = np.frombuffer(raw.lower(), np.uint8).astype(np.uint64)
+    folded += _ONE
+    folded *= _POWERS[: len(raw)]
     prefix = np.zeros(len(raw) + 1, np.uint64)
-    np.cumsum(_FOLD.take(raw) * _POWERS[: len(raw)], out=prefix[1:])
-    hashes: NDArray[np.uint64] = (prefix.take(ends) - prefix.take(starts)) * _INVERSES.take(starts)
+    np.add.accumulate(folded, out=prefix[1:])
+    at = prefix.take(edges)
+    hashes: NDArray[np.uint64] = (at[1::2] - at[::2]) * _INVERSES.take(edges[::2])
     return hashes
 
 
-def _bucket(hashes: NDArray[np.uint64], seed: int) -> Ints:
-    mixed = (hashes ^ np.uint64(seed)) * _MIX
+def _buckets(words: NDArray[np.uint64]) -> Ints:
+    """A bucket for each word, then one for each pair of neighbours."""
+    count = len(words)
+    mixed = np.empty(max(2 * count - 1, 0), np.uint64)
+    np.bitwise_xor(words, _SINGLE, out=mixed[:count])
+    if count > 1:
+        pairs = words[:-1] * _PAIR
+        pairs += words[1:]
+        np.bitwise_xor(pairs, _DOUBLE, out=mixed[count:])
+    mixed *= _MIX
     mixed ^= mixed >> _HALF
     mixed *= _MIX
     mixed >>= _SHIFT
+    mixed[count:] += _FAMILY
     buckets: Ints = mixed.view(np.int64)
     return buckets
 
@@ -248,54 +256,42 @@ def _distinct(buckets: Ints) -> tuple[Ints, Floats]:
     first = np.empty(len(buckets) + 1, np.bool_)
     first[0] = first[-1] = True
     np.not_equal(buckets[1:], buckets[:-1], out=first[1:-1])
-    at = np.flatnonzero(first)
-    return buckets[at[:-1]], np.diff(at).astype(np.float32)
+    at = first.nonzero()[0]
+    return buckets.take(at[:-1]), (at[1:] - at[:-1]).astype(np.float32)
 
 
-def _options(raw: NDArray[np.uint8]) -> Ints:
-    """Offsets of the line ends before lines such as `A. ` or `B) `."""
-    lines = np.flatnonzero(raw == 10)
-    lines = lines[lines < len(raw) - 2]
-    letter, mark = raw[lines + 1], raw[lines + 2]
-    lettered = (letter >= 65) & (letter <= 80)
-    options: Ints = lines[lettered & ((mark == 46) | (mark == 41) | (mark == 58))]
-    return options
-
-
-def _readable(
-    raw: NDArray[np.uint8], classes: NDArray[np.uint8], lengths: Ints, distinct: int
-) -> Floats:
-    options = _options(raw)
+def _readable(raw: bytes, lengths: Ints, distinct: int) -> Floats:
+    classes = np.frombuffer(raw.translate(_CLASS_OF), np.uint8)
+    options = [found.start() for found in _OPTION.finditer(raw)]
     size = len(raw)
-    stem = int(options[0]) if len(options) else size
-    number_starts, number_ends = _runs(classes == _DIGIT)
-    counts = np.zeros((3, _CLASSES))
+    stem = options[0] if options else size
+    counts = np.zeros((6, _CLASSES))
     counts[0] = np.bincount(classes, minlength=_CLASSES)
-    if stem == size:
-        counts[1] = counts[0]
-    else:
+    if options:
         counts[1] = np.bincount(classes[:stem], minlength=_CLASSES)
         np.subtract(counts[0], counts[1], out=counts[2])
+    else:
+        counts[1] = counts[0]
+    for row, length in ((0, size), (1, stem), (2, size - stem)):
+        np.multiply(counts[row], 10.0 / max(length, 1), out=counts[row + 3])
     words, word_shares = _word_shape(lengths, distinct)
-    shape = [
+    out = np.empty(len(READABLE), np.float32)
+    out[:_SHAPE_AT] = counts.ravel().take(_FROM_COUNTS)
+    out[_SHAPE_AT:] = (
         *(size, words[0], stem),
         *words[1:],
         int(counts[0, _NEWLINE]),
         *_option_shape(options, size),
-        *_number_shape(number_ends - number_starts),
+        *_number_shape(raw),
         *word_shares,
-    ]
-    shares = counts * (10.0 / np.maximum(1, (size, stem, size - stem)))[:, None]
-    out = np.empty(len(READABLE), np.float32)
-    out[:_SHAPE_AT] = np.concatenate((counts.ravel(), shares.ravel()))[_FROM_COUNTS]
-    out[_SHAPE_AT:] = shape
-    out[_LOGGED] = np.log1p(out[_LOGGED])
+    )
+    np.log1p(out, out=out, where=_LOGGED)
     return out
 
 
-def _mean_and_spread(values: Ints, count: int) -> tuple[float, float]:
-    mean = int(values.sum()) / count
-    return mean, math.sqrt(max(int(values @ values) / count - mean * mean, 0.0))
+def _mean_and_spread(total: int, squares: int, count: int) -> tuple[float, float]:
+    mean = total / count
+    return mean, math.sqrt(max(squares / count - mean * mean, 0.0))
 
 
 def _word_shape(lengths: Ints, distinct: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -303,27 +299,33 @@ def _word_shape(lengths: Ints, distinct: int) -> tuple[tuple[float, ...], tuple[
     count = len(lengths)
     if not count:
         return (0, 0, 0, 0), (0, 0, 0)
-    by_length = np.bincount(np.minimum(lengths, 8), minlength=9).tolist()
+    of_length = np.bincount(lengths)
+    each = of_length[:8].tolist()
+    total, squares = int(np.add.reduce(lengths)), int(lengths @ lengths)
     return (
-        (count, *_mean_and_spread(lengths, count), int(lengths.max())),
+        (count, *_mean_and_spread(total, squares, count), len(of_length) - 1),
         (
             math.log1p(distinct) - math.log1p(count),
-            by_length[8] / count,
-            sum(by_length[:4]) / count,
+            (count - sum(each)) / count,
+            sum(each[:4]) / count,
         ),
     )
 
 
-def _option_shape(options: Ints, size: int) -> tuple[float, ...]:
+def _option_shape(options: list[int], size: int) -> tuple[float, ...]:
+    """What is said of the lines such as `A. ` or `B) ` after the line ends at `options`."""
     count = len(options)
     flags = (count, count == 0, count == 4, count == 10, count > 4)
     if not count:
         return (*flags, 0, 0, 0)
-    ends = np.append(options[1:], size)
-    spans = np.maximum(ends - options - 4, 0)
-    return (*flags, *_mean_and_spread(spans, count), int(spans.max()))
+    ends = [*options[1:], size]
+    spans = [max(end - start - 4, 0) for start, end in zip(options, ends, strict=True)]
+    squares = sum(span * span for span in spans)
+    return (*flags, *_mean_and_spread(sum(spans), squares, count), max(spans))
 
 
-def _number_shape(numbers: Ints) -> tuple[float, ...]:
-    count = len(numbers)
-    return (count, int(numbers.max()), int(numbers.sum()) / count) if count else (0, 0, 0)
+def _number_shape(raw: bytes) -> tuple[float, ...]:
+    edges = _runs(raw, _IS_DIGIT)
+    digits: list[int] = (edges[1::2] - edges[::2]).tolist()
+    count = len(digits)
+    return (count, max(digits), sum(digits) / count) if count else (0, 0, 0)

@@ -22,6 +22,8 @@ PROBES = 3
 SCAN = 640
 NEIGHBOURS = 32
 MISSING = 255
+_FAINT = 20.0
+"""A neighbour whose weight is less than e to the minus this is as good as none."""
 _LEVELS = np.float32(254)
 _KEY = np.float32(127)
 _BAND = np.float32(0.01)
@@ -34,12 +36,14 @@ _SAME = np.float32(0.90)
 class Neighbours:
     """What the nearest entries say: per target the weighted residual sum and the weight sum.
 
-    `residual`, `weight` float32 [T]; `nearest` is the highest cosine found, 0 where none is.
+    `residual`, `weight` float32 [T]; `nearest` is the highest cosine found, 0 where none is, and
+    `any` tells whether one is near enough to say anything: without, the rest is zero.
     """
 
     residual: Floats
     weight: Floats
     nearest: float
+    any: bool
 
 
 class Memory:
@@ -81,20 +85,22 @@ class Memory:
 
     def look(self, key: Floats) -> Neighbours:
         """The evidence of the nearest entries to the unit `key`."""
-        columns = self.grades.shape[1]
-        slots = self._candidates(key)
-        if not len(slots):
-            return Neighbours(np.zeros(columns, np.float32), np.zeros(columns, np.float32), 0.0)
-        close = (self.keys.take(slots, axis=0).astype(np.float32) @ key) * np.float32(1 / 127)
-        if len(slots) > NEIGHBOURS:
-            top = np.argpartition(close, len(slots) - NEIGHBOURS)[-NEIGHBOURS:]
-            slots, close = slots[top], close[top]
+        slots, close = self._closeness(key)
+        nearest = float(np.maximum.reduce(close)) if len(close) else 0.0
+        faint = float(_SAME) - _FAINT / self.sharpness
+        if not len(close) or nearest < faint:
+            nothing = np.zeros(self.grades.shape[1], np.float32)
+            return Neighbours(nothing, nothing, nearest, any=False)
+        near = (close >= faint).nonzero()[0]
+        if len(near) > NEIGHBOURS:
+            near = close.argpartition(-NEIGHBOURS)[-NEIGHBOURS:]
+        slots, close = slots.take(near), close.take(near)
         weight = np.exp(np.minimum(close - _SAME, 0) * np.float32(self.sharpness))
         weight *= self.weights.take(slots)
         grades = self.grades.take(slots, axis=0)
         given = (grades != MISSING).astype(np.float32)
         residual = (grades.astype(np.float32) - self.bases.take(slots, axis=0)) * given
-        return Neighbours((weight @ residual) / _LEVELS, weight @ given, float(close.max()))
+        return Neighbours((weight @ residual) / _LEVELS, weight @ given, nearest, any=True)
 
     def same(self, key: Floats, least: float) -> Floats:
         """Mean grades [T] of entries that are the unit `key`'s request, -1 where there is none.
@@ -102,8 +108,7 @@ class Memory:
         Entries worth less than `least` are passed over. Of those near enough the nearest count
         alone: where the request itself is known, others that only look like it say nothing.
         """
-        slots = self._candidates(key)
-        close = (self.keys.take(slots, axis=0).astype(np.float32) @ key) * np.float32(1 / 127)
+        slots, close = self._closeness(key)
         near = (close >= _SAME) & (self.weights.take(slots) >= least)
         slots, close = slots[near], close[near]
         slots = slots[close >= close.max(initial=0) - _BAND]
@@ -121,18 +126,23 @@ class Memory:
             self.grades = np.pad(self.grades, ((0, 0), (0, extra)), constant_values=MISSING)
             self.bases = np.pad(self.bases, ((0, 0), (0, extra)))
 
+    def _closeness(self, key: Floats) -> tuple[NDArray[np.int32], Floats]:
+        """Entries that may be near the unit `key`, and the cosine of each."""
+        slots = self._candidates(key)
+        close: Floats = self.keys.take(slots, axis=0).astype(np.float32) @ key
+        close *= np.float32(1 / 127)
+        return slots, close
+
     def _candidates(self, key: Floats) -> NDArray[np.int32]:
+        """The newest entries of the nearest lists, nearest first, as far as `SCAN` goes."""
         near = self.centres @ key
-        if len(near) > PROBES:
-            probes = np.argpartition(near, len(near) - PROBES)[-PROBES:]
-            probes = probes[np.argsort(-near[probes])]
-        else:
-            probes = np.argsort(-near)
         parts, room = [], SCAN
-        for number in probes.tolist():
-            size = min(self._sizes[number], room)
+        for _ in range(min(PROBES, len(near))):
+            number = int(near.argmax())
+            near[number] = -np.inf
+            end = self._sizes[number]
+            size = min(end, room)
             if size:
-                end = self._sizes[number]
                 parts.append(self._lists[number][end - size : end])
                 room -= size
         return np.concatenate(parts) if parts else np.zeros(0, np.int32)

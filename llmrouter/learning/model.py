@@ -117,11 +117,16 @@ class Base:
         else:
             trees = self.forest.estimate(inputs)
         count = np.float32(1 / len(members))
-        mean = members.sum(axis=0) * count
+        mean = np.add.reduce(members, axis=0)
+        mean *= count
         apart = members - mean
+        apart *= apart
         gap = mean - trees
-        doubt = np.sqrt((apart * apart).sum(axis=0) * count + np.float32(0.25) * gap * gap)
-        return mean * np.float32(self.blend) + trees * np.float32(1 - self.blend), doubt
+        doubt = np.add.reduce(apart, axis=0)
+        doubt *= count
+        doubt += np.float32(0.25) * gap * gap
+        quality = mean * np.float32(self.blend) + trees * np.float32(1 - self.blend)
+        return quality, np.sqrt(doubt)
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,15 +248,15 @@ class PreferenceModel:
 
     def _corrected(self, wide: Floats, place: _Place, found: Neighbours) -> tuple[Floats, Floats]:
         """Base qualities at `place` moved by what neighbours showed, and their weight."""
-        if not len(found.weight):
-            return np.clip(wide, LOWEST, HIGHEST), np.zeros_like(wide)
+        if not found.any:
+            return np.minimum(np.maximum(wide, LOWEST), HIGHEST), np.zeros_like(wide)
         weight, residual = found.weight.take(place.at), found.residual.take(place.at)
         if not place.whole:
             weight, residual = weight * place.here, residual * place.here
         moved = wide + np.float32(self.pull.gain) * residual / (
             weight + np.float32(self.pull.shrink)
         )
-        return np.minimum(np.maximum(moved, LOWEST), HIGHEST), weight.astype(np.float32)
+        return np.minimum(np.maximum(moved, LOWEST), HIGHEST), weight
 
     def _column(self, target: str) -> int:
         """The column of a target, made for a new one while there is room; -1 where there is not."""

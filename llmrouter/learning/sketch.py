@@ -22,21 +22,26 @@ _SIGNS = np.random.default_rng(64).choice(np.array([-1, 1], np.int8), size=(_PAT
 _SPREAD, _MASK = 40503, _PATTERNS - 1
 
 
-def sketch(signals: Signals, rarity: Floats | None = None) -> Floats:
+def damped(signals: Signals) -> Floats:
+    """What each term's count is worth: 1 for one, and little more for many."""
+    weights: Floats = np.log(signals.counts)
+    weights += np.float32(1)
+    return weights
+
+
+def sketch(signals: Signals, weights: Floats | None = None) -> Floats:
     """The unit vector [WIDTH] of measured signals; zero where there are no words.
 
-    `rarity` [len(signals.terms)] is what each term is worth, equal worths without.
+    `weights` [len(signals.terms)], changed in place, are what each term is worth: its damped
+    count times its rarity; without them all are equally rare.
     """
     terms: Ints = signals.terms
-    weights = np.log(signals.counts)
-    weights += np.float32(1)
-    if rarity is not None:
-        weights *= rarity
+    weights = damped(signals) if weights is None else weights
     for part in (weights[: signals.pairs_from], weights[signals.pairs_from :]):
         norm = float(part @ part)
         if norm > 0:
             part *= np.float32(norm**-0.5)
     drawn = _SIGNS.take((terms * _SPREAD + (terms >> 9)) & _MASK, axis=0)
-    out = weights @ drawn.astype(np.float32)
+    out: Floats = weights @ drawn.astype(np.float32)
     size = float(out @ out)
-    return np.asarray(out * np.float32(size**-0.5 if size > 0 else 0.0), np.float32)
+    return out * np.float32(size**-0.5 if size > 0 else 0.0)
