@@ -23,9 +23,12 @@ JSON = "application/json"
 
 
 class InternalError(LLMRouterError):
-    """A defect of this service."""
+    """A defect of this service; what it was stands in the log alone."""
 
     default_code = "internal_error"
+
+    def __init__(self) -> None:
+        super().__init__("the service failed; its log says why")
 
 
 class HTTPRefused(LLMRouterError):

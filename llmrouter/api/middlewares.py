@@ -125,7 +125,7 @@ def _callers(keyring: Keyring) -> Callable[[Access, Mapping[str, str]], Caller]:
 
 def _answer(error: Exception, request: web.Request) -> web.Response:
     """The envelope for an exception, with the status it knows. Redirects are raised again."""
-    if isinstance(error, LLMRouterError):
+    if isinstance(error, LLMRouterError) and not isinstance(error, InternalError):
         return refusal(error)
     if isinstance(error, web.HTTPMethodNotAllowed):
         allow = {"Allow": ", ".join(sorted(error.allowed_methods))}
@@ -137,4 +137,4 @@ def _answer(error: Exception, request: web.Request) -> web.Response:
             raise error
         return refusal(translated(error, request.method, request.path))
     log.error("a request failed unexpectedly: %s %s", request.method, request.path, exc_info=error)
-    return refusal(InternalError("the service failed; its log says why"))
+    return refusal(error if isinstance(error, InternalError) else InternalError())

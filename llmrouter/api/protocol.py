@@ -65,5 +65,5 @@ def _named(status: int, exc: BaseException | None) -> LLMRouterError:
     if status == 504:
         return DeadlineExceeded("the answer took too long")
     if status >= 500:
-        return InternalError("the service failed; its log says why")
+        return InternalError()
     return HTTPRefused(status, "this is not an HTTP request that can be read")

@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from llmrouter.api.envelope import spliced
+from llmrouter.api.envelope import InternalError, spliced
 from llmrouter.api.intake import decision_headers
 from llmrouter.api.limits import Reservation
 from llmrouter.api.services import Routed, Services
@@ -53,10 +53,14 @@ async def _answer(
     try:
         await routed.open()
     except LLMRouterError as error:
-        error.headers = {**error.headers, **_headers(routed)}
-        if explain:
-            error.details = {"router": _explained(routed)}
+        _tell_decision(error, routed, explain)
         raise
+    except ConnectionError:
+        raise
+    except Exception as defect:
+        error = InternalError()
+        _tell_decision(error, routed, explain)
+        raise error from defect
     headers = _headers(routed)
     if routed.content_type.startswith("text/event-stream"):
         return await stream(request, services, routed, headers, last_chunk if explain else None)
@@ -68,6 +72,13 @@ async def _answer(
     if explain:
         body = spliced(body, b"router", router_object(routed))
     return Whole(body, headers, routed.status)
+
+
+def _tell_decision(error: LLMRouterError, routed: Routed, explain: bool) -> None:
+    """Have an error say which decision it came after."""
+    error.headers = {**error.headers, **_headers(routed)}
+    if explain:
+        error.details = {"router": _explained(routed)}
 
 
 def _headers(routed: Routed) -> dict[str, str]:

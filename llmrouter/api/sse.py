@@ -86,7 +86,7 @@ async def _fail(response: web.StreamResponse, error: Exception) -> None:
         known = error
     else:
         log.error("a reply failed unexpectedly", exc_info=error)
-        known = InternalError("the service failed; its log says why")
+        known = InternalError()
     try:
         await response.write(b"data: " + envelope(known) + b"\n\n")
     except ConnectionError:

@@ -47,6 +47,22 @@ async def test_an_answer_as_decided_needs_no_more_headers(stream: bool) -> None:
     assert "x-llmrouter-attempts" not in answer.headers
 
 
+@pytest.mark.parametrize("path", list(EXECUTED))
+async def test_a_defect_after_a_decision_names_the_decision_too(
+    path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its log line is found by the time, the decision by its id; the caller is told no more."""
+    gateway = FakeGateway()
+    gateway.unanswered = ZeroDivisionError("a secret")
+    async with client_of(services(gateway)) as client:
+        answer = await client.post(path, EXECUTED[path])
+    assert (answer.status, answer.error["code"]) == (500, "internal_error")
+    assert {name: answer.headers[name] for name in DECIDED} == DECIDED
+    assert ("router" in answer.json) is (path == "/complete")
+    assert "a secret" not in answer.body.decode()
+    assert "a secret" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("error", "status"),
     [
