@@ -58,9 +58,9 @@ async def _answer(
     except ConnectionError:
         raise
     except Exception as defect:
-        error = InternalError()
-        _tell_decision(error, routed, explain)
-        raise error from defect
+        failed = InternalError()
+        _tell_decision(failed, routed, explain)
+        raise failed from defect
     headers = _headers(routed)
     if routed.content_type.startswith("text/event-stream"):
         return await stream(request, services, routed, headers, last_chunk if explain else None)

@@ -56,7 +56,7 @@ async def test_a_defect_after_a_decision_names_the_decision_too(
     gateway.unanswered = ZeroDivisionError("a secret")
     async with client_of(services(gateway)) as client:
         answer = await client.post(path, EXECUTED[path])
-    assert (answer.status, answer.error["code"]) == (500, "internal_error")
+    assert (answer.status, answer.json["error"]["code"]) == (500, "internal_error")
     assert {name: answer.headers[name] for name in DECIDED} == DECIDED
     assert ("router" in answer.json) is (path == "/complete")
     assert "a secret" not in answer.body.decode()
