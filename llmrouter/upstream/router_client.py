@@ -1,9 +1,9 @@
 """Asks a small LLM one bounded question and gets one structured answer, through `openai`.
 
 One client a server, made on first use; the library itself is imported in a thread (`warm`), because
-its import costs more than everything else at start-up. What a server understands is negotiated per
-server and model and remembered (see `modes`). Everything that can go wrong becomes one
-RouterLLMFailed with a kind of its own.
+its import costs more than everything else at start-up, and without what no call here needs (see
+`deferred`). What a server understands is negotiated per server and model and remembered (see
+`modes`). Everything that can go wrong becomes one RouterLLMFailed with a kind of its own.
 
 It refuses: to retry more than once, and anything but a broken connection, a 429 or a 5xx; to take
 longer than it was given, negotiation and retry included; to ask a server whose circuit is open; to
@@ -28,6 +28,7 @@ from llmrouter.domain.catalog import RouterLLM
 from llmrouter.domain.ports import ChatAnswer
 from llmrouter.errors import RouterLLMFailed
 from llmrouter.upstream.answer import answer_of
+from llmrouter.upstream.deferred import defer
 from llmrouter.upstream.failures import retry_after_s
 from llmrouter.upstream.modes import Dialect, Refusal, first_dialect, request_body, retreat
 from llmrouter.upstream.reading import error_of, parsed
@@ -44,6 +45,8 @@ _MAX_WAIT_S = 60.0  # the longest Retry-After that keeps a circuit open
 _MAX_DETAIL = 300
 _RETRIED = frozenset({429, 500, 502, 503, 504})
 _OPENAI_HOST = "api.openai.com"
+_NOT_SPOKEN = ("openai.types", "openai.types.responses", "httpcore2")
+"""Models of endpoints other than chat completions; an HTTP library beside the one in use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +88,7 @@ class OpenAIChat:
 
     async def warm(self) -> None:
         """Import the library off the event loop; worth calling once the service is ready."""
+        defer(_NOT_SPOKEN)
         await asyncio.to_thread(importlib.import_module, "openai")
         await asyncio.to_thread(importlib.import_module, "openai.resources.chat.completions")
 
