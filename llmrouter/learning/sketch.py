@@ -12,13 +12,17 @@ of two encoders with equal rarities, can be compared.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
 from llmrouter.learning.hashing import Floats, Ints, Signals
 
 WIDTH = 64
 _PATTERNS = 2048
-_SIGNS = np.random.default_rng(64).choice(np.array([-1, 1], np.int8), size=(_PATTERNS, WIDTH))
+_BITS = np.fromfile(Path(__file__).with_name("signs.bin"), np.uint8)
+"""Drawn once and kept: drawing them anew would load numpy's generators, which serving never uses."""
+_SIGNS = (np.unpackbits(_BITS) * np.int8(2) - np.int8(1)).astype(np.int8).reshape(_PATTERNS, WIDTH)
 _SPREAD, _MASK = 40503, _PATTERNS - 1
 
 

@@ -1,6 +1,8 @@
 """Sketches recognise a request in other clothes, and tell others apart."""
 
 import random
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmrouter.learning.hashing import measure
-from llmrouter.learning.sketch import WIDTH, sketch
+from llmrouter.learning.sketch import _SIGNS, WIDTH, sketch
 
 
 def _words(dice: random.Random, count: int) -> str:
@@ -45,3 +47,17 @@ def test_any_text_has_a_unit_sketch_or_none(text: str) -> None:
     found = sketch(signals)
     assert found.shape == (WIDTH,)
     assert float(np.linalg.norm(found)) == pytest.approx(float(bool(len(signals.terms))), abs=1e-4)
+
+
+def test_the_kept_patterns_are_the_drawn_ones() -> None:
+    """What is read from the file is what numpy's generator draws, so older models stay readable."""
+    drawn = np.random.default_rng(64).choice(np.array([-1, 1], np.int8), size=_SIGNS.shape)
+    assert np.array_equal(_SIGNS, drawn)
+    assert _SIGNS.dtype == np.int8
+
+
+def test_serving_loads_no_generators() -> None:
+    """A process that serves has none of numpy's generators, which are megabytes."""
+    program = "import sys, llmrouter.server; assert 'numpy.random' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
