@@ -21,7 +21,7 @@ from llmrouter.learning.hashing import Floats, Ints, Signals
 WIDTH = 64
 _PATTERNS = 2048
 _BITS = np.fromfile(Path(__file__).with_name("signs.bin"), np.uint8)
-"""Drawn once and kept: drawing them anew would load numpy's generators, which serving never uses."""
+"""Drawn once and kept: to draw them anew, serving would have to load numpy's generators."""
 _SIGNS = (np.unpackbits(_BITS) * np.int8(2) - np.int8(1)).astype(np.int8).reshape(_PATTERNS, WIDTH)
 _SPREAD, _MASK = 40503, _PATTERNS - 1
 
