@@ -236,7 +236,7 @@ async def test_a_broken_edit_keeps_serving_and_is_shown(up: Running) -> None:
     """The last good catalog answers; `/readyz` says where the mistake is, until it is mended."""
     path = up.directory / "catalog" / "small.md"
     path.write_text(SMALL.replace("context_window", "context_windw"), encoding="utf-8")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not up.service.holder.problems:  # noqa: ASYNC110 - a file
             await asyncio.sleep(0.01)
     status, ready = await up.get("/readyz")
@@ -246,7 +246,7 @@ async def test_a_broken_edit_keeps_serving_and_is_shown(up: Running) -> None:
     assert {p["file"] for p in problems} == {"catalog/small.md"}  # everyone may read it
     assert (await up.post("/route", prompt="hi"))[0] == 200
     path.write_text(SMALL, encoding="utf-8")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while up.service.holder.problems:  # noqa: ASYNC110 - a file
             await asyncio.sleep(0.01)
 

@@ -16,7 +16,7 @@ from tests.test_bootstrap import Running, running
 async def shadowed(up: Running) -> dict[str, object]:
     """The cascade's figures, once its comparison behind the request is done."""
     found: dict[str, object] = {}
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not found:
             await asyncio.sleep(0.01)
             _, stats = await up.get("/stats")
@@ -55,7 +55,7 @@ async def test_accounts_outlive_a_restart(tmp_path: Path, monkeypatch: pytest.Mo
         async with running(tmp_path, monkeypatch) as up:
             _, body, _ = await up.post("/complete", prompt=f"Say something about stone {count}.")
             await up.post("/feedback", decision_id=body["router"]["decision_id"], score=1)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 requests = 0
                 while requests < count:
                     await asyncio.sleep(0.01)

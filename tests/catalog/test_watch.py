@@ -30,7 +30,7 @@ async def watched(directory: Path) -> AsyncIterator[CatalogHolder]:
 
 async def until(holds: Callable[[], bool]) -> None:
     """Wait for something to hold; fails the test when it never does."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not holds():  # noqa: ASYNC110 - a file on disk sets no event
             await asyncio.sleep(0.01)
 

@@ -204,7 +204,7 @@ async def test_it_writes_by_itself_and_once_more_at_the_end() -> None:
     journal = Journal(store, JournalOptions(flush_s=0.001))
     running = asyncio.ensure_future(journal.run())
     journal.decided(a_decision(decision_id="first"), question())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while b"first" not in await raw(store):  # noqa: ASYNC110 - a store has no event
             await asyncio.sleep(0.001)
     journal.decided(a_decision(decision_id="last"), question())

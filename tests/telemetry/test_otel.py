@@ -279,7 +279,7 @@ async def test_delta_temporality_sends_what_is_new(monkeypatch: pytest.MonkeyPat
         telemetry = Telemetry()
         telemetry.start()
         telemetry.decided(a_decision(source=Source.LLM))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await collector.arrived.wait()
         telemetry.decided(a_decision(source=Source.LLM))
         telemetry.decided(a_decision(source=Source.LLM))
