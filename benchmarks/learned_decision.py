@@ -18,6 +18,7 @@ import numpy as np
 from llmrouter.learning.choice import burden, choose
 from llmrouter.learning.fit import FitSettings, fit
 from llmrouter.learning.model import Example, PreferenceModel
+from llmrouter.server import bound_malloc
 
 TARGETS = tuple(f"target-{number}" for number in range(12))
 SYLLABLES = ["ba", "de", "fi", "go", "lu", "ma", "ne", "pi", "ro", "su", "ta", "ve", "wi", "xo"]
@@ -91,6 +92,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--budget-us", type=float, default=300.0)
     arguments = parser.parse_args()
+    bound_malloc()  # as a worker has it: a decision that allocates large blocks pays for them
     model = fitted(arguments.remembered, arguments.seed)
     measure(model, 100, arguments.seed)
     steps = measure(model, arguments.calls, arguments.seed)

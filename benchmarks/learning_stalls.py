@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import random
+import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
@@ -28,6 +29,7 @@ from llmrouter.domain.features import Features, Traits
 from llmrouter.evaluation.deciding import SILENCE
 from llmrouter.evaluation.replay import catalog_of
 from llmrouter.learning.learner import Learner, LearnerOptions
+from llmrouter.server import SWITCH_S
 from llmrouter.store.disk import DiskStore
 
 PROMISE_MS = 5.0
@@ -133,10 +135,10 @@ async def measure(lessons: int, folder: Path) -> None:
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     again = Learner(store, SILENCE, lambda: 0.95, options)
-    await phase("starting again: model and lessons", again.load)
+    starting = await phase("starting again: model and lessons", again.load)
     await store.close()
-    kept = "kept" if fitting <= PROMISE_MS else "NOT KEPT"
-    print(f"fitting never stalls the loop by more than {PROMISE_MS:g} ms: {kept}")
+    kept = "kept" if max(fitting, starting) <= PROMISE_MS else "NOT KEPT"
+    print(f"fitting and starting never stall the loop by more than {PROMISE_MS:g} ms: {kept}")
 
 
 def main() -> None:
@@ -144,6 +146,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--lessons", type=int, default=2500)
     given = parser.parse_args()
+    sys.setswitchinterval(SWITCH_S)  # as a worker has it
     with tempfile.TemporaryDirectory() as folder:
         uvloop.run(measure(given.lessons, Path(folder)))
 

@@ -11,7 +11,7 @@ from llmrouter.learning.fit import FitSettings, fit
 from llmrouter.learning.journal import Journal
 from llmrouter.learning.model import Example
 from llmrouter.learning.network import NetworkSettings
-from llmrouter.learning.snapshot import CURRENT, Snapshot
+from llmrouter.learning.snapshot import Snapshot, publish
 from llmrouter.store.open import open_store
 from tests.catalog.prompts_dir import ROUTING, SMALL, written
 from tests.test_bootstrap import Running, running
@@ -34,7 +34,7 @@ async def learned(address: str) -> None:
         text = f"{'Add' if sums else 'Sing of'} {dice.randrange(90)} and {dice.randrange(90)}."
         examples.append(Example(text, {"small": float(sums), "large": float(not sums)}))
     store = open_store(address)
-    await store.put(CURRENT, Snapshot(fit(examples, QUICK).model, 120).to_bytes(), None)
+    await publish(store, Snapshot(fit(examples, QUICK).model, 120).to_bytes())
     await store.close()
 
 

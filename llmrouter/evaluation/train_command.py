@@ -40,7 +40,7 @@ from llmrouter.learning.journal import Journal
 from llmrouter.learning.learner import LABEL_WEIGHT, LearnerOptions
 from llmrouter.learning.model import Example
 from llmrouter.learning.proposer import TEXT_LIMIT
-from llmrouter.learning.snapshot import PREVIOUS, Snapshot, publish
+from llmrouter.learning.snapshot import Snapshot, previous, publish
 from llmrouter.learning.trust import Comparison
 from llmrouter.store.open import open_store
 
@@ -274,10 +274,10 @@ def _fit(material: _Material, encoder: tuple[str, str | None], seed: int, errors
 
 async def _rollback(store: Store, out: Console) -> int:
     """Swaps the stored model with the one before it, as newly trained, so services take it."""
-    previous = await store.get(PREVIOUS)
-    if previous is None:
+    packed = await previous(store)
+    if packed is None:
         raise _Refused("there is no earlier model to go back to")
-    back = await asyncio.to_thread(Snapshot.from_bytes, previous)
+    back = await asyncio.to_thread(Snapshot.from_bytes, packed)
     again = Snapshot(back.model, back.learned, back.comparisons, time.time())
     await publish(store, await asyncio.to_thread(again.to_bytes))
     out.print(f"back to the model of {back.learned:,} examples", markup=False)

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmrouter.learning.hashing import BUCKETS, Floats, Ints, Signals, measure
+from llmrouter.learning.quantised import combined
 from llmrouter.learning.sketch import WIDTH as SKETCH_WIDTH
 from llmrouter.learning.sketch import damped, sketch
 
@@ -138,7 +139,7 @@ class HashingEncoder:
         rarity, counts = self.rarity.take(every), damped(signals)
         rows, weights = _weighted(signals, every, counts * rarity)
         weights *= self.scale.take(rows)
-        vector = weights @ self.table.take(rows, axis=0).astype(np.float32)
+        vector = combined(weights, self.table, rows)
         readable = np.concatenate((signals.readable, self._unusual(signals, rarity)))
         counts *= self._worth.take(every)
         return Encoded(vector, readable, sketch(signals, counts))
@@ -185,10 +186,10 @@ class HashingEncoder:
         if int(rows.max()) >= len(table):
             raise ValueError("the hashing encoder's rows point outside its table")
         return cls(
-            rows.astype(np.uint16),
-            rarity.astype(np.float32),
-            scale.astype(np.float32),
-            table.astype(np.int8),
+            rows.astype(np.uint16, copy=False),
+            rarity.astype(np.float32, copy=False),
+            scale.astype(np.float32, copy=False),
+            table.astype(np.int8, copy=False),
         )
 
 

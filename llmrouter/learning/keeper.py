@@ -21,7 +21,7 @@ from itertools import islice
 
 from llmrouter.domain.ports import Store
 from llmrouter.learning.lessons import Lesson, LessonUnreadable, Veil
-from llmrouter.learning.snapshot import CURRENT, LATEST, Snapshot, publish
+from llmrouter.learning.snapshot import LATEST, Snapshot, current, publish
 from llmrouter.learning.storage import ModelUnreadable
 
 log = logging.getLogger(__name__)
@@ -121,7 +121,8 @@ class Keeper:
 
     async def publish(self, snapshot: Snapshot, model: bytes) -> None:
         """Makes a snapshot, its model packed, the current one. Raises StoreFailed."""
-        self._latest = (await publish(self._store, snapshot.to_bytes(model))).encode()
+        packed = await asyncio.to_thread(snapshot.to_bytes, model)
+        self._latest = (await publish(self._store, packed)).encode()
 
     def look_again(self) -> None:
         """Take the stored snapshot for a new one, whichever was seen."""
@@ -133,9 +134,9 @@ class Keeper:
         One that cannot be read is told once and passed over. Raises StoreFailed.
         """
         latest = await self._store.get(LATEST)
-        if latest == self._latest and latest is not None:
+        if latest is None or latest == self._latest:
             return None
-        packed = await self._store.get(CURRENT)
+        packed = await current(self._store)
         if packed is None:
             return None
         self._latest = latest

@@ -30,6 +30,9 @@ __all__ = ["LABEL_WEIGHT", "Learner", "LearnerOptions"]
 
 log = logging.getLogger(__name__)
 
+PART = 250
+"""Stored comparisons that are taken over before others get their turn."""
+
 
 class Learner(Pupil):
     """A pupil with a store behind it. Confined to one event loop."""
@@ -98,7 +101,9 @@ class Learner(Pupil):
         if self._proposer.model is None or snapshot.trained_at > self._trained_at:
             trust = Trust(Windows(self._agreement()))
             try:
-                trust.load(snapshot.comparisons)
+                for at in range(0, len(snapshot.comparisons), PART):
+                    trust.load(snapshot.comparisons[at : at + PART])
+                    await asyncio.sleep(0)
             except (ValueError, TypeError) as error:
                 log.warning("trust has to be earned again: %s", error)
             trust.windows.resume(snapshot.answered)

@@ -11,12 +11,14 @@ search looks at no more than `SCAN` entries, in the `PROBES` nearest of its list
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from llmrouter.learning.hashing import Floats, Ints
+from llmrouter.learning.quantised import products
 
 PROBES = 3
 SCAN = 640
@@ -129,7 +131,7 @@ class Memory:
     def _closeness(self, key: Floats) -> tuple[NDArray[np.int32], Floats]:
         """Entries that may be near the unit `key`, and the cosine of each."""
         slots = self._candidates(key)
-        close: Floats = self.keys.take(slots, axis=0).astype(np.float32) @ key
+        close = products(self.keys, slots, key)
         close *= np.float32(1 / 127)
         return slots, close
 
@@ -186,8 +188,13 @@ class Memory:
             raise ValueError("the stored memory does not fit its own settings")
         for name in ("keys", "grades", "bases", "weights"):
             getattr(self, name)[:count] = arrays[name]
-        for slot, number in enumerate(homes.tolist()):
-            self._file(slot, number)
+        self.home[:count] = homes
+        order = np.argsort(homes, kind="stable").astype(np.int32)
+        bounds = np.searchsorted(homes[order], np.arange(len(self.centres) + 1)).tolist()
+        for number, (start, end) in enumerate(itertools.pairwise(bounds)):
+            if start < end:
+                self._lists[number] = order[start:end].copy()
+                self._sizes[number] = end - start
         self.added = count
 
     def _order(self) -> Ints:

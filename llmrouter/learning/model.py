@@ -316,13 +316,15 @@ class PreferenceModel:
         return pack(meta, arrays)
 
     @classmethod
-    def from_bytes(cls, data: bytes, encoder: Encoder | None = None) -> PreferenceModel:
-        """Restores a model. A model fitted on an external encoder needs that `encoder`.
+    def from_bytes(
+        cls, data: bytes, encoder: Encoder | None = None, *, at: int = 0
+    ) -> PreferenceModel:
+        """Restores the model whose bytes begin `at`. One fitted on an external encoder needs that.
 
         Without it the model still answers for ready `Encoded` values. Raises `ModelUnreadable`
         for damaged or foreign bytes, and where `encoder` is not the one the model was fitted on.
         """
-        meta, arrays = unpack(data)
+        meta, arrays = unpack(data, at)
         try:
             return _restore(cls, meta, arrays, encoder)
         except (KeyError, TypeError, ValueError, IndexError) as error:

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from llmrouter.learning.hashing import Floats, Ints, Signals
+from llmrouter.learning.quantised import combined
 
 WIDTH = 64
 _PATTERNS = 2048
@@ -45,7 +46,6 @@ def sketch(signals: Signals, weights: Floats | None = None) -> Floats:
         norm = float(part @ part)
         if norm > 0:
             part *= np.float32(norm**-0.5)
-    drawn = _SIGNS.take((terms * _SPREAD + (terms >> 9)) & _MASK, axis=0)
-    out: Floats = weights @ drawn.astype(np.float32)
+    out = combined(weights, _SIGNS, (terms * _SPREAD + (terms >> 9)) & _MASK)
     size = float(out @ out)
     return out * np.float32(size**-0.5 if size > 0 else 0.0)

@@ -1,7 +1,8 @@
-"""A stored preference model with what was learned beside it: one value under one key.
+"""A stored preference model with what was learned beside it: an entry of a log of the last two.
 
 Why it exists: the live loop, a restart and `llmrouter train` must agree on the bytes. A head says
-how many examples the model rests on and holds the comparisons that its trust is made of.
+how many examples the model rests on and holds the comparisons that its trust is made of. They are
+megabytes, so they are in a log, which a store reads and writes behind the event loop.
 
 What it refuses: it holds no text, and never unpickles; see `storage` for the model's own envelope.
 """
@@ -18,8 +19,7 @@ from llmrouter.domain.ports import Store
 from llmrouter.learning.model import PreferenceModel
 from llmrouter.learning.storage import ModelUnreadable
 
-CURRENT = "model:current"
-PREVIOUS = "model:previous"
+MODELS = "models"
 LATEST = "model:latest"
 """Names the current snapshot in a few bytes, so that workers need not read it to know it."""
 
@@ -69,7 +69,7 @@ class Snapshot:
             steady = [bool(one) for one in head.get("steady", [])]
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ModelUnreadable(f"the snapshot's head cannot be read: {error}") from error
-        model = PreferenceModel.from_bytes(data[4 + size :])
+        model = PreferenceModel.from_bytes(data, at=4 + size)
         return cls(model, learned, comparisons, trained_at, seen, steady, answered)
 
 
@@ -78,13 +78,21 @@ async def publish(store: Store, packed: bytes) -> str:
 
     Raises `StoreFailed`.
     """
-    previous = await store.get(CURRENT)
-    if previous is not None:
-        await store.put(PREVIOUS, previous, None)
-    await store.put(CURRENT, packed, None)
+    await store.append(MODELS, [packed], 2)
     name = secrets.token_hex(8)
     await store.put(LATEST, name.encode(), None)
     return name
+
+
+async def current(store: Store) -> bytes | None:
+    """The packed snapshot that serves. Raises `StoreFailed`."""
+    return next(iter(await store.tail(MODELS, 1)), None)
+
+
+async def previous(store: Store) -> bytes | None:
+    """The one before it. Raises `StoreFailed`."""
+    kept = await store.tail(MODELS, 2)
+    return kept[0] if len(kept) == 2 else None
 
 
 def _head(data: bytes) -> dict[str, Any]:

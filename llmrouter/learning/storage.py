@@ -39,20 +39,26 @@ def pack(meta: Mapping[str, object], arrays: Mapping[str, NDArray[np.generic]]) 
     return _ENVELOPE.pack(MAGIC, VERSION, zlib.crc32(body), len(body)) + body
 
 
-def unpack(data: bytes) -> tuple[dict[str, object], Arrays]:
-    """The inverse of `pack`. Raises `ModelUnreadable`."""
-    if len(data) < _ENVELOPE.size or data[:8] != MAGIC:
+def unpack(data: bytes, at: int = 0) -> tuple[dict[str, object], Arrays]:
+    """The inverse of `pack`, for bytes that begin `at`. Raises `ModelUnreadable`.
+
+    It copies nothing but the arrays, piece by piece: megabytes at once would hold other threads.
+    """
+    start = at + _ENVELOPE.size
+    if len(data) < start or data[at : at + 8] != MAGIC:
         raise ModelUnreadable("these bytes are not a preference model")
-    _, version, checksum, length = _ENVELOPE.unpack_from(data)
+    _, version, checksum, length = _ENVELOPE.unpack_from(data, at)
     if version != VERSION:
         raise ModelUnreadable(f"format version {version} is not {VERSION}: fit the model again")
-    body = data[_ENVELOPE.size :]
-    if len(body) != length:
-        raise ModelUnreadable(f"{len(body)} bytes where {length} were written: the file is cut off")
-    if zlib.crc32(body) != checksum:
+    found = len(data) - start
+    if found != length:
+        raise ModelUnreadable(f"{found} bytes where {length} were written: the file is cut off")
+    if zlib.crc32(memoryview(data)[start:]) != checksum:
         raise ModelUnreadable("the checksum does not match: the file is damaged")
+    body = io.BytesIO(data)
+    body.seek(start)
     try:
-        with np.load(io.BytesIO(body), allow_pickle=False) as stored:
+        with np.load(body, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
         meta = orjson.loads(arrays.pop(_META).tobytes())
     except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:

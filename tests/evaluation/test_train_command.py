@@ -20,7 +20,7 @@ from llmrouter.evaluation.train_command import DONE, NO, WRONG_USAGE, TrainOptio
 from llmrouter.learning import export
 from llmrouter.learning.journal import LOG_NAME, Journal, JournalOptions
 from llmrouter.learning.learner import Learner
-from llmrouter.learning.snapshot import CURRENT, LATEST, Snapshot
+from llmrouter.learning.snapshot import LATEST, Snapshot, current
 from llmrouter.signals.extract import Extractor
 from llmrouter.signals.fingerprint import Fingerprinter
 from llmrouter.store.open import open_store
@@ -48,11 +48,11 @@ def _rows(path: Path, count: int, targets: tuple[str, str] = ("small", "large"))
     return path
 
 
-def _stored(address: str, key: str = CURRENT) -> bytes | None:
+def _stored(address: str, key: str = "") -> bytes | None:
     async def read() -> bytes | None:
         store: Store = open_store(address)
         try:
-            return await store.get(key)
+            return await (store.get(key) if key else current(store))
         finally:
             await store.close()
 

@@ -12,7 +12,7 @@ from llmrouter.domain.decision import Feedback, Question
 from llmrouter.domain.target import Price, Target
 from llmrouter.errors import StoreFailed
 from llmrouter.learning.learner import LearnerOptions
-from llmrouter.learning.snapshot import CURRENT, PREVIOUS
+from llmrouter.learning.snapshot import current, previous, publish
 from llmrouter.store.memory import MemoryStore
 from tests.fakes import a_catalog, a_decision, a_target
 from tests.learning.teaching import (
@@ -153,18 +153,18 @@ async def test_trust_is_withdrawn_when_agreement_falls(taught: Bench) -> None:
 async def test_the_last_two_models_are_kept(taught: Bench) -> None:
     """A new fit puts the model before aside, so there is a way back."""
     store = MemoryStore()
-    first = await taught.store.get(CURRENT)
+    first = await current(taught.store)
     assert first is not None
-    await store.put(CURRENT, first, None)
+    await publish(store, first)
     again = Bench(store)
     async with running(again.learner):
         await until(lambda: again.learner.propose(question("Add 17 to 5.", "math")))
         again.teach(400)
         async with asyncio.timeout(240):
-            while await store.get(PREVIOUS) is None:  # noqa: ASYNC110 - a store has no event
+            while await previous(store) is None:  # noqa: ASYNC110 - a store has no event
                 await asyncio.sleep(0.01)
-    assert await store.get(PREVIOUS) == first
-    assert await store.get(CURRENT) != first
+    assert await previous(store) == first
+    assert await current(store) != first
 
 
 @pytest.mark.parametrize("stored", [b"", b"\x00\x00\x00\x02{}", b"junk" * 100])
@@ -173,7 +173,7 @@ async def test_a_stored_model_that_cannot_be_read_is_started_without(
 ) -> None:
     """It says so and learns afresh."""
     bench = Bench()
-    await bench.store.put(CURRENT, stored, None)
+    await publish(bench.store, stored)
     with caplog.at_level(logging.WARNING):
         async with running(bench.learner):
             await until(lambda: "no preference model from an earlier run" in caplog.text)

@@ -16,7 +16,7 @@ from llmrouter.domain.features import Features, Traits
 from llmrouter.errors import EncoderFailed
 from llmrouter.learning.fetched import Encoders
 from llmrouter.learning.learner import Learner, LearnerOptions
-from llmrouter.learning.snapshot import CURRENT, Snapshot
+from llmrouter.learning.snapshot import Snapshot, current, publish
 from llmrouter.store.memory import MemoryStore
 from tests.fakes import RecordingObserver, ScriptedEmbeddings, a_catalog, a_request
 from tests.learning.teaching import running, until
@@ -85,7 +85,7 @@ async def stored(store: MemoryStore, space: str) -> None:
     async with asyncio.timeout(60):
         while name != space:
             await asyncio.sleep(0.01)
-            packed = await store.get(CURRENT)
+            packed = await current(store)
             name = "" if packed is None else Snapshot.from_bytes(packed).model.encoder.name
 
 
@@ -148,9 +148,9 @@ async def test_a_model_of_another_encoder_is_not_used(
 async def test_an_edit_of_the_encoder_starts_over_and_comes_back(fitted: MemoryStore) -> None:
     """Another space is fitted from its own lessons; the first one's stored model waits."""
     store = MemoryStore()
-    packed = await fitted.get(CURRENT)
+    packed = await current(fitted)
     assert packed is not None
-    await store.put(CURRENT, packed, None)
+    await publish(store, packed)
     bench = Bench(store)
     async with running(bench.learner):
         await comes_to(bench, "small")

@@ -11,7 +11,7 @@ from llmrouter.domain.ports import Store
 from llmrouter.learning.keeper import LOG_NAME
 from llmrouter.learning.learner import LearnerOptions
 from llmrouter.learning.lessons import Lesson, Veil
-from llmrouter.learning.snapshot import CURRENT, Snapshot, publish
+from llmrouter.learning.snapshot import Snapshot, current, publish
 from llmrouter.store.disk import DiskStore
 from llmrouter.store.memory import MemoryStore
 from tests.learning.teaching import NEVER_FITS, Bench, question, running, trusted, until
@@ -93,7 +93,7 @@ async def test_one_worker_fits_and_the_others_take_over() -> None:
         await until(lambda: one.learner.propose(about) and other.learner.propose(about))
         await asyncio.sleep(0.1)
     assert one.counted("model_fits") + other.counted("model_fits") == 1
-    packed = await store.get(CURRENT)
+    packed = await current(store)
     assert packed is not None
     assert Snapshot.from_bytes(packed).learned == 140
     first, second = one.learner.propose(about), other.learner.propose(about)
