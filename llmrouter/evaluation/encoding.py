@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from llmrouter.domain.encoder import EncoderSpec, encoder_spec
 from llmrouter.errors import EncoderFailed
-from llmrouter.learning.encoders import DenseEncoder, Encoder
+from llmrouter.learning.encoders import Dense, DenseEncoder
 from llmrouter.learning.local import load_local
 from llmrouter.upstream.embeddings import OpenAIEmbeddings
 
@@ -36,8 +36,8 @@ class UnknownEncoder(ValueError):
     """An encoder that is not there; says what there is."""
 
 
-def known_encoder(name: str, key_env: str | None = None) -> Encoder | None:
-    """The encoder of that name (see `domain.encoder`); None for hashing, which a fit learns.
+def known_encoder(name: str, key_env: str | None = None) -> Dense | None:
+    """The encoder of that name (see `domain.encoder`); None for hashing alone, which a fit learns.
 
     `key_env` names the variable of an `openai` encoder's key; without it OPENAI_API_KEY is used
     where it is set. Raises `UnknownEncoder` where the name means nothing, or nobody answers.

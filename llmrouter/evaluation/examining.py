@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 
 from llmrouter.evaluation.labelling import Label
 from llmrouter.learning.calibration import Windows
-from llmrouter.learning.encoders import Encoder
+from llmrouter.learning.encoders import Dense
 from llmrouter.learning.fit import fit, folds_of
 from llmrouter.learning.model import Example
 from llmrouter.learning.proposer import Proposer
@@ -28,7 +28,7 @@ EXAMINER = "rules"
 def comparisons(
     labels: Sequence[Label],
     beside: Sequence[Example],
-    encoder: Encoder | None,
+    encoder: Dense | None,
     seed: int,
     progress: Callable[[float], None],
 ) -> list[Comparison]:

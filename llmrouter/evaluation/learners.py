@@ -20,7 +20,7 @@ from llmrouter.evaluation.costing import Prices, mean_costs, recorded_costs
 from llmrouter.evaluation.dataset import Row
 from llmrouter.evaluation.encoding import known_encoder
 from llmrouter.learning.costs import fit_costs
-from llmrouter.learning.encoders import Encoder
+from llmrouter.learning.encoders import Dense
 from llmrouter.learning.fit import FitSettings, fit
 from llmrouter.learning.model import Example
 
@@ -56,11 +56,11 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class Learner:
-    """A named estimator. `encoder` None is the hashing encoder, learned from the rows."""
+    """A named estimator. `encoder` is read beside the words, whose vectors the rows teach."""
 
     name: str
     kind: str = "model"
-    encoder: Encoder | None = None
+    encoder: Dense | None = None
     settings: FitSettings = field(default_factory=FitSettings)
 
 

@@ -1,12 +1,12 @@
-"""Encoders: one interface from text to the numbers that the estimator reads.
+"""Encoders: from text to the numbers that the estimator reads.
 
-Why it exists: the estimator must not care whether a vector came from hashed words (`hashing`,
-the default, no download), from an `/v1/embeddings` endpoint (`openai`) or from a local
-sentence-transformers model (`local`). Whatever the encoder, the readable measurements of
-`hashing.measure` come along, because format and length say much about difficulty.
+Why it exists: the estimator must not care what told it of a text. Hashed words and readable
+measurements always do (`hashing`, the default, no download): exact words, format and length say
+much about difficulty. What knows synonyms, an `/v1/embeddings` endpoint (`openai`) or a model of
+this machine (`local`), tells its vector beside them: in their place it loses more than it brings.
 
 What it refuses: no network and no model download happens here. A dense encoder is handed a
-function that embeds texts; a vector fetched elsewhere enters by `DenseEncoder.wrap`.
+function that embeds texts; a vector that was fetched elsewhere enters by `JointEncoder.project`.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ Embed = Callable[[Sequence[str]], Floats]
 class Encoded:
     """One text as numbers: `vector` float32 [encoder.width], `readable` float32 [R].
 
-    R is fixed per encoder: `hashing.READABLE`, and what the encoder itself measures after it.
-    `sketch` is the memory's key (see `sketch`).
+    `readable` is `hashing.READABLE` and `RARITY` after it; `sketch` is the memory's key (see
+    `sketch`).
     """
 
     vector: Floats
@@ -58,27 +58,10 @@ class EncodedBatch:
     def __len__(self) -> int:
         return len(self.vectors)
 
-
-class Encoder(Protocol):
-    """Text to numbers. `name` identifies the space: vectors of two names are never mixed."""
-
-    @property
-    def name(self) -> str:
-        """Identifies the vector space, e.g. `hashing` or `openai:text-embedding-3-small`."""
-        ...
-
-    @property
-    def width(self) -> int:
-        """Length of a vector."""
-        ...
-
-    def encode(self, text: str) -> Encoded:
-        """One text, on the fast path. Accepts any `str`."""
-        ...
-
-    def encode_many(self, texts: Sequence[str]) -> EncodedBatch:
-        """Many texts, in order."""
-        ...
+    def beside(self, rows: Floats) -> EncodedBatch:
+        """The same texts with `rows` [n, w] after their vectors."""
+        vectors = np.concatenate((self.vectors, rows), axis=1)
+        return EncodedBatch(vectors, self.readable, self.sketches)
 
 
 NEWEST = 64
@@ -203,53 +186,100 @@ def _weighted(signals: Signals, rows: Ints, weights: Floats) -> tuple[Ints, Floa
     return rows.take(known), weights.take(known)
 
 
+class Dense(Protocol):
+    """What gives a text a vector. `name` identifies the space: those of two are never mixed."""
+
+    @property
+    def name(self) -> str:
+        """Identifies the space, e.g. `openai:text-embedding-3-small@https://host/v1`."""
+        ...
+
+    @property
+    def width(self) -> int:
+        """Length of a vector."""
+        ...
+
+    def vectors(self, texts: Sequence[str]) -> Floats:
+        """Vectors float32 [n, width], in order. Raises `LookupError` for what is not at hand."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class JointEncoder:
+    """Hashed words, and after them what `dense` says of the text: as slow as that is."""
+
+    hashing: HashingEncoder
+    dense: Dense
+
+    @property
+    def name(self) -> str:
+        """The name of the dense space: the words are learned anew with each fit."""
+        return self.dense.name
+
+    @property
+    def width(self) -> int:
+        """Length of a vector."""
+        return self.hashing.width + self.dense.width
+
+    def encode(self, text: str) -> Encoded:
+        """Encodes a text. Raises `LookupError` where its vector is not at hand."""
+        vector = self.dense.vectors([text])[0]
+        return self._joined(self.hashing.encode(text), vector)
+
+    def encode_many(self, texts: Sequence[str]) -> EncodedBatch:
+        """Encodes texts in order. Raises `LookupError` where a vector is not at hand."""
+        if not texts:
+            return self.hashing.encode_many(texts).beside(
+                np.zeros((0, self.dense.width), np.float32)
+            )
+        rows = self.dense.vectors(texts)
+        return self.hashing.encode_many(texts).beside(rows)
+
+    def project(self, signals: Signals, vector: Floats | None) -> Encoded:
+        """The same of what was measured and fetched. Raises `LookupError` without its vector."""
+        if vector is None or vector.shape != (self.dense.width,):
+            raise LookupError(f"needs a vector of {self.dense.name!r} [{self.dense.width}]")
+        return self._joined(self.hashing.project(signals), vector)
+
+    def _joined(self, words: Encoded, vector: Floats) -> Encoded:
+        both = np.concatenate((words.vector, vector), dtype=np.float32)
+        return Encoded(both, words.readable, words.sketch)
+
+
+Encoder = HashingEncoder | JointEncoder
+"""What a model reads texts by."""
+
+
 @dataclass(frozen=True, slots=True)
 class DenseEncoder:
     """Any embedding function, e.g. an `/v1/embeddings` endpoint or sentence-transformers.
 
-    `embed` maps n texts to float [n, width]. A caller that already has the vector (an async
-    client, a cache) uses `wrap` and never `encode`.
+    `embed` maps n texts to float [n, width], as fast as it is.
     """
 
     name: str
     width: int
     embed: Embed
 
-    def wrap(self, text: str, vector: Floats) -> Encoded:
-        """Joins a vector fetched elsewhere with the text's readable measurements."""
-        if np.shape(vector) != (self.width,):
-            raise ValueError(f"{self.name} gives {self.width} numbers, not {np.shape(vector)}")
-        signals = measure(text)
-        return Encoded(np.asarray(vector, np.float32), signals.readable, sketch(signals))
-
-    def encode(self, text: str) -> Encoded:
-        """Embeds one text, as slow as `embed` is."""
-        return self.wrap(text, np.asarray(self.embed([text]), np.float32)[0])
-
-    def encode_many(self, texts: Sequence[str]) -> EncodedBatch:
-        """Embeds texts in one call of `embed`."""
-        empty = self.wrap("", np.zeros(self.width, np.float32))
-        if not texts:
-            return stack([], empty)
-        vectors = np.asarray(self.embed(texts), np.float32)
-        return stack([self.wrap(t, v) for t, v in zip(texts, vectors, strict=True)], empty)
+    def vectors(self, texts: Sequence[str]) -> Floats:
+        """Embeds texts in one call. Raises `ValueError` for another shape than promised."""
+        rows = np.asarray(self.embed(texts), np.float32)
+        if rows.shape != (len(texts), self.width):
+            raise ValueError(f"{self.name} gives {self.width} numbers a text, not {rows.shape}")
+        return rows
 
 
 @dataclass(frozen=True, slots=True)
 class UnattachedEncoder:
     """Stands where a stored model was fitted on an encoder that is not attached yet.
 
-    It knows the space's name and width, and refuses to encode.
+    It knows the space's name and width, and has no vector.
     """
 
     name: str
     width: int
 
-    def encode(self, text: str) -> Encoded:
-        """Raises `LookupError`: attach the named encoder first."""
-        raise LookupError(f"this model reads vectors of {self.name!r}: attach that encoder first")
-
-    def encode_many(self, texts: Sequence[str]) -> EncodedBatch:
+    def vectors(self, texts: Sequence[str]) -> Floats:
         """Raises `LookupError`: attach the named encoder first."""
         raise LookupError(f"this model reads vectors of {self.name!r}: attach that encoder first")
 
@@ -261,15 +291,7 @@ class Vectors:
     name: str
     rows: Floats
 
-    def beside(self, signals: Sequence[Signals]) -> EncodedBatch:
-        """The texts' encodings, from what was measured of them and these vectors."""
-        return EncodedBatch(
-            self.rows,
-            np.stack([one.readable for one in signals]),
-            np.stack([sketch(one) for one in signals]),
-        )
-
-    def encoder(self) -> UnattachedEncoder:
+    def unattached(self) -> UnattachedEncoder:
         """What a model fitted on them is stored with."""
         return UnattachedEncoder(self.name, int(self.rows.shape[1]))
 

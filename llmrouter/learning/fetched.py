@@ -2,9 +2,9 @@
 
 Why it exists: the model encodes on the fast path, and an `/v1/embeddings` server or a large local
 model is not fast. `prepare` waits for one text's vector, within a limit and behind a circuit
-breaker, before the model is asked; after that `encode` finds it at hand.
+breaker, before the model is asked; after that `vectors` finds it at hand.
 
-What it refuses: `encode` never waits; what is not at hand is a LookupError, and whoever asked goes
+What it refuses: `vectors` never waits; what is not at hand is a LookupError, and whoever asked goes
 on without. A space of vectors whose length changes under the same name is a failure, not a guess.
 """
 
@@ -24,20 +24,20 @@ from llmrouter.domain.catalog import Learned
 from llmrouter.domain.encoder import HASHING, EncoderSpec, encoder_spec
 from llmrouter.domain.ports import Embeddings
 from llmrouter.errors import EncoderFailed
-from llmrouter.learning.encoders import DenseEncoder, Encoded, EncodedBatch, stack
+from llmrouter.learning.encoders import JointEncoder
 from llmrouter.learning.hashing import Floats
 from llmrouter.learning.model import PreferenceModel
 
 log = logging.getLogger(__name__)
 
 KEPT = 4_096
-"""Texts whose encodings are kept: of 1,536 numbers they take 30 MB."""
+"""Texts whose vectors are kept: of 1,536 numbers they take 25 MB."""
 QUIET_S = 60.0
 WARM_S = 300.0
 
 
 class FetchedEncoder:
-    """Implements `Encoder` on what was fetched from `source`. Confined to one event loop.
+    """Implements `Dense` on what was fetched from `source`. Confined to one event loop.
 
     `limit_s` says how long `prepare` may wait. `width` is 0 until a first vector, or the model
     that was fitted on this space, tells it.
@@ -55,19 +55,16 @@ class FetchedEncoder:
         self._source = source
         self._limit_s = limit_s
         self._breaker = breaker or Breaker()
-        self._kept: OrderedDict[str, Encoded] = OrderedDict()
+        self._kept: OrderedDict[str, Floats] = OrderedDict()
         self._quiet_until = 0.0
 
-    def encode(self, text: str) -> Encoded:
-        """The encoding at hand. Raises LookupError where there is none."""
-        return self._kept[text]
+    def vector(self, text: str) -> Floats | None:
+        """The vector at hand, or None."""
+        return self._kept.get(text)
 
-    def encode_many(self, texts: Sequence[str]) -> EncodedBatch:
-        """The encodings at hand, in order. Raises LookupError where one is missing."""
-        found = [self._kept[text] for text in texts]
-        if not found:
-            raise LookupError("no text, so no shape")
-        return stack(found, found[0])
+    def vectors(self, texts: Sequence[str]) -> Floats:
+        """The vectors at hand, in order. Raises LookupError where one is missing."""
+        return np.stack([self._kept[text] for text in texts])
 
     async def prepare(self, text: str, within_s: float = math.inf) -> None:
         """Have `text` at hand, within the limit and `within_s`. Raises EncoderFailed."""
@@ -103,7 +100,7 @@ class FetchedEncoder:
         """Let go of the source."""
         await self._source.close()
 
-    async def _fetch(self, texts: Sequence[str]) -> list[Encoded]:
+    async def _fetch(self, texts: Sequence[str]) -> None:
         given = await self._source.embed(texts)
         try:
             rows = np.asarray(given, np.float32)
@@ -120,12 +117,9 @@ class FetchedEncoder:
                 "it a name of its own",
             )
         self.width = width
-        dense = DenseEncoder(self.name, width, lambda _: rows)
-        encoded = [dense.wrap(text, row) for text, row in zip(texts, rows, strict=True)]
-        self._kept.update(zip(texts, encoded, strict=True))
+        self._kept.update(zip(texts, rows, strict=True))
         while len(self._kept) > KEPT:
             self._kept.popitem(last=False)
-        return encoded
 
     def _failed(self, failure: EncoderFailed) -> EncoderFailed:
         """Feeds the circuit, and says so once in a while."""
@@ -201,20 +195,18 @@ class Encoders:
     def vector(self, text: str) -> Floats | None:
         """A text's vector, where it has one at hand."""
         encoder = self.current() if self.space else None
-        try:
-            return None if encoder is None else encoder.encode(text).vector
-        except LookupError:
-            return None
+        return None if encoder is None else encoder.vector(text)
 
     def attach(self, model: PreferenceModel) -> bool:
         """Have `model` read what is configured now. False, and a warning, where it cannot."""
         if attached(model, self.current()):
             return True
+        reads = model.encoder
         log.warning(
             "the stored preference model reads vectors of %s [%d], and %s is wanted: it is not "
             "used, and one is fitted as soon as enough was learned with that encoder",
-            model.encoder.name,
-            model.encoder.width,
+            reads.name,
+            reads.dense.width if isinstance(reads, JointEncoder) else reads.width,
             self.space or HASHING,
         )
         return False
@@ -230,10 +222,11 @@ class Encoders:
 
 def attached(model: PreferenceModel, encoder: FetchedEncoder | None) -> bool:
     """Whether `model` was fitted on what `encoder` gives (None: hashing); if so it reads it now."""
-    if encoder is None:
-        return model.encoder.name == str(HASHING)
-    if model.encoder.name != encoder.name or encoder.width not in (0, model.encoder.width):
+    reads = model.encoder
+    if encoder is None or not isinstance(reads, JointEncoder):
+        return encoder is None and reads.name == str(HASHING)
+    if reads.name != encoder.name or encoder.width not in (0, reads.dense.width):
         return False
-    encoder.width = model.encoder.width
-    model.encoder = encoder
+    encoder.width = reads.dense.width
+    model.encoder = JointEncoder(reads.hashing, encoder)
     return True

@@ -17,7 +17,15 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from llmrouter.learning.encoders import EncodedBatch, Encoder, HashingEncoder, Vectors, stack
+from llmrouter.learning.encoders import (
+    Dense,
+    EncodedBatch,
+    Encoder,
+    HashingEncoder,
+    JointEncoder,
+    Vectors,
+    stack,
+)
 from llmrouter.learning.forest import Forest, flatten
 from llmrouter.learning.hashing import BUCKETS, Floats, Ints, Signals, measure, twins
 from llmrouter.learning.memory import Memory
@@ -29,6 +37,9 @@ Progress = Callable[[str, float], None]
 
 
 FEW_TERMS = 8_192  # rows of the projection where there is nothing to learn one from
+FLAT = 0.01
+"""An axis along which dense vectors differ by less, beside their length, is not blown up to unit
+variance: what lies there is chance, and more of it in a text that was not fitted on."""
 COLD_SHARPNESS, COLD_PULL = 8.0, Pull(1.0, 1.0)
 """Without networks and trees there is only the memory, so wider neighbourhoods count."""
 
@@ -86,31 +97,29 @@ def fit(
     examples: Sequence[Example],
     settings: FitSettings | None = None,
     *,
-    encoder: Encoder | Vectors | None = None,
+    encoder: Dense | Vectors | None = None,
     seed: int = 0,
     progress: Progress = _silent,
 ) -> Fitted:
     """Fits on sparse graded examples of any number of data sets at once.
 
-    Without `encoder`, a hashing encoder is learned from the examples' texts; `Vectors` are those
-    of the examples, fetched beforehand. `progress` hears a stage's name and its share done, 0..1.
-    Raises `ValueError` for a grade or weight out of range.
+    A hashing encoder is learned from the examples' texts; what `encoder` says of them is read
+    beside it. `Vectors` are those of the examples, fetched beforehand. `progress` hears a stage's
+    name and its share done, 0..1. Raises `ValueError` for a grade or weight out of range.
     """
     settings = settings or FitSettings()
     targets, grades, weights = grade_matrix(examples)
-    if encoder is None:
-        signals = [_signals(example) for example in examples]
-        encoder = hashing = fit_encoder(signals, settings, seed)
-        batch = stack([hashing.project(one) for one in signals], hashing.encode(""))
-    elif isinstance(encoder, Vectors):
-        batch = encoder.beside([_signals(example) for example in examples])
-        encoder = encoder.encoder()
-    elif any(example.measured is not None for example in examples):
-        raise ValueError("measurements without their texts fit with no other encoder than hashing")
-    else:
-        batch = encoder.encode_many([example.text for example in examples])
+    signals = [_signals(example) for example in examples]
+    words = fit_encoder(signals, settings, seed)
+    batch = stack([words.project(one) for one in signals], words.encode(""))
+    reads: Encoder = words
+    if isinstance(encoder, Vectors):
+        batch, reads = batch.beside(encoder.rows), JointEncoder(words, encoder.unattached())
+    elif encoder is not None:
+        batch = batch.beside(encoder.vectors(_texts(examples)))
+        reads = JointEncoder(words, encoder)
     progress("encode", 1.0)
-    inputs = _fit_inputs(batch, settings)
+    inputs = _fit_inputs(batch, words.width, settings)
     built = inputs.build(batch.vectors, batch.readable)
     centres = _fit_centres(batch.sketches, settings, seed)
     prior = _prior(grades, weights)
@@ -128,7 +137,7 @@ def fit(
     if base.network is None:
         sharpness, pull = COLD_SHARPNESS, COLD_PULL
     memory = Memory(centres, len(targets), settings.capacity, sharpness)
-    model = PreferenceModel(encoder, inputs, base, memory, pull)
+    model = PreferenceModel(reads, inputs, base, memory, pull)
     row_weights = _row_weights(weights)
     for row in range(max(0, len(examples) - settings.capacity), len(examples)):
         known = np.where(weights[row] > 0, grades[row], np.float32(np.nan))
@@ -212,18 +221,21 @@ def _loadings(
     return np.asarray(components.T / size, np.float32)
 
 
-def _fit_inputs(batch: EncodedBatch, settings: FitSettings) -> Inputs:
+def _fit_inputs(batch: EncodedBatch, words: int, settings: FitSettings) -> Inputs:
+    """A dense vector, which comes after `words` numbers, is told by its leading axes."""
     count = len(batch)
     readable = batch.readable
     centre = readable.mean(axis=0) if count else np.zeros(readable.shape[1], np.float32)
     spread = readable.std(axis=0) + 1e-3 if count else np.ones(readable.shape[1], np.float32)
     basis = shift = None
-    width = batch.vectors.shape[1]
-    if width > settings.width and count > settings.width:
-        shift = batch.vectors.mean(axis=0)
-        axes, sizes = _principal(batch.vectors - shift, settings.width)
-        basis = (axes / (sizes + 1e-9)).astype(np.float32)
-        width = settings.width
+    width, dense = batch.vectors.shape[1], batch.vectors[:, words:]
+    leading = min(dense.shape[1], settings.width, count // 2)
+    if leading:
+        shift = dense.mean(axis=0)
+        axes, sizes = _principal(dense - shift, leading)
+        least = FLAT * np.sqrt((dense**2).sum(axis=1).mean()) + 1e-9
+        basis = (axes / np.maximum(sizes, least)).astype(np.float32)
+        width = words + leading
     return Inputs(
         centre.astype(np.float32),
         spread.astype(np.float32),
@@ -288,6 +300,12 @@ def _balanced(groups: Sequence[tuple[int, int]], folds: int) -> Ints:
     by_opening, by_whole = np.array(groups, np.int64).reshape(-1, 2).T % folds
     even = np.bincount(by_opening, minlength=folds).max(initial=0)
     return by_opening if even <= len(groups) * (1 + 1 / folds) / 2 else by_whole
+
+
+def _texts(examples: Sequence[Example]) -> list[str]:
+    if any(example.measured is not None for example in examples):
+        raise ValueError("measurements without their texts fit with no encoder that reads texts")
+    return [example.text for example in examples]
 
 
 def _signals(example: Example) -> Signals:

@@ -96,8 +96,8 @@ class Learner(Pupil):
 
     async def _take_over(self, snapshot: Snapshot) -> None:
         """Serves with a model of an earlier run, of another process, or of `llmrouter train`."""
-        if not self._encoders.attach(snapshot.model):
-            return
+        if self._encoders.space != self._space or not self._encoders.attach(snapshot.model):
+            return  # an encoder that was named just now starts over first
         if self._proposer.model is None or snapshot.trained_at > self._trained_at:
             trust = Trust(Windows(self._agreement()))
             try:

@@ -29,7 +29,6 @@ from numpy.typing import NDArray
 from llmrouter.learning.encoders import Encoded
 from llmrouter.learning.hashing import BUCKETS, FAMILY_BITS, READABLE, Floats, Measured, Signals
 from llmrouter.learning.model import Example, PreferenceModel
-from llmrouter.learning.sketch import sketch
 from llmrouter.learning.trust import NAMES, Comparison
 
 VERSION = 1
@@ -83,12 +82,11 @@ class Lesson:
         """Its request as `model` reads it; None where the model reads another space."""
         if self.measured is None:
             return None
-        if model.encoder.name == "hashing":
-            return model.encode_measured(self.measured)
-        if self.vector is None or self.space != model.encoder.name:
+        vector = self.vector if self.space == model.encoder.name else None
+        try:
+            return model.encode_measured(self.measured, vector)
+        except LookupError:
             return None
-        signals = self.measured.signals
-        return Encoded(self.vector, signals.readable, sketch(signals))
 
     def teach(self, model: PreferenceModel) -> None:
         """Have `model` remember it, where it reads the same space."""

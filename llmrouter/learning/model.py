@@ -19,10 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmrouter.learning.encoders import (
+    Dense,
     Encoded,
     EncodedBatch,
     Encoder,
     HashingEncoder,
+    JointEncoder,
     UnattachedEncoder,
 )
 from llmrouter.learning.forest import Forest
@@ -76,7 +78,8 @@ class Inputs:
     """From encodings to the estimator's inputs [width].
 
     `centre`, `spread` [R] standardise the readable measurements; `basis` [w, v] and `shift` [w]
-    reduce a dense encoder's vector (None: taken as it is). `width` is the length of an input.
+    reduce a dense encoder's vector, the last w numbers of an encoding's (None: all are taken as
+    they are). `width` is the length of an input.
     """
 
     centre: Floats
@@ -88,7 +91,9 @@ class Inputs:
     def build(self, vectors: Floats, readable: Floats) -> Floats:
         """Inputs [n, d] of n encodings (or [d] of one)."""
         if self.basis is not None and self.shift is not None:
-            vectors = np.asarray((vectors - self.shift) @ self.basis, np.float32)
+            words = vectors.shape[-1] - len(self.shift)
+            dense = (vectors[..., words:] - self.shift) @ self.basis
+            vectors = np.concatenate((vectors[..., :words], dense), axis=-1, dtype=np.float32)
         measured = np.minimum(np.maximum((readable - self.centre) / self.spread, -CLIP), CLIP)
         return np.concatenate((vectors * VECTOR_SHARE, measured), axis=-1)
 
@@ -182,10 +187,12 @@ class PreferenceModel:
         """Encodes one text with this model's encoder."""
         return self.encoder.encode(text)
 
-    def encode_measured(self, measured: Measured) -> Encoded:
-        """Encodes what was measured earlier. Raises `ValueError` for an encoder that reads text."""
-        if not isinstance(self.encoder, HashingEncoder):
-            raise ValueError(f"{self.encoder.name} encodes texts, not measurements")
+    def encode_measured(self, measured: Measured, vector: Floats | None = None) -> Encoded:
+        """Encodes what was measured earlier. Where a dense encoder is read, `vector` is what that
+        said of the text; raises `LookupError` without it.
+        """
+        if isinstance(self.encoder, JointEncoder):
+            return self.encoder.project(measured.signals, vector)
         return self.encoder.project(measured.signals)
 
     def graded(self, encoded: Encoded, least: float = 1.0) -> dict[str, float]:
@@ -286,7 +293,7 @@ class PreferenceModel:
         return wide, unsure
 
     def to_bytes(self) -> bytes:
-        """Everything but an external encoder, as versioned bytes (see `storage`)."""
+        """Everything but a dense encoder, as versioned bytes (see `storage`)."""
         base, inputs, memory = self.base, self.inputs, self.memory
         arrays: Arrays = {
             "prior": base.prior,
@@ -295,8 +302,8 @@ class PreferenceModel:
         }
         if inputs.basis is not None and inputs.shift is not None:
             arrays |= {"basis": inputs.basis, "shift": inputs.shift}
-        if isinstance(self.encoder, HashingEncoder):
-            arrays |= {f"encoder_{name}": array for name, array in self.encoder.arrays().items()}
+        words = self.encoder if isinstance(self.encoder, HashingEncoder) else self.encoder.hashing
+        arrays |= {f"encoder_{name}": array for name, array in words.arrays().items()}
         for part, value in (("network", base.network), ("forest", base.forest)):
             if value is not None:
                 arrays |= {f"{part}_{f}": np.asarray(getattr(value, f)) for f in value.__slots__}
@@ -316,32 +323,33 @@ class PreferenceModel:
         return pack(meta, arrays)
 
     @classmethod
-    def from_bytes(
-        cls, data: bytes, encoder: Encoder | None = None, *, at: int = 0
-    ) -> PreferenceModel:
-        """Restores the model whose bytes begin `at`. One fitted on an external encoder needs that.
+    def from_bytes(cls, data: bytes, dense: Dense | None = None, *, at: int = 0) -> PreferenceModel:
+        """Restores the model whose bytes begin `at`. One fitted on a dense encoder needs that.
 
         Without it the model still answers for ready `Encoded` values. Raises `ModelUnreadable`
-        for damaged or foreign bytes, and where `encoder` is not the one the model was fitted on.
+        for damaged or foreign bytes, and where `dense` is not the one the model was fitted on.
         """
         meta, arrays = unpack(data, at)
         try:
-            return _restore(cls, meta, arrays, encoder)
+            return _restore(cls, meta, arrays, dense)
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise ModelUnreadable(f"the stored parts do not fit together: {error}") from error
 
 
 def _restore(
-    kind: type[PreferenceModel], meta: dict[str, Any], arrays: Arrays, encoder: Encoder | None
+    kind: type[PreferenceModel], meta: dict[str, Any], arrays: Arrays, dense: Dense | None
 ) -> PreferenceModel:
     def part(name: str) -> Arrays:
         return {key[len(name) + 1 :]: a for key, a in arrays.items() if key.startswith(f"{name}_")}
 
+    encoder: Encoder
     name, width = str(meta["encoder"]), int(meta["width"])
-    if "encoder_table" in arrays:
-        encoder = HashingEncoder.from_arrays(part("encoder"))
-    elif encoder is None:
-        encoder = UnattachedEncoder(name, width)
+    if "encoder_table" not in arrays:
+        raise ModelUnreadable(f"fitted on vectors of {name!r} without the words: fit it again")
+    encoder = hashing = HashingEncoder.from_arrays(part("encoder"))
+    if name != hashing.name or dense is not None:
+        dense = dense or UnattachedEncoder(name, width - hashing.width)
+        encoder = JointEncoder(hashing, dense)
     if (encoder.name, encoder.width) != (name, width):
         raise ValueError(f"fitted on {name!r} [{width}], not {encoder.name!r} [{encoder.width}]")
     whole: dict[str, Any] = arrays

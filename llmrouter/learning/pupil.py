@@ -280,10 +280,8 @@ class Pupil:
         model = self._proposer.model
         if model is None:
             return None
-        if model.encoder.name == "hashing":
-            return model.encode_measured(about.found)
         try:
-            return model.encode(about.text)
+            return model.encode_measured(about.found, self._encoders.vector(about.text))
         except LookupError:
             return None
 

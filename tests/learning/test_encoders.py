@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from llmrouter.learning import encoders
-from llmrouter.learning.encoders import NEWEST, HashingEncoder, Vectors
+from llmrouter.learning.encoders import NEWEST, DenseEncoder, HashingEncoder, JointEncoder
 from llmrouter.learning.fit import FitSettings, fit_encoder
 from llmrouter.learning.hashing import Signals, measure
 
@@ -31,11 +31,30 @@ def test_a_text_is_measured_once_while_it_is_new(monkeypatch: pytest.MonkeyPatch
     assert len(read) == NEWEST + 2
 
 
-def test_fetched_vectors_stand_beside_what_was_measured() -> None:
-    """One row a text, with the text's own measurements and sketch."""
-    texts = ["add 1 and 2", "a poem"]
-    batch = Vectors("local:m", np.eye(2, 5, dtype=np.float32)).beside([measure(t) for t in texts])
-    assert len(batch) == 2
-    assert batch.vectors.shape == (2, 5)
-    assert np.array_equal(batch.readable[1], measure("a poem").readable)
-    assert batch.sketches.any(axis=1).all()
+def joint() -> JointEncoder:
+    """Words of three texts, and a space that knows of a text how long it is."""
+    signals = [measure(text) for text in ("add 1 and 2", "a poem", "add a poem")]
+    dense = DenseEncoder("local:m", 2, lambda texts: np.array([[len(t), 1] for t in texts]))
+    return JointEncoder(fit_encoder(signals, FitSettings(width=8), 0), dense)
+
+
+def test_vectors_stand_behind_the_hashed_words() -> None:
+    """One text, many, none, or what was measured and fetched of one: it is the same encoding."""
+    both = joint()
+    words, found = both.hashing.encode("a poem"), both.encode("a poem")
+    assert (both.name, both.width, len(found.vector)) == ("local:m", 10, 10)
+    assert np.array_equal(found.vector, [*words.vector, 6, 1])
+    assert np.array_equal(found.readable, words.readable)
+    assert np.array_equal(found.sketch, words.sketch)
+    known = both.project(measure("a poem"), np.array([6, 1], np.float32))
+    assert np.array_equal(known.vector, found.vector)
+    batch = both.encode_many(["add 1 and 2", "a poem"])
+    assert np.array_equal(batch.vectors[1], found.vector)
+    assert both.encode_many([]).vectors.shape == (0, 10)
+
+
+def test_without_its_vector_a_text_is_not_encoded() -> None:
+    """Words alone are no encoding of this space, and neither is a vector of another length."""
+    for vector in (None, np.ones(3, np.float32)):
+        with pytest.raises(LookupError, match=r"'local:m' \[2\]"):
+            joint().project(measure("a poem"), vector)

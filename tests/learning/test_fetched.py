@@ -29,19 +29,20 @@ def encoder(source: ScriptedEmbeddings, limit_s: float = 5.0, **over: Any) -> Fe
 
 
 async def test_a_text_is_fetched_once_and_then_at_hand() -> None:
-    """Before it is, reading it is a LookupError; its measurements come along."""
+    """Before it is, reading it is a LookupError."""
     source = ScriptedEmbeddings(width=3)
     ready = encoder(source)
     with pytest.raises(LookupError):
-        ready.encode("What is 2+2?")
+        ready.vectors(["What is 2+2?"])
+    assert ready.vector("What is 2+2?") is None
     await ready.prepare("What is 2+2?")
     await ready.prepare("What is 2+2?")
     assert source.asked == [["What is 2+2?"]]
-    found = ready.encode("What is 2+2?")
-    assert found.vector.tolist() == pytest.approx(source.vector("What is 2+2?"), abs=1e-6)
-    assert found.readable.any()
-    assert found.sketch.any()
-    assert (ready.width, len(ready.encode_many(["What is 2+2?"] * 2))) == (3, 2)
+    found = ready.vector("What is 2+2?")
+    assert found is not None
+    assert found.tolist() == pytest.approx(source.vector("What is 2+2?"), abs=1e-6)
+    assert ready.width == 3
+    assert np.array_equal(ready.vectors(["What is 2+2?"] * 2), [found, found])
 
 
 async def test_too_slow_is_a_failure_and_failures_open_the_circuit(
@@ -79,7 +80,7 @@ async def test_another_length_under_the_same_name_is_refused() -> None:
     source.width = 3
     with pytest.raises(EncoderFailed, match="another model"):
         await ready.prepare("two")
-    assert ready.encode("one").vector.shape == (2,)
+    assert ready.vectors(["one"]).shape == (1, 2)
 
 
 def model(vectors: Any = None) -> PreferenceModel:

@@ -89,15 +89,12 @@ def test_one_and_many_agree(encoder: HashingEncoder) -> None:
 def test_a_dense_encoder_checks_its_width() -> None:
     """A vector of the wrong length is refused by name."""
     dense = DenseEncoder("test", 3, lambda texts: np.ones((len(texts), 3), np.float32))
-    assert dense.encode("x").vector.tolist() == [1, 1, 1]
-    assert len(dense.encode_many([])) == 0
-    with pytest.raises(ValueError, match="test gives 3 numbers"):
-        dense.wrap("x", np.ones(4, np.float32))
+    assert dense.vectors(["x"]).tolist() == [[1, 1, 1]]
+    with pytest.raises(ValueError, match="test gives 4 numbers"):
+        DenseEncoder("test", 4, dense.embed).vectors(["x"])
 
 
 def test_an_unattached_encoder_says_what_is_missing() -> None:
     """A model restored without its encoder explains itself when asked to encode."""
     with pytest.raises(LookupError, match="openai"):
-        UnattachedEncoder("openai:small", 3).encode("x")
-    with pytest.raises(LookupError, match="openai"):
-        UnattachedEncoder("openai:small", 3).encode_many(["x"])
+        UnattachedEncoder("openai:small", 3).vectors(["x"])

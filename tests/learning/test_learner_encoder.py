@@ -176,3 +176,12 @@ async def test_the_caller_s_deadline_bounds_the_wait(fitted: MemoryStore) -> Non
     await bench.learner.prepare(hurried)
     assert bench.learner.propose(hurried) is None
     assert [one.kind for one in bench.failed] == ["timeout"]
+
+
+async def test_an_encoder_that_was_named_just_now_starts_over_first(fitted: MemoryStore) -> None:
+    """A model of its space that is found in that moment waits until the old space is left."""
+    bench = Bench(fitted, OTHER)
+    bench.settings = replace(bench.settings, encoder=SPACE)
+    assert not await bench.learner.load()
+    async with running(bench.learner):
+        await comes_to(bench, "small")

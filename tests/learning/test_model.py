@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmrouter.learning.encoders import DenseEncoder
+from llmrouter.learning.encoders import DenseEncoder, Vectors
 from llmrouter.learning.fit import FitSettings, Fitted, fit, folds_of
 from llmrouter.learning.hashing import measured
 from llmrouter.learning.model import Example, PreferenceModel
@@ -174,14 +174,17 @@ def test_measurements_fit_as_their_texts_do() -> None:
 
 
 def test_measurements_are_refused_where_texts_are_needed() -> None:
-    """An encoder that reads texts can neither fit on them nor encode them."""
+    """An encoder that reads texts cannot fit on them; encoding takes the vector it gave."""
     dense = DenseEncoder("d", 4, lambda some: np.ones((len(some), 4), np.float32))
     kept = Example("", {"a": 1.0}, 1.0, None, measured("Add 3 to 4."))
     with pytest.raises(ValueError, match="without their texts"):
         fit([kept] * 20, SMALL, encoder=dense)
     model = fit([Example(f"Add {n} to 4.", {"a": 1.0}) for n in range(20)], SMALL, encoder=dense)
-    with pytest.raises(ValueError, match="encodes texts"):
-        model.model.encode_measured(measured("Add 3 to 4."))
+    about = measured("Add 3 to 4.")
+    with pytest.raises(LookupError, match="needs a vector"):
+        model.model.encode_measured(about)
+    known = model.model.encode_measured(about, np.ones(4, np.float32))
+    assert np.array_equal(known.vector, model.model.encode("Add 3 to 4.").vector)
 
 
 def test_grades_of_the_very_request_are_told_apart_from_others() -> None:
@@ -284,10 +287,56 @@ def test_a_dense_encoder_fits_and_is_asked_for_again() -> None:
     data = model.to_bytes()
     restored = PreferenceModel.from_bytes(data, encoder)
     assert _score(restored, _examples(40, 9)) > 0.9
-    ready = encoder.encode("Add 1 to 2.")
-    assert PreferenceModel.from_bytes(data).estimate(ready, ("maths",)).known.all()
+    ready = model.encode("Add 1 to 2.")
+    alone = PreferenceModel.from_bytes(data)
+    assert np.array_equal(
+        alone.estimate(ready, ("maths",)).quality, model.estimate(ready, ("maths",)).quality
+    )
+    with pytest.raises(LookupError, match="attach that encoder first"):
+        alone.encode("Add 1 to 2.")
+    for stranger in (DenseEncoder("other", 33, embed), DenseEncoder("test", 32, embed)):
+        with pytest.raises(ModelUnreadable, match="fitted on"):
+            PreferenceModel.from_bytes(data, stranger)
     with pytest.raises(ModelUnreadable, match="fitted on"):
-        PreferenceModel.from_bytes(data, DenseEncoder("other", 33, embed))
+        PreferenceModel.from_bytes(_bytes(), encoder)
+
+
+def test_a_model_that_reads_vectors_without_words_is_refused() -> None:
+    """As earlier versions stored it: its numbers would be taken for others."""
+    encoder = DenseEncoder("test", 4, lambda some: np.ones((len(some), 4), np.float32))
+    meta, arrays = unpack(fit(_examples(60, 8), SMALL, encoder=encoder).model.to_bytes())
+    old = {name: array for name, array in arrays.items() if not name.startswith("encoder_")}
+    for dense in (None, encoder):
+        with pytest.raises(ModelUnreadable, match="of 'test' without the words: fit it again"):
+            PreferenceModel.from_bytes(pack({**meta, "width": 4}, old), dense)
+
+
+@pytest.mark.parametrize("told", ["words", "vector"])
+def test_words_and_vectors_are_both_read(told: str) -> None:
+    """What only one of them tells is learned."""
+    dice = np.random.default_rng(5)
+    signs = dice.choice([-1.0, 1.0], 900)
+    texts = [
+        f"{chr(97 + n % 26)} {chr(97 + n // 26)} {'bread' if told == 'words' and up else 'grain'}"
+        for n, up in enumerate(signs > 0)
+    ]
+    rows = dice.normal(size=(900, 6)).astype(np.float32)
+    if told == "vector":
+        rows[:, 2] += 2 * signs
+    examples = [Example(t, {"a": float(s > 0)}) for t, s in zip(texts, signs, strict=True)]
+    quick = FitSettings(folds=2, trees=20, width=32)
+    estimates = fit(examples, quick, encoder=Vectors("v", rows)).held_out[:, 0]
+    assert ((estimates > 0.5) == (signs > 0)).mean() > 0.9
+
+
+def test_an_axis_along_which_vectors_hardly_differ_is_not_blown_up() -> None:
+    """A text off the line that all training vectors lie on is no outlier a thousand times over."""
+    dice = np.random.default_rng(2)
+    rows = np.outer(dice.normal(size=80), [1, 0, 0, 0]) + dice.normal(size=(80, 4)) * 1e-5
+    examples = [Example(f"text {n}", {"a": float(rows[n, 0] > 0)}) for n in range(80)]
+    model = fit(examples, SMALL, encoder=Vectors("v", rows.astype(np.float32))).model
+    off = model.encode_measured(measured("text 3"), np.array([1, 0, 0.5, 0], np.float32))
+    assert np.abs(model.inputs.build(off.vector, off.readable)).max() < 100
 
 
 def test_progress_is_reported() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from llmrouter.learning.encoders import JointEncoder
 from llmrouter.learning.fetched import FetchedEncoder, attached
 from llmrouter.learning.fit import OF_TRAFFIC, fit
 from llmrouter.learning.hashing import measured
@@ -50,7 +51,8 @@ async def test_vectors_are_fitted_in_another_process() -> None:
     source = ScriptedEmbeddings(width=12)
     lessons = [lesson(text, source.vector(text)).to_bytes() for text in TEXTS]
     _, model = await refit([*lessons, lesson("add no vector").to_bytes()], "local:m")
-    assert (model.encoder.name, model.encoder.width, len(model.memory)) == ("local:m", 12, 90)
+    assert isinstance(model.encoder, JointEncoder)
+    assert (model.encoder.name, model.encoder.dense.width, len(model.memory)) == ("local:m", 12, 90)
     with pytest.raises(LookupError):
         model.encode("add up 1 and 2")
     encoder = FetchedEncoder("local:m", source, lambda: 5.0)
