@@ -301,7 +301,7 @@ def pinned_target(request: ChatRequest, catalog: Catalog, demand: Demand) -> Tar
     if target is None or not target.enabled:
         known = ", ".join(["auto", *(t.id for t in catalog.enabled)])
         raise ModelNotFound(
-            f"no model {request.model!r} in the catalog; there are: {known}", param="model"
+            f"no model {request.model[:200]!r} in the catalog; there are: {known}", param="model"
         )
     if (refused := refusal(target, demand)) is not None:
         raise Forbidden(f"{target.id}: {refused}", param="model", code="target_not_allowed")

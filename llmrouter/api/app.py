@@ -87,9 +87,9 @@ class Quiet(logging.Filter):
     """Keeps what is not HTTP out of the server's log: the parser quotes headers, keys included."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Drop a record about bytes that could not be parsed; the caller got its 400."""
+        """Drop a record about bytes that could not be read; the caller got its 400."""
         error = record.exc_info[1] if record.exc_info else None
-        return not isinstance(error, HttpProcessingError)
+        return not isinstance(error, (HttpProcessingError, web.RequestPayloadError))
 
 
 _QUIET = Quiet()

@@ -90,7 +90,7 @@ def refusal(error: LLMRouterError, extra: Mapping[str, str] | None = None) -> we
 def translated(error: web.HTTPException, method: str, path: str) -> LLMRouterError:
     """The HTTP server's own refusals in our terms."""
     if error.status == 404:
-        return NotFound(f"there is no {path[:200]}")
+        return NotFound(f"there is no {path[:200]}; /openapi.json lists what there is")
     if isinstance(error, web.HTTPMethodNotAllowed):
         allowed = ", ".join(sorted(error.allowed_methods))
         return MethodNotAllowed(f"{method} is not allowed on {path[:200]}; use {allowed}")

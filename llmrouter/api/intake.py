@@ -34,7 +34,8 @@ async def read_body(request: web.Request, services: Services) -> bytes:
     except web.HTTPRequestEntityTooLarge:
         raise too_large(services) from None
     except web.RequestPayloadError as error:
-        raise BadRequest(f"the body cannot be read: {error}", code="invalid_body") from None
+        why = str(error).rpartition("\n")[2].strip()
+        raise BadRequest(f"the body cannot be read: {why}", code="invalid_body") from None
 
 
 async def read_request(request: web.Request, services: Services, endpoint: Endpoint) -> ChatRequest:

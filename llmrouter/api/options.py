@@ -82,7 +82,7 @@ def _number(low: float, high: float, *, above: bool = False) -> Callable[[str, o
             raise wrong_type(param, "a number", value)
         if value > high or value < low or (above and value == low):
             bounds = f"above {low:g} and at most" if above else f"from {low:g} to"
-            raise wrong_value(param, f"must be {bounds} {high:g}, not {value:g}")
+            raise wrong_value(param, f"must be {bounds} {high:.15g}, not {value:g}")
         return float(value)
 
     return read

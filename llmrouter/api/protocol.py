@@ -62,6 +62,10 @@ class Runner(web.AppRunner):
 def _named(status: int, exc: BaseException | None) -> LLMRouterError:
     if isinstance(exc, http_exceptions.LineTooLong):
         return HTTPRefused(431, "the address or a header is too long")
+    if isinstance(exc, http_exceptions.ContentEncodingError):
+        return HTTPRefused(
+            status, "its Content-Encoding cannot be read: send gzip, deflate or none"
+        )
     if status == 504:
         return DeadlineExceeded("the answer took too long")
     if status >= 500:

@@ -56,6 +56,21 @@ async def test_what_is_not_http_gets_an_envelope(
     assert SECRET.decode() not in caplog.text
 
 
+@pytest.mark.parametrize("encoding", [b"br", b"zstd", b"gzip"])
+async def test_a_body_packed_in_a_way_that_cannot_be_read_is_told_so(
+    encoding: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whether the parser or the handler finds out; and a caller's mistake is no error of ours."""
+    head = b"POST /route HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Encoding: " + encoding
+    async with serving(services()) as address:
+        status, _, body = await said(address, head + b"\r\nContent-Length: 6\r\n\r\nplain!")
+    message = orjson.loads(body)["error"]["message"]
+    assert status == 400
+    assert "content-encoding" in message.lower()
+    assert "\n" not in message
+    assert not caplog.records
+
+
 @settings(max_examples=60)
 @given(
     st.sampled_from([b"", b"GET ", b"POST /route HTTP/1.1\r\n", b"GET / HTTP/1.1\r\nHost: x\r\n"]),

@@ -202,6 +202,11 @@ def test_what_is_no_json_object_is_refused(body: bytes, code: str) -> None:
         ({"messages": HI, "router": {"strategy": "lm"}}, "router.strategy", 'mean "llm"'),
         ({"messages": HI, "router": {"cache": False}}, "router.cache", "a string"),
         ({"messages": HI, "router": {"tier": ""}}, "router.tier", "1 to 256"),
+        (
+            {"messages": HI, "router": {"latency_budget_ms": 0}},
+            "router.latency_budget_ms",
+            "86400000",
+        ),
         ({"messages": HI, "router": {"session": "s" * 257}}, "router.session", "257"),
     ],
 )
