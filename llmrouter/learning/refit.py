@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import subprocess
 import sys
 from collections.abc import Iterable, Iterator
-from itertools import islice
 
 import numpy as np
 
@@ -22,8 +22,6 @@ from llmrouter.learning.lessons import Lesson
 from llmrouter.learning.model import PreferenceModel
 
 FIT_LIMIT_S = 600.0
-STEP = 64
-"""Lessons that go through the pipe at once."""
 
 
 class FitFailed(Exception):
@@ -35,44 +33,37 @@ async def refit(lessons: Iterable[bytes], space: str = "") -> tuple[bytes, Prefe
 
     Raises FitFailed.
     """
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "llmrouter.learning.refit",
-        *([space] if space else []),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
+    process = _started(space)
     try:
         async with asyncio.timeout(FIT_LIMIT_S):
-            (packed, said), _ = await asyncio.gather(
-                process.communicate(), _feed(process.stdin, lessons)
-            )
+            packed, said = await asyncio.to_thread(_exchange, process, lessons)
     except BaseException:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
+        process.kill()  # which ends the exchange as well
+        await asyncio.to_thread(process.wait)
         raise
     if process.returncode != 0:
         raise FitFailed(said.decode(errors="replace")[-500:])
     return packed, await asyncio.to_thread(PreferenceModel.from_bytes, packed)
 
 
-async def _feed(pipe: asyncio.StreamWriter | None, lessons: Iterable[bytes]) -> None:
-    """A few lessons at a time, so that nothing large is copied while others wait."""
-    if pipe is None:
-        return
-    with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # its exit status tells why
-        left = iter(lessons)
-        while part := list(islice(left, STEP)):
-            pipe.write(b"".join(len(one).to_bytes(4, "big") + one for one in part))
-            await pipe.drain()
-        pipe.close()
+def _started(space: str) -> subprocess.Popen[bytes]:
+    """The fitting process. Not by the event loop, which would copy this one's page tables first."""
+    command = [sys.executable, "-m", "llmrouter.learning.refit", *([space] if space else [])]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe)  # noqa: S603
+
+
+def _exchange(process: subprocess.Popen[bytes], lessons: Iterable[bytes]) -> tuple[bytes, bytes]:
+    """In a thread: one lesson at a time goes in, then what the process wrote and said comes out."""
+    with contextlib.suppress(BrokenPipeError):  # its exit status tells why
+        for one in lessons:
+            assert process.stdin is not None
+            process.stdin.write(len(one).to_bytes(4, "big") + one)
+    return process.communicate()
 
 
 def unframed(data: bytes) -> Iterator[bytes]:
-    """The frames of what `_feed` writes."""
+    """The frames of what `_exchange` writes."""
     at = 0
     while at < len(data):
         size = int.from_bytes(data[at : at + 4], "big")
