@@ -55,10 +55,10 @@ def _started(space: str) -> subprocess.Popen[bytes]:
 
 def _exchange(process: subprocess.Popen[bytes], lessons: Iterable[bytes]) -> tuple[bytes, bytes]:
     """In a thread: one lesson at a time goes in, then what the process wrote and said comes out."""
-    with contextlib.suppress(BrokenPipeError):  # its exit status tells why
-        for one in lessons:
-            assert process.stdin is not None
-            process.stdin.write(len(one).to_bytes(4, "big") + one)
+    framed = (len(one).to_bytes(4, "big") + one for one in lessons)
+    if process.stdin is not None:
+        with contextlib.suppress(BrokenPipeError):  # its exit status tells why
+            process.stdin.writelines(framed)
     return process.communicate()
 
 
