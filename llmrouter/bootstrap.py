@@ -13,6 +13,7 @@ import secrets
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from aiohttp import web
@@ -190,9 +191,19 @@ async def _gateway(
     stack.push_async_callback(relay.close)
     chat = OpenAIChat(os.environ, telemetry.current_headers)
     stack.push_async_callback(chat.close)
+    record, books = StoredRecord(store), Books(store)
+
+    def embedded(model: str, tokens: int) -> None:
+        cost_usd = tokens * holder.current.learned.encoder_price / 1_000_000
+        telemetry.count("encoder_tokens", tokens, {})
+        telemetry.count("encoder_spend_usd", cost_usd, {})
+        telemetry.stats.encoder_usd += cost_usd
+        journal.embedded(model, tokens, cost_usd)
+        books.embedded(model, cost_usd)
+
     encoders = Encoders(
         lambda: holder.current.learned,
-        _embeddings(telemetry),
+        _embeddings(telemetry, embedded),
         lambda failure: telemetry.count("encoder_failures", 1, {"kind": failure.kind}),
     )
     stack.push_async_callback(encoders.close)
@@ -203,7 +214,6 @@ async def _gateway(
         LearnerOptions(secret=secret),
         encoders,
     )
-    record, books = StoredRecord(store), Books(store)
     _watch_health(telemetry, health, chat)
     _watch_catalog(telemetry, holder)
     _watch_confidence(telemetry, record)
@@ -264,11 +274,14 @@ async def _gateway(
     return Gateway(rooms), books
 
 
-def _embeddings(telemetry: Telemetry) -> Callable[[EncoderSpec, str | None], Embeddings]:
+def _embeddings(
+    telemetry: Telemetry, spent: Callable[[str, int], None]
+) -> Callable[[EncoderSpec, str | None], Embeddings]:
     def make(spec: EncoderSpec, key_env: str | None) -> Embeddings:
         if spec.kind == "local":
             return LocalEmbeddings(spec.model)
-        return OpenAIEmbeddings(spec, key_env, os.environ, telemetry.current_headers)
+        told = telemetry.current_headers, partial(spent, spec.model)
+        return OpenAIEmbeddings(spec, key_env, os.environ, *told)
 
     return make
 

@@ -19,14 +19,18 @@ from llmrouter.evaluation.examining import comparisons
 from llmrouter.evaluation.labelling import label, of_row
 from llmrouter.learning.encoders import DenseEncoder
 from llmrouter.learning.fit import fit
+from llmrouter.learning.journal import Journal
 from llmrouter.learning.snapshot import Snapshot, publish
+from llmrouter.learning.spending import split, total
 from llmrouter.simulator.embeddings import WIDTH, embeddings, vector
 from llmrouter.store.open import open_store
 from tests.catalog.prompts_dir import ROUTING, written
 from tests.test_bootstrap import Running, running
 
 SPACE = "openai:sim-embed@https://embeddings.example/v1"
-LEARNED = f"learned: {{encoder: '{SPACE}', timeout_ms: 3000, target_agreement: 0.9}}\n"
+LEARNED = (
+    f"learned: {{encoder: '{SPACE}', timeout_ms: 3000, target_agreement: 0.9, encoder_price: 20}}\n"
+)
 SUMS = ("What is {} + {}?", "Add up {} + {}.", "Compute {} * {}, please.")
 
 
@@ -113,6 +117,29 @@ async def test_it_is_asked_where_the_learned_stage_is_reached_and_nowhere_else(
         assert (await ask(up, "Say something about rain."))[0] == "llm"
         assert (await ask(up, "Say something about rain."))[0] == "cache"
         assert simulated.texts[1:] == ["Say something about rain."]
+
+
+async def test_what_it_costs_is_on_the_bill(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the metrics, in the net figures of `/stats`, and in the report from the journal."""
+    address = f"disk:{tmp_path / 'store'}"
+    written(tmp_path / "prompts", routing=ROUTING + LEARNED)
+    async with running(tmp_path, monkeypatch, store=address) as up:
+        await ask(up, "Say something about rain.")
+        _, stats = await up.get("/stats")
+        _, text = await up.get("/metrics")
+    spent = stats["encoder_spend_usd"]
+    assert spent > 0.0
+    assert stats["spend_usd"] == pytest.approx(stats["router_spend_usd"] + spent)
+    weekly = stats["today_and_last_week"][""]["sim-embed"]["now"]
+    assert weekly["embeddings_usd"] == weekly["spent_usd"] == pytest.approx(spent)
+    samples = dict(line.split() for line in text.splitlines() if line.startswith("llmrouter_enc"))
+    assert float(samples["llmrouter_encoder_tokens_total"]) * 20e-6 == pytest.approx(spent)
+    store = open_store(address)
+    told = split(await Journal(store).tail(100), (0.0, time.time() + 60.0))
+    await store.close()
+    assert total(told[0].values()).embeddings == pytest.approx(spent)
 
 
 async def test_when_it_fails_others_decide(

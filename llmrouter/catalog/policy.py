@@ -301,6 +301,7 @@ def _learned(fields: Block) -> Learned:
         "encoder",
         "api_key_env",
         "timeout_ms",
+        "encoder_price",
     )
     learned = fields.block("learned", known)
     if learned is None:
@@ -315,6 +316,7 @@ def _learned(fields: Block) -> Learned:
         encoder=_encoder(learned),
         api_key_env=read_key_name(learned),
         timeout_ms=learned.number("timeout_ms", 1, 10_000),
+        encoder_price=learned.number("encoder_price", 0),
     )
     return replace(Learned(), **changes)
 

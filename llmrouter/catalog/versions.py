@@ -17,7 +17,9 @@ from typing import Any
 
 from llmrouter.domain.target import Target
 
-_NO_CHOICE = frozenset({"base_url", "api_key_env", "timeout_s", "timeout_ms", "lines"})
+_NO_CHOICE = frozenset(
+    {"base_url", "api_key_env", "timeout_s", "timeout_ms", "lines", "encoder_price"}
+)
 _COMMENT = re.compile(r"\{#.*?#\}", re.DOTALL)
 
 

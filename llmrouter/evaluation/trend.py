@@ -109,7 +109,7 @@ def _explain(out: Console, now: Account, before: Account, span: Span) -> None:
         out.print(
             f"spent {name} ${one.spent:.4g}: answers ${one.served:.4g}, "
             f"rejected and failed ${one.rejected:.4g}, router LLM ${one.router:.4g}, "
-            f"audits ${one.audits:.4g}, judges ${one.judge:.4g}",
+            f"audits ${one.audits:.4g}, judges ${one.judge:.4g}, embeddings ${one.embeddings:.4g}",
             markup=False,
             style="dim",
         )

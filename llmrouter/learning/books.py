@@ -77,6 +77,10 @@ class Books:
         """What an audit of a learned answer cost."""
         self._account(place).audits += cost_usd
 
+    def embedded(self, encoder: str, cost_usd: float) -> None:
+        """What a text's vector cost: no task's and no target's, so the encoder has an account."""
+        self._account(("", "", encoder)).embeddings += cost_usd
+
     async def run(self) -> None:
         """Read what there is, then write and read now and then, until cancelled."""
         await self._read()

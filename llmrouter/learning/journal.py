@@ -73,6 +73,10 @@ class Journal:
         """Note what the router LLM said behind a request, and what it took."""
         self._note(_audit_line, audit, time.time())
 
+    def embedded(self, encoder: str, tokens: int, cost_usd: float) -> None:
+        """Note what a text's vector took, in the place of a target's name the encoder's."""
+        self._note(_embedding_line, (encoder, tokens, cost_usd), time.time())
+
     async def run(self) -> None:
         """Write until cancelled, then once more."""
         await repeatedly(self.flush, self._options.flush_s)
@@ -259,3 +263,9 @@ def _audit_line(audit: Audit, at: float) -> bytes:
             "router_usd": audit.cost_usd,
         }
     )
+
+
+def _embedding_line(took: tuple[str, int, float], at: float) -> bytes:
+    encoder, tokens, cost_usd = took
+    entry = {"kind": "embedding", "at": at, "target": encoder}
+    return orjson.dumps({**entry, "tokens": tokens, "cost_usd": cost_usd})

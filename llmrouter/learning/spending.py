@@ -31,9 +31,10 @@ UNLIKELY: Final = 2.326
 class Account:
     """One task and target.
 
-    USD: `served` answers, `rejected` and failed attempts, `judge`, `router` calls that decided, and
-    `audits` of learned answers. `taken` and `refused` count attempts: `refused` are those that
-    failed or that a cascade rejected. Feedback is in 0..1: how many, their sum, and of squares.
+    USD: `served` answers, `rejected` and failed attempts, `judge`, `router` calls that decided,
+    `audits` of learned answers, and `embeddings`, which are on an encoder's own account. `taken`
+    and `refused` count attempts: `refused` are those that failed or that a cascade rejected.
+    Feedback is in 0..1: how many, their sum, and of squares.
     """
 
     decisions: int = 0
@@ -43,6 +44,7 @@ class Account:
     judge: float = 0.0
     router: float = 0.0
     audits: float = 0.0
+    embeddings: float = 0.0
     taken: int = 0
     refused: int = 0
     rated: int = 0
@@ -57,7 +59,8 @@ class Account:
     @property
     def spent(self) -> float:
         """USD in all."""
-        return self.served + self.rejected + self.judge + self.router + self.audits
+        overhead = self.judge + self.router + self.audits + self.embeddings
+        return self.served + self.rejected + overhead
 
     @property
     def each(self) -> float | None:
@@ -89,6 +92,7 @@ class Account:
             "served_usd": self.served,
             "router_usd": self.router,
             "audits_usd": self.audits,
+            "embeddings_usd": self.embeddings,
             "judge_usd": self.judge,
             "rejected_usd": self.rejected,
             "quality": self.quality,
@@ -171,12 +175,17 @@ def _audit(account: Account, entry: Entry) -> None:
     account.audits += float(entry.get("router_usd") or entry.get("cost_usd") or 0.0)
 
 
+def _embedding(account: Account, entry: Entry) -> None:
+    account.embeddings += float(entry.get("cost_usd") or 0.0)
+
+
 _BOOKS: Final = {
     "decision": _decision,
     "outcome": _outcome,
     "feedback": _feedback,
     "audit": _audit,
     "again": _audit,
+    "embedding": _embedding,
 }
 
 

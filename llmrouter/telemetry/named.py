@@ -29,6 +29,8 @@ COUNTERS = {
     "shadow_own_usd": "What deciding alongside cost by itself, in US dollars.",
     "explored": "Requests that another target than the chosen one served, to learn from it.",
     "withdrawals": "Times that learned preferences stopped answering a task on their own.",
+    "encoder_tokens": "Tokens that the encoder's server counted.",
+    "encoder_spend_usd": "What they cost, in US dollars.",
     "encoder_failures": "Texts that an encoder gave no vector for in time, by kind.",
     "stage_failures": "Stages that failed or overran, by kind; another stage decided.",
     "feedback": "Ratings received.",
@@ -36,7 +38,7 @@ COUNTERS = {
     "feedback_blame": "Sum of the scores of ratings below 0, without the sign.",
     "feedback_ignored": "Ratings without effect on learning: one key may not move a task alone.",
     "catalog_reloads": "Catalogs taken over after an edit.",
-    "catalog_errors": "Edits of the catalog that were refused.",
+    "model_fits": "Preference models that this process had fitted.",
     "upstream_misconfigured": "Attempts that failed for a reason on our side (key, model name).",
 }
 GAUGES = {

@@ -116,6 +116,7 @@ class Stats:
     cache: Counter[str] = field(default_factory=Counter)
     router: Counter[str] = field(default_factory=Counter)
     router_usd: float = 0.0
+    encoder_usd: float = 0.0
     tallies: dict[tuple[str, str], Tally] = field(default_factory=dict)
     by_key: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     shadows: defaultdict[str, Compared] = field(default_factory=lambda: defaultdict(Compared))
@@ -168,7 +169,7 @@ class Stats:
         looked = sum(n for k, n in self.cache.items() if k != "off")
         spent = sum(t.cost_usd for t in self.tallies.values())
         best = sum(t.best_usd for t in self.tallies.values())
-        total = spent + self.router_usd
+        total = spent + self.router_usd + self.encoder_usd
         ranked = sorted(self.decision_ms)
         tasks: dict[str, dict[str, Any]] = {}
         for (task, target), tally in sorted(self.tallies.items()):
@@ -179,6 +180,7 @@ class Stats:
             "cache_hit_rate": (self.cache["hit"] + self.cache["stale"]) / looked if looked else 0.0,
             "router_calls": sum(self.router.values()),
             "router_spend_usd": self.router_usd,
+            "encoder_spend_usd": self.encoder_usd,
             "downstream_spend_usd": spent,
             "spend_usd": total,
             "best_target_spend_usd": best,

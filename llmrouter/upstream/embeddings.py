@@ -27,11 +27,16 @@ MAX_BODY_BYTES: Final = 64 * 1024 * 1024
 CONNECT_S: Final = 5.0
 
 
+def _uncounted(_: int) -> None:
+    """Nobody counts."""
+
+
 class OpenAIEmbeddings:
     """Implements `Embeddings` for one model on one server.
 
     `key_env` names the variable that holds the key (None: no key is sent); it is read per call, so
-    a rotated key is seen. `trace_headers` gives the W3C trace context of the current step.
+    a rotated key is seen. `trace_headers` gives the W3C trace context of the current step, `spent`
+    hears of the tokens that each answer says it took.
     """
 
     def __init__(
@@ -40,11 +45,13 @@ class OpenAIEmbeddings:
         key_env: str | None = None,
         env: Mapping[str, str] = os.environ,
         trace_headers: Callable[[], Mapping[str, str]] = dict,
+        spent: Callable[[int], None] = _uncounted,
     ) -> None:
         self._spec = spec
         self._key_env = key_env
         self._env = env
         self._trace_headers = trace_headers
+        self._spent = spent
         self._session: aiohttp.ClientSession | None = None
 
     async def embed(self, texts: Sequence[str]) -> Sequence[Sequence[float]]:
@@ -55,7 +62,10 @@ class OpenAIEmbeddings:
         status, said = await self._post(orjson.dumps(document), key)
         if status != 200:
             raise _refused(status, said)
-        return _vectors(said, len(texts))
+        answer = parsed(said) or {}
+        if tokens := _tokens(answer):
+            self._spent(tokens)
+        return _vectors(answer, len(texts))
 
     async def close(self) -> None:
         """Close every connection."""
@@ -118,9 +128,16 @@ def _refused(status: int, said: bytes) -> EncoderFailed:
     return EncoderFailed("misconfigured" if status in (401, 403, 404) else "http", detail)
 
 
-def _vectors(said: bytes, count: int) -> list[list[float]]:
+def _tokens(answer: Mapping[str, Any]) -> int:
+    """What the server counted; 0 where it says nothing."""
+    usage = answer.get("usage")
+    tokens = usage.get("prompt_tokens") if isinstance(usage, dict) else None
+    return tokens if type(tokens) is int and tokens > 0 else 0
+
+
+def _vectors(answer: Mapping[str, Any], count: int) -> list[list[float]]:
     """The vectors of an answer, in the order of what was asked."""
-    rows = (parsed(said) or {}).get("data")
+    rows = answer.get("data")
     if not isinstance(rows, list) or len(rows) != count:
         raise EncoderFailed("malformed", f"the answer holds no {count} vectors")
     found: dict[int, list[float]] = {}

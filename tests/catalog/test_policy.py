@@ -48,7 +48,7 @@ cascade:
   judge: {model: j, base_url: https://j.example/v1, api_key_env: J_KEY}
   reserve_ms: 500
   escalate_on_retry: false
-learned: {enabled: false, target_agreement: 0.9, audit_rate: 0.1, explore_rate: 0.05, explore_budget_usd_per_day: 2, shadow: rules, encoder: "openai:m@http://h.example/v1/", api_key_env: E_KEY, timeout_ms: 250}
+learned: {enabled: false, target_agreement: 0.9, audit_rate: 0.1, explore_rate: 0.05, explore_budget_usd_per_day: 2, shadow: rules, encoder: "openai:m@http://h.example/v1/", api_key_env: E_KEY, timeout_ms: 250, encoder_price: 0.02}
 sessions: {enabled: true, ttl_s: 60, min_gain: 0.2}
 fallback: {retries: 2, backoff_ms: 50, max_backoff_ms: 900, hedge: true, on_refusal: true, max_attempts: 3}
 """  # noqa: E501 - a setting a line, as its lines are asserted below
@@ -102,7 +102,8 @@ def test_every_setting_reaches_the_policy() -> None:
         RouterLLM("j", "https://j.example/v1", "J_KEY"),
     )
     encoder = "openai:m@http://h.example/v1"
-    assert policy.learned == Learned(False, 0.9, 0.1, 0.05, "rules", encoder, 2.0, "E_KEY", 250)
+    own = "E_KEY", 250, None, 0.02
+    assert policy.learned == Learned(False, 0.9, 0.1, 0.05, "rules", encoder, 2.0, *own)
     assert policy.sessions == Sessions(True, 60, 0.2)
     assert policy.fallback == Fallback(2, 50, 900, True, True, 3)
 

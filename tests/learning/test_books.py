@@ -75,7 +75,7 @@ async def test_everything_is_on_the_account() -> None:
     found = (await books.snapshot())["code"]["small"]
     assert found["now"] == {
         "requests": 1, "spent_usd": pytest.approx(0.8125), "usd_per_request": pytest.approx(0.8125),
-        "served_usd": 0.1, "router_usd": 0.25, "audits_usd": 0.0625,
+        "served_usd": 0.1, "router_usd": 0.25, "audits_usd": 0.0625, "embeddings_usd": 0.0,
         "judge_usd": pytest.approx(0.3),
         "rejected_usd": 0.1, "quality": 1.0, "rated": 1, "acceptance": 0.5,
         "quality_per_usd": pytest.approx(1 / 0.8125),

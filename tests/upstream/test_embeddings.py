@@ -32,9 +32,9 @@ class Scripted:
         self.asked.append((dict(request.headers), orjson.loads(await request.read())))
         return web.Response(body=self.body, status=self.status, headers=self.headers)
 
-    def gives(self, *rows: Any) -> None:
+    def gives(self, *rows: Any, **more: Any) -> None:
         """Answer with these rows of data."""
-        self.body = orjson.dumps({"data": rows})
+        self.body = orjson.dumps({"data": rows, **more})
 
     def client(self, key_env: str | None = None, **env: str) -> OpenAIEmbeddings:
         """A client of it."""
@@ -74,6 +74,22 @@ async def test_vectors_come_back_in_the_order_of_the_texts(server: Scripted) -> 
     headers, document = server.asked[0]
     assert "Authorization" not in headers
     assert document == {"model": "m", "input": ["one", "."], "encoding_format": "float"}
+
+
+@pytest.mark.parametrize(
+    ("usage", "heard"),
+    [({"prompt_tokens": 7}, [7]), ({}, []), (None, []), ({"prompt_tokens": "7"}, [])],
+)
+async def test_what_an_answer_took_is_told(
+    server: Scripted, usage: object, heard: list[int]
+) -> None:
+    """As the server counts it; one that does not count costs nothing here."""
+    server.gives(row(0, 1.0), usage=usage)
+    told: list[int] = []
+    client = OpenAIEmbeddings(EncoderSpec("openai", "m", server.url), spent=told.append)
+    await client.embed([TEXT])
+    await client.close()
+    assert told == heard
 
 
 async def test_vectors_of_tokens_become_their_mean(server: Scripted) -> None:
