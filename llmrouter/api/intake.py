@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from aiohttp import web
 
-from llmrouter.api.envelope import JSON
+from llmrouter.api.envelope import JSON, HTTPRefused
 from llmrouter.api.services import Services
 from llmrouter.api.wire import Endpoint, parse
 from llmrouter.domain.chat import ChatRequest
 from llmrouter.domain.decision import Decision
 from llmrouter.errors import BadRequest, PayloadTooLarge
+
+SILENT_S = 60.0
 
 
 def too_large(services: Services) -> PayloadTooLarge:
@@ -30,12 +34,26 @@ async def read_body(request: web.Request, services: Services) -> bytes:
             raise too_large(services)
         return body
     try:
-        return await request.read()
-    except web.HTTPRequestEntityTooLarge:
-        raise too_large(services) from None
+        return await _arriving(request, services)
+    except TimeoutError:
+        raise HTTPRefused(408, f"nothing of the body came for {SILENT_S:g} s") from None
     except web.RequestPayloadError as error:
         why = str(error).rpartition("\n")[2].strip()
         raise BadRequest(f"the body cannot be read: {why}", code="invalid_body") from None
+
+
+async def _arriving(request: web.Request, services: Services) -> bytes:
+    """A body that is on its way. One that has stopped would hold its place in the load for ever."""
+    request.content.set_read_chunk_size(services.max_body_bytes)  # unpacks in larger pieces
+    body = bytearray()
+    while True:
+        async with asyncio.timeout(SILENT_S):
+            piece = await request.content.readany()
+        if not piece:
+            return bytes(body)
+        body += piece
+        if len(body) > services.max_body_bytes:
+            raise too_large(services)
 
 
 async def read_request(request: web.Request, services: Services, endpoint: Endpoint) -> ChatRequest:

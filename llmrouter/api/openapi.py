@@ -24,6 +24,7 @@ _WHY = {
     403: "The key may not do this.",
     404: "There is no such model, target, decision, version or path.",
     412: "What is to be edited is not what `If-Match` or `If-None-Match` says.",
+    408: "The body stopped arriving.",
     413: "The body is too large.",
     422: "No target may serve this request; the message lists each and why.",
     429: "A quota of the key is used up.",
@@ -39,7 +40,7 @@ _QUOTAS = tuple(
     for unit in ("requests", "tokens", "spend-usd")
     for what in ("limit", "remaining", "reset")
 )
-_ROUTED = (400, 401, 403, 404, 413, 422, 429, 500, 502, 503, 504)
+_ROUTED = (400, 401, 403, 404, 408, 413, 422, 429, 500, 502, 503, 504)
 
 
 def build(services: Services, paths: Sequence[str]) -> bytes:
@@ -189,7 +190,7 @@ _PATHS: dict[str, Any] = {
     "/feedback": {
         "post": _keyed(
             "Say how good a decision was",
-            _answers("Accepted", (400, 401, 404, 413, 500), ok=202),
+            _answers("Accepted", (400, 401, 404, 408, 413, 500), ok=202),
             requestBody=_body("Feedback"),
         )
     },
@@ -199,7 +200,7 @@ _PATHS: dict[str, Any] = {
     "/catalog/preview": {
         "post": _keyed(
             "What an edit would change for recorded requests; nothing is written",
-            _answers("Preview", (400, 401, 403, 413, 500, 503, 504)),
+            _answers("Preview", (400, 401, 403, 408, 413, 500, 503, 504)),
             requestBody=_body("CatalogEdit"),
         )
     },
@@ -218,7 +219,7 @@ _PATHS: dict[str, Any] = {
         ),
         "put": _keyed(
             "Replace one target's file, or add it; validated, atomic, hot",
-            _tagged((400, 401, 403, 404, 412, 413, 500)),
+            _tagged((400, 401, 403, 404, 408, 412, 413, 500)),
             parameters=[_ID, _IF_MATCH, _IF_NONE_MATCH],
             requestBody={
                 "required": True,
@@ -244,7 +245,7 @@ _PATHS: dict[str, Any] = {
     "/catalog/{id}/revert": {
         "post": _keyed(
             "Go back to a version, by default to what was before the last edit",
-            _tagged((400, 401, 403, 404, 412, 413, 500)),
+            _tagged((400, 401, 403, 404, 408, 412, 413, 500)),
             parameters=[_ID, _IF_MATCH],
             requestBody={**_body("CatalogVersion"), "required": False},
         )

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
+import orjson
+import pytest
+
 from llmrouter.domain.recent import Recent
-from tests.api.fakes import FakeGateway, client_of, services
+from tests.api.fakes import FakeGateway, client_of, services, serving
 
 BODY = b'{"model":"auto","messages":[{"role":"user","content":"hi"}]}'
 
@@ -44,3 +48,38 @@ async def test_nothing_kept_changes_no_answer() -> None:
     first, again = (request for request, _ in gateway.asked)
     assert first is not again
     assert first == again
+
+
+@pytest.mark.parametrize("framing", [b"Content-Length: 500", b"Transfer-Encoding: chunked"])
+async def test_a_body_that_stops_arriving_is_given_up(
+    framing: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else whoever left without a word would hold a place in the load for ever."""
+    monkeypatch.setattr("llmrouter.api.intake.SILENT_S", 0.05)
+    given = services()
+    async with serving(given) as address:
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(address.split(":")[-1]))
+        writer.write(b"POST /route HTTP/1.1\r\nHost: x\r\n" + framing + b"\r\n\r\n")
+        async with asyncio.timeout(30):
+            head = await reader.readuntil(b"\r\n\r\n")
+            body = await reader.readuntil(b"}}")
+        writer.close()
+        assert given.admission.running == 0
+    assert head.startswith(b"HTTP/1.1 408 ")
+    assert orjson.loads(body)["error"]["code"] == "http_error"
+
+
+async def test_a_body_in_slow_pieces_is_read_whole() -> None:
+    """In whatever pieces it comes."""
+    gateway = FakeGateway()
+    async with serving(services(gateway)) as address:
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(address.split(":")[-1]))
+        writer.write(b"POST /route HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(BODY))
+        for piece in (BODY[:10], BODY[10:]):
+            await asyncio.sleep(0.01)
+            writer.write(piece)
+        async with asyncio.timeout(30):
+            head = await reader.readuntil(b"\r\n\r\n")
+        writer.close()
+    assert head.startswith(b"HTTP/1.1 200 ")
+    assert gateway.asked[0][0].body == BODY
