@@ -25,6 +25,8 @@ Name = TypeVar("Name", bound=Hashable)
 
 ENOUGH = 30
 """Lessons of other keys from which on there are others to protect."""
+LIKE = 256
+"""Lessons in a row that are squeezed against the same one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +79,14 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A lesson as it is held: `squeezed`, beside what is counted of it and who wrote it down."""
+    """A lesson as it is held, beside what is counted of it and who wrote it down.
+
+    `squeezed` against another lesson, `like`, which many share: they have most of their form in
+    common.
+    """
 
     squeezed: bytes
+    like: bytes
     task: str
     key: str
     kind: Kind
@@ -88,7 +95,7 @@ class Kept:
 
     def packed(self) -> bytes:
         """The lesson without its exam, which no fit reads."""
-        return zlib.decompress(self.squeezed)
+        return zlib.decompressobj(zdict=self.like).decompress(self.squeezed)
 
 
 class Held:
@@ -98,6 +105,8 @@ class Held:
         self.most = most
         self._kept: deque[Kept] = deque()
         self._tally = Tally()
+        self._like = b""
+        self._alike = 0
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -110,11 +119,20 @@ class Held:
         """Holds a lesson; the oldest leaves where there is no room."""
         whose = lesson.task, lesson.key, lesson.kind
         packed = replace(lesson, exam=None).to_bytes()
-        kept = Kept(zlib.compress(packed, 1), *whose, lesson.author, lesson.number)
+        squeezed, like = self._squeezed(packed)
+        kept = Kept(squeezed, like, *whose, lesson.author, lesson.number)
         self._kept.append(kept)
         self._tally.count(kept, 1)
         if len(self._kept) > self.most:
             self._tally.count(self._kept.popleft(), -1)
+
+    def _squeezed(self, packed: bytes) -> tuple[bytes, bytes]:
+        """The lesson, squeezed, and what it was squeezed against: one of the lessons before."""
+        if not self._like or self._alike >= LIKE:
+            self._like, self._alike = packed, 0
+        self._alike += 1
+        squeezer = zlib.compressobj(1, zdict=self._like)
+        return squeezer.compress(packed) + squeezer.flush(), self._like
 
     def authors(self) -> set[str]:
         """Who wrote down what is held."""

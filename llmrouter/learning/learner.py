@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Iterator, Mapping
 from dataclasses import replace
 
 from llmrouter.domain.background import repeatedly
 from llmrouter.errors import StoreFailed
 from llmrouter.learning.agreement import Steadiness
 from llmrouter.learning.calibration import Windows
+from llmrouter.learning.influence import Kept
 from llmrouter.learning.lessons import Lesson
 from llmrouter.learning.model import PreferenceModel
 from llmrouter.learning.pupil import LABEL_WEIGHT, LearnerOptions, Pupil
@@ -143,13 +144,13 @@ class Learner(Pupil):
     async def _fit(self) -> None:
         learned, lessons, authors = self._learned, self._held.fair(), self._held.authors()
         seen = {name: last for name, last in self._keeper.seen.items() if name in authors}
-        space = self._space
-        packed, model = await refit((one.packed() for one in lessons), space)
+        space, count = self._space, len(lessons)
+        packed, model = await refit(_let_go(lessons), space)
         if space != self._encoders.space or not self._encoders.attach(model):
             return
         await self._catch_up(model, seen)
         self._covered, self._fitted_at = seen, learned
-        log.info("preference model fitted on %d lessons", len(lessons))
+        log.info("preference model fitted on %d lessons", count)
         await self._refresh()
         trust = self._proposer.trust
         snapshot = Snapshot(
@@ -167,6 +168,13 @@ class Learner(Pupil):
     async def _refresh(self) -> None:
         """As `refresh`, in a thread."""
         self._swap(await asyncio.to_thread(self._proposer.trust.refresh))
+
+
+def _let_go(lessons: list[Kept]) -> Iterator[bytes]:
+    """Each one's bytes. The list empties: a fit takes longer than they would be held otherwise."""
+    lessons.reverse()
+    while lessons:
+        yield lessons.pop().packed()
 
 
 async def _shared(work: Awaitable[None]) -> None:

@@ -59,11 +59,12 @@ class Memory:
         self.centres = centres
         self.capacity = capacity
         self.sharpness = sharpness
-        self.keys = np.zeros((capacity, centres.shape[1]), np.int8)
-        self.grades = np.full((capacity, columns), MISSING, np.uint8)
-        self.bases = np.zeros((capacity, columns), np.uint8)
-        self.weights = np.zeros(capacity, np.float32)
-        self.home = np.full(capacity, -1, np.int32)
+        # A slot is written before it is read: room that is not filled yet takes no memory.
+        self.keys = np.empty((capacity, centres.shape[1]), np.int8)
+        self.grades = np.empty((capacity, columns), np.uint8)
+        self.bases = np.empty((capacity, columns), np.uint8)
+        self.weights = np.empty(capacity, np.float32)
+        self.home = np.empty(capacity, np.int32)
         self.added = 0
         self._lists: list[NDArray[np.int32]] = [np.zeros(8, np.int32) for _ in range(len(centres))]
         self._sizes = [0] * len(centres)
@@ -80,6 +81,7 @@ class Memory:
         self.keys[slot] = np.rint(key * _KEY)
         self.grades[slot] = MISSING
         self.grades[slot, : len(grades)][known] = np.rint(np.clip(grades[known], 0, 1) * _LEVELS)
+        self.bases[slot] = 0
         self.bases[slot, : len(bases)] = np.rint(np.clip(bases, 0, 1) * _LEVELS)
         self.weights[slot] = weight
         self._file(slot, int(np.argmax(self.centres @ key)))
@@ -123,10 +125,9 @@ class Memory:
 
     def widen(self, columns: int) -> None:
         """Makes room for `columns` targets in all."""
-        extra = columns - self.grades.shape[1]
-        if extra > 0:
-            self.grades = np.pad(self.grades, ((0, 0), (0, extra)), constant_values=MISSING)
-            self.bases = np.pad(self.bases, ((0, 0), (0, extra)))
+        if columns > self.grades.shape[1]:
+            self.grades = self._widened(self.grades, columns, MISSING)
+            self.bases = self._widened(self.bases, columns, 0)
 
     def _closeness(self, key: Floats) -> tuple[NDArray[np.int32], Floats]:
         """Entries that may be near the unit `key`, and the cosine of each."""
@@ -134,6 +135,13 @@ class Memory:
         close = products(self.keys, slots, key)
         close *= np.float32(1 / 127)
         return slots, close
+
+    def _widened(self, narrow: NDArray[np.uint8], columns: int, fill: int) -> NDArray[np.uint8]:
+        wide = np.empty((self.capacity, columns), np.uint8)
+        filled, known = len(self), narrow.shape[1]
+        wide[:filled, :known] = narrow[:filled]
+        wide[:filled, known:] = fill
+        return wide
 
     def _candidates(self, key: Floats) -> NDArray[np.int32]:
         """The newest entries of the nearest lists, nearest first, as far as `SCAN` goes."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from llmrouter.learning.hashing import measured
-from llmrouter.learning.influence import CAPS, ENOUGH, Held
+from llmrouter.learning.influence import CAPS, ENOUGH, LIKE, Held
 from llmrouter.learning.lessons import Kind, Lesson
 
 FOUND = measured("Add 3 to 4.")
@@ -97,3 +97,16 @@ def test_what_came_after_is_told_by_author() -> None:
         held.add(a_lesson(author, number=number))
     assert [(one.author, one.number) for one in held.after({"a": 1})] == [("a", 2), ("b", 1)]
     assert held.authors() == {"a", "b"}
+
+
+def test_what_is_held_comes_back_whole() -> None:
+    """Every lesson is as it was, whatever it was squeezed against, and takes a third at most."""
+    held, lessons = Held(2 * LIKE), []
+    for number in range(3 * LIKE):
+        found = measured(f"Question {number}: what is {number} times {number % 7}?")
+        lessons.append(Lesson(Kind.LABEL, "math", "k", found, {"small": 0.5}, 0.7, number=number))
+        held.add(lessons[-1])
+    kept = held.after({"": -1})
+    packed = [one.to_bytes() for one in lessons[LIKE:]]
+    assert [one.packed() for one in kept] == packed
+    assert sum(len(one.squeezed) for one in kept) < sum(map(len, packed)) / 3

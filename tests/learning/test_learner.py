@@ -11,7 +11,10 @@ import pytest
 from llmrouter.domain.decision import Feedback, Question
 from llmrouter.domain.target import Price, Target
 from llmrouter.errors import StoreFailed
-from llmrouter.learning.learner import LearnerOptions
+from llmrouter.learning.hashing import measured
+from llmrouter.learning.influence import Held
+from llmrouter.learning.learner import LearnerOptions, _let_go
+from llmrouter.learning.lessons import Kind, Lesson
 from llmrouter.learning.snapshot import current, previous, publish
 from llmrouter.store.memory import MemoryStore
 from tests.fakes import a_catalog, a_decision, a_target
@@ -258,3 +261,15 @@ async def test_feedback_moves_an_estimate_at_once(taught: Bench) -> None:
     large = {a.target: a.score for a in before.alternatives}["large"]
     scores = {a.target: a.score for a in after.alternatives}
     assert after.target == "large" or scores["large"] > large
+
+
+def test_lessons_are_let_go_as_a_fit_reads_them() -> None:
+    """A fit gets all, oldest first, and none is held for as long as it then takes."""
+    held = Held(3)
+    for number in range(3):
+        held.add(Lesson(Kind.LABEL, "math", "k", measured("1 + 1"), {"small": 1.0}, number=number))
+    kept = held.fair()
+    reading = map(Lesson.from_bytes, _let_go(kept))
+    assert (next(reading).number, len(kept)) == (0, 2)
+    assert [one.number for one in reading] == [1, 2]
+    assert kept == []
