@@ -31,7 +31,7 @@ def gave_up(
     if final is not None and final.status is not None and 400 <= final.status < 500:
         kind, message, code, param = said(final.body)
         return UpstreamRefused(
-            message or final.detail,
+            message or f"the upstream refused the request: {final.detail}",
             status=final.status,
             body=final.body,
             content_type=final.content_type,

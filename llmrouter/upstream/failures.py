@@ -18,6 +18,7 @@ from llmrouter.errors import UpstreamFailure
 from llmrouter.upstream.reading import error_of, parsed
 
 MAX_DETAIL = 300
+NO_HTTP = "the upstream's answer is not HTTP, or has a header over 8 KB"
 
 
 def failure_of(error: BaseException, *, answered: bool) -> UpstreamFailure:
@@ -36,9 +37,11 @@ def failure_of(error: BaseException, *, answered: bool) -> UpstreamFailure:
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return UpstreamFailure("misconfigured", detail)
     if isinstance(error, aiohttp.ClientPayloadError):
-        cause = error.__cause__
-        broken_encoding = isinstance(cause, aiohttp.http_exceptions.ContentEncodingError)
-        return UpstreamFailure("malformed" if broken_encoding else "interrupted", detail)
+        if isinstance(error.__cause__, aiohttp.http_exceptions.ContentEncodingError):
+            return UpstreamFailure("malformed", "the upstream's answer is packed wrongly")
+        return UpstreamFailure("interrupted", "the upstream's answer ended before it was complete")
+    if isinstance(error, aiohttp.http_exceptions.HttpProcessingError | aiohttp.ClientResponseError):
+        return UpstreamFailure("malformed", NO_HTTP)  # its own words quote the answer
     if isinstance(error, aiohttp.ClientConnectionError | OSError):
         return UpstreamFailure("interrupted" if answered else "connect", detail)
     return UpstreamFailure("malformed", detail)

@@ -99,7 +99,7 @@ class Stream:
             self.ready.append(ReplyEvent(raw, EVENT_STREAM))
             return
         data = data_of(raw)
-        if data is None:
+        if not data:  # a comment, or an empty event that keeps a connection alive
             self._put(ReplyEvent(raw, EVENT_STREAM), commits=False)
         elif data == b"[DONE]":
             if self._held is not None:

@@ -23,6 +23,8 @@ def test_each_end_has_its_error() -> None:
     assert isinstance(error, UpstreamRefused)
     assert (error.status, error.type, error.param, error.code) == (422, "t", "p", "c")
     assert UpstreamRefused.status == 400
+    silent = UpstreamFailure("status", "400", status=400)
+    assert gave_up([silent], silent, [], NEVER).message == "the upstream refused the request: 400"
     failed = UpstreamFailure("connect", "x")
     assert isinstance(gave_up([failed], None, [], Deadline(0.0)), DeadlineExceeded)
     full = [UpstreamFailure("saturated", "x"), UpstreamFailure("circuit_open", "x")]

@@ -54,5 +54,7 @@ async def test_it_encodes_for_the_model(server: LlamaServer) -> None:
     spec = EncoderSpec("openai", MODEL_NAME, server.base_url)
     encoder = FetchedEncoder(str(spec), OpenAIEmbeddings(spec), lambda: 60.0)
     await encoder.prepare("What is 2+2?")
-    assert encoder.encode("What is 2+2?").vector.shape == (64,)
+    vector = encoder.vector("What is 2+2?")
+    assert vector is not None
+    assert vector.shape == (64,)
     await encoder.close()

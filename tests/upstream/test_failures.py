@@ -20,6 +20,7 @@ from llmrouter.upstream.failures import failure_of, refused, retry_after_s
         (ConnectionResetError(), True, "interrupted"),
         (OSError("no route"), False, "connect"),
         (aiohttp.ClientPayloadError("short"), True, "interrupted"),
+        (aiohttp.http_exceptions.BadStatusLine("x"), False, "malformed"),
         (aiohttp.InvalidURL("x"), False, "misconfigured"),
         (ValueError("what"), True, "malformed"),
     ],
@@ -27,6 +28,19 @@ from llmrouter.upstream.failures import failure_of, refused, retry_after_s
 def test_every_exception_has_a_kind(error: Exception, answered: bool, kind: str) -> None:
     """By what broke, and whether an answer had begun."""
     assert failure_of(error, answered=answered).kind == kind
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        aiohttp.http_exceptions.BadStatusLine("Four. Said to somebody"),
+        aiohttp.http_exceptions.LineTooLong(b"Four. Said to somebody", 8190),
+        aiohttp.ClientPayloadError("Four. Said to somebody"),
+    ],
+)
+def test_an_answer_that_cannot_be_read_is_not_quoted(error: Exception) -> None:
+    """Failures are logged, journaled and shown; it may hold what was said to somebody."""
+    assert "somebody" not in str(failure_of(error, answered=True))
 
 
 @pytest.mark.parametrize("status", [401, 403])

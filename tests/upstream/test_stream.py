@@ -83,6 +83,8 @@ def test_any_substance_commits(delta: dict[str, object]) -> None:
         ((ROLE, DONE), "empty"),
         ((ROLE, END, DONE), "empty"),
         ((b": ping\n\n",), "empty"),
+        ((b"data:\n\n", b"data: \n\n"), "empty"),
+        ((b"data:\n\n", ROLE, b"data: \n\n", WORDS[0], END, DONE), None),
         ((ROLE, WORDS[0]), "interrupted"),
         ((ROLE, WORDS[0], WORDS[1][:-3]), "interrupted"),
         ((b"data: what\n\n",), "malformed"),
