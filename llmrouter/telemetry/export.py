@@ -22,7 +22,8 @@ from opentelemetry.sdk.trace import sampling
 from opentelemetry.sdk.trace.export import SpanExportResult
 
 from llmrouter.telemetry.batch import Batches, Sizes
-from llmrouter.telemetry.encoding import encode_trace_request
+from llmrouter.telemetry.encoding import encode_span, encode_trace_request
+from llmrouter.telemetry.spans import Span, Tracer
 
 log = logging.getLogger(__name__)
 
@@ -66,18 +67,29 @@ def sampler() -> sampling.Sampler:
 class SpanExporter(OTLPSpanExporter):
     """The SDK's exporter with a cheaper encoder in front of its HTTP client."""
 
+    def __init__(self, resource: Resource, **options: Any) -> None:
+        super().__init__(**options)
+        self._resource = resource
+        self._bytes = getattr(self, "_client", None)  # private: an SDK without it encodes by itself
+
+    @property
+    def encode(self) -> Callable[[Span], object]:
+        """What `export` wants of each span."""
+        return Span.readable if self._bytes is None else encode_span
+
     def export(self, spans: Sequence[Any]) -> SpanExportResult:
-        """Send one batch of `spans.Span`; called in the thread of `batch`."""
-        client = getattr(self, "_client", None)  # private: an SDK without it encodes by itself
-        if client is None or self._shutdown:
-            return super().export([span.readable() for span in spans])
-        sent = client.export(encode_trace_request(spans))
+        """Send one batch of what `encode` made; called in the thread of `batch`."""
+        if self._bytes is None or self._shutdown:
+            return super().export(spans)
+        sent = self._bytes.export(encode_trace_request(self._resource, spans))
         return SpanExportResult.SUCCESS if sent.success else SpanExportResult.FAILURE
 
 
-def span_batches() -> Batches:
-    """Where finished spans go; `OTEL_BSP_*` sizes it."""
-    return Batches(SpanExporter(), Sizes.from_environment())
+def tracer(origin: Resource) -> Tracer:
+    """Traces that are exported; `OTEL_BSP_*` and `OTEL_TRACES_SAMPLER` say how."""
+    exporter = SpanExporter(origin)
+    batches = Batches(exporter, Sizes.from_environment())
+    return Tracer(batches, sampler(), origin, exporter.encode)
 
 
 class MetricExport:

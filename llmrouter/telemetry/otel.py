@@ -68,7 +68,7 @@ class Telemetry:
 
         resource = export.resource()
         if asked.traces:
-            self._tracer = Tracer(export.span_batches(), export.sampler(), resource)
+            self._tracer = export.tracer(resource)
         if asked.metrics:
             collector = otlp.Collector(self.metrics, resource, otlp.delta_preferred())
             self._metric_export = export.MetricExport(collector.collect)

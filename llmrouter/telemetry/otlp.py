@@ -24,8 +24,8 @@ from opentelemetry.sdk.metrics.export import (
 from opentelemetry.sdk.resources import Resource
 
 from llmrouter.domain import semconv
+from llmrouter.telemetry.encoding import SCOPE
 from llmrouter.telemetry.metrics import Histogram, Labels, Metrics
-from llmrouter.telemetry.spans import SCOPE
 
 log = logging.getLogger(__name__)
 

@@ -1,8 +1,8 @@
-"""Spans that cost little: a few slots and a dict, encoded when they leave.
+"""Spans that cost little: a few slots and a dict, encoded when they end.
 
 The SDK's own span locks, copies and validates at every call, which is most of the cost of a cached
-decision. Here nothing happens before a span ends; then it is queued as it is (`batch`), and
-`export` turns it into bytes in that queue's thread. Sampling is the SDK's.
+decision. Here nothing happens before a span ends; then it is encoded and queued (`batch`).
+Sampling is the SDK's.
 
 A trace reads the wall clock once, at its root, and counts on from there by the monotonic one: no
 duration is negative when the clock is set, and no child ends after its parent.
@@ -13,10 +13,11 @@ prompt text never gets into a trace.
 
 from __future__ import annotations
 
+import logging
 import random
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar, Token
 from types import TracebackType
 from typing import ClassVar, NamedTuple
@@ -25,7 +26,6 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Decision, ParentBased, Sampler
-from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import (
     NonRecordingSpan,
     SpanContext,
@@ -40,8 +40,10 @@ from opentelemetry.trace import (
 from llmrouter.domain import semconv
 from llmrouter.domain.ports import Attribute
 from llmrouter.telemetry.batch import Batches
+from llmrouter.telemetry.encoding import SCOPE, encode_span
 
-SCOPE = InstrumentationScope("llmrouter")
+log = logging.getLogger(__name__)
+
 SAMPLED, UNSAMPLED = TraceFlags(TraceFlags.SAMPLED), TraceFlags(TraceFlags.DEFAULT)
 QUOTING = frozenset({semconv.ESCALATION_REASON})  # a judge's or validator's words about an answer
 _getrandbits = random.Random(random.SystemRandom().getrandbits(128)).getrandbits  # noqa: S311 - trace ids need spread, not secrecy
@@ -62,15 +64,20 @@ class Caller(NamedTuple):
 
 
 class Tracer:
-    """Where spans end up. `batches` None records nothing, and trace context still passes on."""
+    """Where spans end up, each as `encode` makes it.
+
+    `batches` None records nothing, and trace context still passes on.
+    """
 
     def __init__(
         self,
         batches: Batches | None = None,
         sampler: Sampler | None = None,
         resource: Resource | None = None,
+        encode: Callable[[Span], object] | None = None,
     ) -> None:
         self._batches = batches
+        self.encode = encode or encode_span
         self.ended = None if batches is None else batches.add
         self.resource = resource or Resource.get_empty()
         self._sampler = sampler
@@ -201,8 +208,12 @@ class Span:
         self.ended = time.perf_counter_ns() + self.offset
         if kind is not None and not self.failed:
             self.fail(kind.__name__)
-        if self.sampled and self.tracer.ended is not None:
-            self.tracer.ended(self)
+        tracer = self.tracer
+        if self.sampled and tracer.ended is not None:
+            try:
+                tracer.ended(tracer.encode(self))
+            except Exception:  # a trace is never worth a request
+                log.exception("a span could not be encoded: %s", self.name)
 
     def readable(self) -> ReadableSpan:
         """The span in the SDK's terms."""

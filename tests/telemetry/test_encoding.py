@@ -13,7 +13,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event
 from opentelemetry.trace import SpanKind, TraceState
 
-from llmrouter.telemetry.encoding import encode_trace_request
+from llmrouter.telemetry.encoding import encode_span, encode_trace_request
 from llmrouter.telemetry.spans import Span, Tracer
 from tests.telemetry.receiver import values
 
@@ -62,10 +62,16 @@ def finished(draw: st.DrawFn, tracer: Tracer) -> Span:
     return span
 
 
+def request(spans: list[Span]) -> ExportTraceServiceRequest:
+    """The spans encoded and decoded again."""
+    encoded = encode_trace_request(spans[0].tracer.resource, [encode_span(span) for span in spans])
+    return ExportTraceServiceRequest.FromString(encoded)
+
+
 @given(batches())
 def test_the_bytes_decode_to_what_the_sdk_sends(spans: list[Span]) -> None:
     """Whatever the spans hold, both encodings are the same message."""
-    ours = ExportTraceServiceRequest.FromString(encode_trace_request(spans))
+    ours = request(spans)
     readable = [span.readable() for span in spans]
     theirs = ExportTraceServiceRequest.FromString(encode_spans(readable).SerializeToString())
     assert ours == theirs
@@ -73,7 +79,7 @@ def test_the_bytes_decode_to_what_the_sdk_sends(spans: list[Span]) -> None:
 
 def decoded(spans: list[Span]) -> list[Wire]:
     """The spans as a collector sees them."""
-    sent = ExportTraceServiceRequest.FromString(encode_trace_request(spans))
+    sent = request(spans)
     return list(sent.resource_spans[0].scope_spans[0].spans)
 
 

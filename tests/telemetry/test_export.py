@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 
 import pytest
-from opentelemetry.sdk.trace import sampling
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan, sampling
 
 from llmrouter.telemetry import export
+from llmrouter.telemetry.encoding import encode_span
 from llmrouter.telemetry.spans import Span, Tracer
 
 BASE = "OTEL_EXPORTER_OTLP_ENDPOINT"
@@ -53,17 +55,20 @@ def test_each_process_is_an_instance_of_its_own(monkeypatch: pytest.MonkeyPatch)
 
 def test_the_cheap_encoder_is_in_use() -> None:
     """The SDK's exporter still has the client that the encoder is put in front of."""
-    exporter = export.SpanExporter(endpoint="http://127.0.0.1:9/v1/traces")
+    exporter = export.SpanExporter(Resource({}), endpoint="http://127.0.0.1:9/v1/traces")
     assert callable(exporter._client.export)
+    assert exporter.encode is encode_span
     exporter.shutdown()
 
 
 def test_the_queue_is_larger_unless_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without variables there is room for a busy router's spans; variables win."""
     monkeypatch.setenv(BASE, "http://127.0.0.1:9")
-    roomy = export.span_batches()
+    roomy = export.tracer(Resource({})).stop()
     monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "600")
-    asked = export.span_batches()
+    asked = export.tracer(Resource({})).stop()
+    assert roomy is not None
+    assert asked is not None
     assert [made.sizes.queue for made in (roomy, asked)] == [16_384, 600]
     for made in (roomy, asked):
         made.shutdown()
@@ -71,12 +76,10 @@ def test_the_queue_is_larger_unless_the_environment_says(monkeypatch: pytest.Mon
 
 def test_an_sdk_without_the_client_encodes_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the private client is gone, spans go through the SDK's own way."""
-    sent = []
+    sent: list[ReadableSpan] = []
     monkeypatch.setattr(export.OTLPSpanExporter, "export", lambda _, spans: sent.extend(spans))
-    exporter = export.SpanExporter(endpoint="http://127.0.0.1:9/v1/traces")
-    client = exporter._client
-    del exporter._client
-    exporter.export([Span(Tracer(), "a span", {})])
-    exporter._client = client
+    exporter = export.SpanExporter(Resource({}), endpoint="http://127.0.0.1:9/v1/traces")
+    exporter._bytes = None
+    exporter.export([exporter.encode(Span(Tracer(), "a span", {}))])
     exporter.shutdown()
     assert [span.name for span in sent] == ["a span"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,6 +19,7 @@ from opentelemetry.sdk.trace.sampling import (
 )
 from opentelemetry.trace import NonRecordingSpan, set_span_in_context
 
+from llmrouter.telemetry.batch import Batches
 from llmrouter.telemetry.spans import Caller, Span, Tracer, caller_of
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -105,3 +108,21 @@ def test_the_samplers_say_is_the_sdks(
         parent = Context() if above is None else set_span_in_context(NonRecordingSpan(above))
         decided = sampler.should_sample(parent, caller.trace_id, "x").decision
         assert (decided is Decision.RECORD_AND_SAMPLE) == expected
+
+
+def test_a_span_that_cannot_be_encoded_harms_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    """It is logged, and the step it was for goes on."""
+
+    class Queue:
+        """Takes what comes."""
+
+        def __init__(self) -> None:
+            self.spans: list[object] = []
+            self.add = self.spans.append
+
+    queue = Queue()
+    tracer = Tracer(cast(Batches, queue))
+    with Span(tracer, "good", {}).under(None), Span(tracer, "bad", {}) as bad:
+        bad.sampled, bad.trace_id = True, 1 << 200
+    assert len(queue.spans) == 1
+    assert "bad" in caplog.text
