@@ -39,7 +39,7 @@ from llmrouter.api import (
 )
 from llmrouter.api.envelope import refusal
 from llmrouter.api.intake import too_large
-from llmrouter.api.middlewares import Access, Guard, guard_of, middleware
+from llmrouter.api.middlewares import Access, Answer, Guard, guard_of, middleware
 from llmrouter.api.services import CALLER, FRONT, SERVICES, Front, Services
 from llmrouter.domain.chat import Caller
 
@@ -110,14 +110,18 @@ def names_of(services: Services) -> list[str]:
     return [*ROUTED, *(path.path for path in paths_of(services))]
 
 
-def _bound(handler: Routed, services: Services) -> Handler:
+def _answer(handler: Routed, services: Services) -> Answer:
+    return lambda request, caller: handler(request, services, caller)
+
+
+def _handler(answer: Answer) -> Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
-        return await handler(request, services, request[CALLER])
+        return await answer(request, request[CALLER])
 
     return handle
 
 
-def _front(guard: Guard, routed: Mapping[str, Handler], otherwise: Handler) -> Handler:
+def _front(guard: Guard, routed: Mapping[str, Answer], otherwise: Handler) -> Handler:
     """What a connection asks first: routed calls go straight to their guard and handler.
 
     The application's own dispatch costs them several microseconds; it answers everything else,
@@ -126,10 +130,10 @@ def _front(guard: Guard, routed: Mapping[str, Handler], otherwise: Handler) -> H
 
     async def front(request: web.Request) -> web.StreamResponse:
         path = request.raw_path
-        handler = routed.get(path)
-        if handler is None or request.method != "POST" or "Expect" in request.headers:
+        answer = routed.get(path)
+        if answer is None or request.method != "POST" or "Expect" in request.headers:
             return await otherwise(request)
-        return await guard(request, path, Access.ROUTED, handler)
+        return await guard(request, path, Access.ROUTED, answer)
 
     return front
 
@@ -137,8 +141,8 @@ def _front(guard: Guard, routed: Mapping[str, Handler], otherwise: Handler) -> H
 def create_app(services: Services) -> web.Application:
     """The aiohttp application over `services`."""
     logging.getLogger("aiohttp.server").addFilter(_QUIET)
-    routed = {path: _bound(handler, services) for path, handler in ROUTED.items()}
-    calls = [Path("POST", path, handler, Access.ROUTED) for path, handler in routed.items()]
+    routed = {path: _answer(handler, services) for path, handler in ROUTED.items()}
+    calls = [Path("POST", path, _handler(a), Access.ROUTED) for path, a in routed.items()]
     paths = [*calls, *paths_of(services)]
     access: dict[object, Access] = {path.handler: path.access for path in paths}
     if services.keyring.isolates:

@@ -24,15 +24,15 @@ def too_large(services: Services) -> PayloadTooLarge:
 
 async def read_body(request: web.Request, services: Services) -> bytes:
     """The whole body. Raises PayloadTooLarge by its announced length, before reading it."""
-    length = request.content_length
-    if length is not None and length > services.max_body_bytes:
-        raise too_large(services)
     content = request.content
     if content.is_eof() and content.exception() is None:  # it is here already: most bodies are
         body = content.read_nowait()
-        if len(body) > services.max_body_bytes:  # one that was compressed
+        if len(body) > services.max_body_bytes:
             raise too_large(services)
         return body
+    length = request.content_length
+    if length is not None and length > services.max_body_bytes:
+        raise too_large(services)
     try:
         return await _arriving(request, services)
     except TimeoutError:
@@ -63,7 +63,7 @@ async def read_request(request: web.Request, services: Services, endpoint: Endpo
 
 def _parsed(body: bytes, services: Services, endpoint: Endpoint) -> ChatRequest:
     """The body as a request; bytes that come a second time are read for the last time."""
-    key = (endpoint.value, body)
+    key = endpoint, body
     chat = services.read.get(key)
     if chat is None:
         again = services.read.came_before(key)

@@ -35,8 +35,9 @@ class Access(Enum):
     ADMIN = "admin"
 
 
-Guard = Callable[[web.Request, str, Access, Handler], Awaitable[web.StreamResponse]]
-"""Answers a request: its path's template, who may call it, and its handler."""
+Answer = Callable[[web.Request, Caller], Awaitable[web.StreamResponse]]
+Guard = Callable[[web.Request, str, Access, Answer], Awaitable[web.StreamResponse]]
+"""Answers a request: its path's template, who may call it, and what does."""
 
 
 def middleware(guard: Guard, access: Mapping[object, Access]) -> Middleware:
@@ -47,7 +48,12 @@ def middleware(guard: Guard, access: Mapping[object, Access]) -> Middleware:
         match = request.match_info
         resource = match.route.resource
         route = "unmatched" if resource is None else resource.canonical
-        return await guard(request, route, access.get(match.handler, Access.PUBLIC), handler)
+
+        def answer(request: web.Request, caller: Caller) -> Awaitable[web.StreamResponse]:
+            request[CALLER] = caller
+            return handler(request)
+
+        return await guard(request, route, access.get(match.handler, Access.PUBLIC), answer)
 
     return guarded
 
@@ -58,7 +64,7 @@ def guard_of(services: Services) -> Guard:
     callers = _callers(services.keyring)
 
     async def guard(
-        request: web.Request, route: str, needed: Access, handler: Handler
+        request: web.Request, route: str, needed: Access, answer: Answer
     ) -> web.StreamResponse:
         limited: Caller | None = None
         try:
@@ -67,11 +73,11 @@ def guard_of(services: Services) -> Guard:
                 try:
                     if needed is Access.ROUTED:
                         task = admission.enter()
-                    caller = request[CALLER] = callers(needed, request.headers)
+                    caller = callers(needed, request.headers)
                     if task is not None and limits is not None:
                         limited = caller
                         await limits.admit(caller)
-                    response = await handler(request)
+                    response = await answer(request, caller)
                     if limited is not None and limits is not None and not response.prepared:
                         response.headers.update(limits.headers(limited))
                     if admission.phase is not Phase.SERVING and not response.prepared:
@@ -99,12 +105,12 @@ def guard_of(services: Services) -> Guard:
         except ConnectionError:
             raise
         except Exception as error:
-            answer = _answer(error, request)
+            refused = _answer(error, request)
             if limited is not None and limits is not None:
-                answer.headers.update(limits.headers(limited))
+                refused.headers.update(limits.headers(limited))
             if admission.phase is not Phase.SERVING:
-                answer.force_close()
-            return answer
+                refused.force_close()
+            return refused
 
     return guard
 

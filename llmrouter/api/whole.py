@@ -15,6 +15,7 @@ from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.helpers import rfc822_formatted_time
 from aiohttp.http import SERVER_SOFTWARE, HttpVersion11
+from multidict import CIMultiDict
 
 _LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
 
@@ -25,8 +26,17 @@ class Whole(web.Response):
     _sent = False
 
     def __init__(self, body: bytes, headers: Mapping[str, str], status: int = 200) -> None:
-        web.StreamResponse.__init__(self, status=status, headers=headers)
+        web.StreamResponse.__init__(self, status=status)
         self._body = self._bytes = body
+        self._given: Mapping[str, str] | None = headers
+
+    @property
+    def headers(self) -> CIMultiDict[str]:
+        """All fields, those given included, once somebody wants to add one."""
+        given, self._given = self._given, None
+        if given is not None:
+            self._headers.extend(given)
+        return self._headers
 
     @property
     def prepared(self) -> bool:
@@ -46,10 +56,12 @@ class Whole(web.Response):
             or request.method == "HEAD"
             or not self._bytes
         ):
+            _ = self.headers  # makes those given its own
             return await super().prepare(request)
         self._sent = self._keep_alive = True
-        head = "".join([f"{name}: {value}\r\n" for name, value in self._headers.items()])
-        if head.count("\n") != len(self._headers) or head.count("\r") != len(self._headers):
+        fields = self._headers if self._given is None else self._given
+        head = "".join([f"{name}: {value}\r\n" for name, value in fields.items()])
+        if head.count("\n") != len(fields) or head.count("\r") != len(fields):
             raise ValueError("a header holds a line break")
         writer = request.writer
         await writer.write(

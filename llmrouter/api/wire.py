@@ -8,7 +8,7 @@ parameter. Nothing here copies the body or writes into it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from enum import Enum
+from enum import StrEnum
 from typing import Any
 
 import orjson
@@ -37,8 +37,10 @@ _ROLES = frozenset(ROLES)
 MAX_COUNT = 2**31 - 1
 
 
-class Endpoint(Enum):
+class Endpoint(StrEnum):
     """Which call a body came in on; they differ in `model` and `prompt` alone."""
+
+    __hash__ = str.__hash__  # an Enum's own is a call of Python's
 
     ROUTE = "/route"
     COMPLETE = "/complete"

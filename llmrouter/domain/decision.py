@@ -15,7 +15,9 @@ from llmrouter.domain.target import Target
 
 
 class Source(StrEnum):
-    """Which stage a decision came from."""
+    """Which stage a decision came from. It is its text, in dicts as well."""
+
+    __hash__ = str.__hash__  # an Enum's own is a call of Python's
 
     PINNED = "pinned"
     SESSION = "session"

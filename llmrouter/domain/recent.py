@@ -27,7 +27,7 @@ SEEN: Final = 2048
 class Recent(Generic[Key, Value]):
     """The newest values, together at most `limit` bytes. Confined to one event loop."""
 
-    def __init__(self, limit: int = 512 * 1024) -> None:
+    def __init__(self, limit: int = 2 * 1024 * 1024) -> None:
         self._limit = limit
         self._kept: OrderedDict[Key, tuple[Value, int]] = OrderedDict()
         self._young: set[int] = set()

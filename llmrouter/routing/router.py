@@ -71,20 +71,6 @@ class _Rest:
                 return verdict
 
 
-async def within(limit_s: float, coroutine: Coroutine[Any, Any, Verdict | None]) -> Verdict | None:
-    """The coroutine's result. Raises TimeoutError after `limit_s` seconds.
-
-    Most stages answer without waiting for anything; those never pay for a timer.
-    """
-    try:
-        first = coroutine.send(None)
-    except StopIteration as done:
-        verdict: Verdict | None = done.value
-        return verdict
-    async with asyncio.timeout(limit_s):
-        return await _Rest(coroutine, first)
-
-
 class Router:
     """Runs the pipeline of the strategy that the request asks for, then the default."""
 
@@ -117,7 +103,14 @@ class Router:
             return None
         verdict, name, outcome, detail = None, stage.name, "abstained", ""
         try:
-            verdict = await within(limit_s, stage.decide(question))
+            deciding = stage.decide(question)
+            try:
+                first = deciding.send(None)
+            except StopIteration as done:  # most stages wait for nothing, and need no timer
+                verdict = done.value
+            else:
+                async with asyncio.timeout(limit_s):
+                    verdict = await _Rest(deciding, first)
         except TimeoutError:
             outcome, detail = "timeout", f"no answer within {limit_s * 1000:.0f} ms"
         except RouterLLMFailed as failure:

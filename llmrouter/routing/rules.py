@@ -60,7 +60,10 @@ def _matches_traits(when: Conditions, question: Question) -> bool:
 
 def first_match(rules: tuple[Rule, ...], question: Question) -> Rule | None:
     """The rule that applies, or None."""
-    return next((rule for rule in rules if matches(rule.when, question)), None)
+    for rule in rules:
+        if matches(rule.when, question):
+            return rule
+    return None
 
 
 class Rules:

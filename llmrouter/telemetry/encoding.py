@@ -24,14 +24,17 @@ if TYPE_CHECKING:
     from llmrouter.telemetry.spans import Span
 
 SCOPE = InstrumentationScope("llmrouter")
-REPEATED = 96  # characters: longer values are encoded anew, they are seldom seen twice
+REPEATED = 128  # bytes of an attribute: longer ones are encoded anew, they are seldom seen twice
+KEPT = 4096
 
 _IDS = Struct(">HQQHQ").pack  # trace_id and span_id with their tags
 _TIMES = Struct("<BQBQ").pack
 _DOUBLE = Struct("<Bd").pack
 _PARENT = Struct(">HQ").pack
 _LOW = (1 << 64) - 1
-_PLAIN = frozenset({bool, int, float})
+_Known = dict[tuple[str, Any], bytes]
+_KNOWN: dict[type, _Known] = {str: {}, bool: {}, int: {}, float: {}}
+"""Attributes as they were encoded, by the type of their value: True, 1 and 1.0 are equal."""
 _KINDS = {
     SpanKind.INTERNAL: b"\x30\x01",
     SpanKind.SERVER: b"\x30\x02",
@@ -71,15 +74,17 @@ def encode_span(span: Span) -> bytes:
         parts.append(_PARENT(0x2208, span.parent_id))
     parts.append(_name(span.name, span.kind))
     parts.append(_TIMES(0x39, span.started, 0x41, span.ended))
-    for key, value in span.attributes.items():
-        if type(value) in _PLAIN or (isinstance(value, str) and len(value) <= REPEATED):
-            parts.append(_remembered(0x4A, key, value))
-        else:
-            parts.append(_attribute(0x4A, key, value))
+    for item in span.attributes.items():
+        known = _KNOWN.get(type(item[1]))
+        parts.append((known and known.get(item)) or _remembered(item))
     if span.events:
         parts += [_field(0x5A, _event(event)) for event in span.events]
     parts.append(_ENDINGS[span.failed, span.remote])
-    return _field(0x12, b"".join(parts))
+    encoded = b"".join(parts)
+    size = len(encoded)
+    if 128 <= size < 16384:  # as `_field`, without its call
+        return b"%c%c%c%b" % (0x12, size & 127 | 128, size >> 7, encoded)
+    return _field(0x12, encoded)
 
 
 def _event(event: Event) -> bytes:
@@ -99,7 +104,19 @@ def _attribute(tag: int, key: str, value: object) -> bytes:
         return b""
 
 
-_remembered = lru_cache(maxsize=8192, typed=True)(_attribute)
+def _remembered(item: tuple[str, Any]) -> bytes:
+    """An attribute of a span, kept for the next one of the same value."""
+    key, value = item
+    encoded = _attribute(0x4A, key, value)
+    if len(encoded) <= REPEATED:
+        known = _KNOWN.get(type(value))
+        if known is None and isinstance(value, str):  # an Enum's
+            known = _KNOWN[type(value)] = {}
+        if known is not None:
+            if len(known) >= KEPT:
+                known.clear()
+            known[item] = encoded
+    return encoded
 
 
 def _value(value: object) -> bytes:

@@ -14,7 +14,7 @@ from llmrouter.domain.deadline import Deadline
 from llmrouter.domain.decision import Question, Source, Verdict
 from llmrouter.errors import RouterLLMFailed
 from llmrouter.routing.default import Default
-from llmrouter.routing.router import Router, Ruling, within
+from llmrouter.routing.router import Router, Ruling
 from tests.fakes import RecordingObserver
 from tests.routing.asking import Says, a_question, says
 
@@ -159,22 +159,28 @@ def test_no_ruling_is_ever_ineligible(
     assert len(ruling.notes) == 1 + sum(1 for n in ruling.notes if n.outcome != "decided")
 
 
-async def test_within_gives_results_and_errors_of_either_kind() -> None:
-    """At once, after a wait, and with an error after a wait."""
+async def test_a_stage_that_waits_is_as_good_as_one_that_does_not() -> None:
+    """Its verdict counts, and what it raises after a wait is noted as what it is."""
 
-    async def after_a_wait(error: Exception | None) -> Verdict | None:
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-        if error is not None:
-            raise error
-        return says("large")
+    class Waits:
+        """A stage that comes back to the loop twice before it answers."""
 
-    async def at_once() -> Verdict | None:
-        return says("small")
+        name = "waits"
 
-    assert await within(1.0, at_once()) == says("small")
-    assert await within(1.0, after_a_wait(None)) == says("large")
-    with pytest.raises(KeyError):
-        await within(1.0, after_a_wait(KeyError("x")))
-    with pytest.raises(TimeoutError):
-        await within(0.01, Never().decide(a_question()))
+        def __init__(self, error: Exception | None) -> None:
+            self.error = error
+
+        async def decide(self, question: Question) -> Verdict | None:
+            """The verdict or the error."""
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            if self.error is not None:
+                raise self.error
+            return says("large")
+
+    ruling, _ = await ruled(Waits(KeyError("x")), Waits(None), Says(says("small")))
+    assert ruling.verdict.target == "large"
+    assert [(n.outcome, n.detail) for n in ruling.notes] == [
+        ("failed", "KeyError"),
+        ("decided", ""),
+    ]
