@@ -34,10 +34,10 @@ async def execute(
         held, chat = await limits.reserve(caller, chat, services.gateway.catalog.current)
     elif services.keyring.open:
         routed = await services.gateway.complete(chat, caller)
-        return await _answer(request, services, routed, explain)
+        return await _answer(request, services, caller, routed, explain)
     try:
         routed = await services.gateway.complete(chat, caller)
-        return await _answer(request, services, routed, explain)
+        return await _answer(request, services, caller, routed, explain)
     finally:
         completion = None if routed is None else routed.completion
         router_usd = 0.0 if routed is None else _router_usd(routed, chat)
@@ -48,7 +48,7 @@ async def execute(
 
 
 async def _answer(
-    request: web.Request, services: Services, routed: Routed, explain: bool
+    request: web.Request, services: Services, caller: Caller, routed: Routed, explain: bool
 ) -> web.StreamResponse:
     try:
         await routed.open()
@@ -63,6 +63,8 @@ async def _answer(
         raise failed from defect
     headers = _headers(routed)
     if routed.content_type.startswith("text/event-stream"):
+        if services.limits is not None:
+            headers.update(services.limits.headers(caller))
         return await stream(request, services, routed, headers, last_chunk if explain else None)
     try:
         pieces = [event.data async for event in routed]

@@ -15,7 +15,7 @@ from aiohttp import web
 
 from llmrouter.api.admission import Phase
 from llmrouter.api.envelope import InternalError, envelope
-from llmrouter.api.services import CALLER, Routed, Services
+from llmrouter.api.services import Routed, Services
 from llmrouter.domain.reply import ReplyEvent
 from llmrouter.errors import LLMRouterError, UpstreamFailed, UpstreamFailure
 
@@ -38,10 +38,8 @@ async def stream(
     reply breaks off, it goes out before the error. The reply is closed however this ends, at once
     when the caller leaves.
     """
-    admission, limits = services.admission, services.limits
+    admission = services.admission
     response = web.StreamResponse(status=routed.status, headers=headers)
-    if limits is not None:
-        response.headers.update(limits.headers(request[CALLER]))
     if admission.phase is not Phase.SERVING:
         response.force_close()
     response.headers["Cache-Control"] = "no-cache"
