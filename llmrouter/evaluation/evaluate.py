@@ -35,6 +35,8 @@ Matrix = NDArray[np.float64]
 Progress = Callable[[str, float], None]
 
 ONE_POINT = 0.01
+PLAIN = "neighbours"
+"""The baseline that leads are over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,12 +161,13 @@ def _measured(
     draws = _Draws(len(rows), options.draws, options.fitting.seed)
     reference = next(one for one in played if one.name == "always-best")
     top = next((one for one in played if one.name == "oracle"), None)
+    plain = next((one.curve for one in played if one.name == PLAIN and one.curve), None)
     results, curves = [], []
     for number, one in enumerate(played):
         results.append(_policy(one, reference, draws))
         if one.curve is not None:
             lowest = float(costs.realised.mean(axis=0).min())
-            curves.append(_curve(one, one.curve, reference, top, lowest, draws))
+            curves.append(_curve(one, one.curve, _Marks(reference, top, plain, lowest), draws))
         progress("bootstrap", 0.85 + 0.15 * (number + 1) / len(played))
     return SetResult(
         name=name,
@@ -254,14 +257,18 @@ def _policy(one: Played, reference: Played, draws: _Draws) -> PolicyResult:
     )
 
 
-def _curve(
-    one: Played,
-    curve: Curve,
-    reference: Played,
-    oracle: Played | None,
-    lowest: float,
-    draws: _Draws,
-) -> CurveResult:
+@dataclass(frozen=True, slots=True)
+class _Marks:
+    """What a curve is measured against; `lowest` is the mean cost of the cheapest target."""
+
+    reference: Played
+    oracle: Played | None
+    plain: Curve | None
+    lowest: float
+
+
+def _curve(one: Played, curve: Curve, marks: _Marks, draws: _Draws) -> CurveResult:
+    reference, oracle, lowest = marks.reference, marks.oracle, marks.lowest
     score, cost = curve.score.mean(axis=0), curve.cost.mean(axis=0)
     scores, costs = draws.means(curve.score), draws.means(curve.cost)
     base_score, base_cost = float(reference.score.mean()), float(reference.cost.mean())
@@ -287,6 +294,7 @@ def _curve(
             shares = np.where(gaps > metrics.TINY, (scores[:, 0] - base_scores) / gaps, np.nan)
         value = (float(score[0]) - base_score) / gap if gap > metrics.TINY else float("nan")
         share = interval(value, shares)
+    plain = np.nan if marks.plain is None else marks.plain.score[:, 0]
     low, high = np.quantile(scores, [0.025, 0.975], axis=0)
     points = tuple(
         Point(float(p), float(s), float(lo), float(hi), float(c))
@@ -300,6 +308,7 @@ def _curve(
         saving_equal=saved(0.0),
         saving_point=saved(ONE_POINT),
         oracle_share=share,
+        lead=draws.mean(curve.score[:, 0] - plain),
     )
 
 

@@ -172,11 +172,13 @@ def _policy_table(one: SetResult) -> str:
 
 
 def _curve_table(one: SetResult) -> str:
-    heads = ("policy", "score at best", "area", "saved at equal score", "within one point", "gap")
+    saved = "saved at equal score", "within one point"
+    heads = ("policy", "score at best", "over neighbours", "area", *saved, "gap")
     rows = [
         (
             escape(c.policy),
             _both(figure(c.top.value), bounds(c.top)),
+            _both(signed(c.lead.value), bounds(c.lead, signs=True)),
             _both(figure(c.area.value), bounds(c.area)),
             _both(percent(c.saving_equal.value), bounds(c.saving_equal, share=True)),
             _both(percent(c.saving_point.value), bounds(c.saving_point, share=True)),

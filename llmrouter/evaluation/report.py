@@ -87,16 +87,19 @@ def _policies(one: SetResult) -> Table:
 def _curves(one: SetResult) -> Table:
     table = _table(
         "whole range of the dial, read off the rows evaluated and so slightly kind: score at\n"
-        "best, area under the curve, saved at an equal score, saved within one point, share of\n"
-        "the gap between always-best and the oracle that is closed at best",
+        "best, how far above the neighbours' that is, area under the curve, saved at an equal\n"
+        "score, saved within one point, share of the gap between always-best and the oracle that\n"
+        "is closed at best",
         "policy",
-        *("best", "", "area", "saved =", "", "saved −1 pt", "", "gap"),
+        *("best", "", "lead", "", "area", "saved =", "", "saved −1 pt", "", "gap"),
     )
     for curve in one.curves:
         table.add_row(
             curve.policy,
             figure(curve.top.value),
             bounds(curve.top),
+            signed(curve.lead.value),
+            bounds(curve.lead, signs=True),
             figure(curve.area.value),
             percent(curve.saving_equal.value),
             bounds(curve.saving_equal, share=True),

@@ -61,7 +61,8 @@ class CurveResult:
     `saving_equal`: saved at the cheapest point that scores no less than the reference;
     `saving_point`: no less than one point (0.01) below it. `top`: the score at best (price 0).
     `area`: mean score over costs from the cheapest target's to the reference's. `oracle_share`:
-    how much of the way from the reference to the oracle the top goes.
+    how much of the way from the reference to the oracle the top goes. `lead`: `top` above that of
+    plain nearest neighbours on the same rows, which says how much these rows let anyone gain.
     """
 
     policy: str
@@ -71,6 +72,7 @@ class CurveResult:
     saving_equal: Interval
     saving_point: Interval
     oracle_share: Interval
+    lead: Interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +185,7 @@ def _curve(curve: CurveResult) -> dict[str, Any]:
         "saving_at_equal_score": _interval(curve.saving_equal),
         "saving_within_one_point": _interval(curve.saving_point),
         "oracle_share": _interval(curve.oracle_share),
+        "lead_over_neighbours": _interval(curve.lead),
         "points": [
             {
                 "price": _number(point.price),

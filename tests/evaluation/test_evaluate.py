@@ -55,6 +55,10 @@ def test_a_learnable_set_is_learned_and_saves() -> None:
     curve = next(one for one in found.curves if one.policy == "learned (hashing)")
     assert curve.saving_equal.value == pytest.approx(0.45, abs=0.1)
     assert curve.saving_equal.low <= curve.saving_equal.value <= curve.saving_equal.high
+    plain = next(one for one in found.curves if one.policy == "neighbours")
+    assert curve.lead.value == pytest.approx(curve.top.value - plain.top.value)
+    assert curve.lead.low <= curve.lead.value <= curve.lead.high
+    assert (plain.lead.low, plain.lead.high) == (0.0, 0.0)
     names = [policy.name for policy in found.policies]
     assert names[:4] == ["always-cheapest", "always-best", "random", "rules"]
     assert {"neighbours", "linear", "cascade 90%", "oracle"} <= set(names)
@@ -62,6 +66,16 @@ def test_a_learnable_set_is_learned_and_saves() -> None:
     assert (pair.strong, pair.weak) == ("strong", "weak")
     assert pair.apgr.value > 0.7
     assert found.unit == "USD"
+
+
+def test_without_neighbours_there_is_no_lead_over_them() -> None:
+    """A figure that does not exist is null."""
+    options = Options(Fitting(LEARNERS[:1], {}), draws=60)
+    trained = families([invented("train", 120, 2)])
+    found = evaluate(invented("test", 60, 1), trained, options, lambda _name, _share: None).result
+    assert found is not None
+    curve = document(Report((found,), 0, 60))["sets"][0]["curves"][0]
+    assert curve["lead_over_neighbours"] == {"value": None, "low": None, "high": None}
 
 
 def test_equal_seeds_give_equal_figures() -> None:
