@@ -26,7 +26,6 @@ from llmrouter.catalog.loader import Edits, Overrides, load
 from llmrouter.domain.catalog import Catalog
 from llmrouter.domain.ports import CatalogSource
 from llmrouter.errors import CatalogInvalid, DeadlineExceeded, LLMRouterError, Overloaded, Problem
-from llmrouter.evaluation.impact import Edit, Journaled, assess_journaled
 
 log = logging.getLogger(__name__)
 
@@ -116,6 +115,7 @@ def _run(order: bytes, started: list[subprocess.Popen[bytes]]) -> tuple[int, byt
 def worked_out(order: Order) -> tuple[int, bytes]:
     """Exit code and standard output of the process: the report, or the edit's problems."""
     from llmrouter.api.wire import Endpoint, parse
+    from llmrouter.evaluation.impact import Edit, Journaled, assess_journaled
 
     place = order.place
     try:

@@ -14,6 +14,8 @@ import contextlib
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
+from tempfile import TemporaryFile
+from typing import IO
 
 import numpy as np
 
@@ -33,33 +35,39 @@ async def refit(lessons: Iterable[bytes], space: str = "") -> tuple[bytes, Prefe
 
     Raises FitFailed.
     """
-    process = _started(space)
-    try:
-        async with asyncio.timeout(FIT_LIMIT_S):
-            packed, said = await asyncio.to_thread(_exchange, process, lessons)
-    except BaseException:
-        process.kill()  # which ends the exchange as well
-        await asyncio.to_thread(process.wait)
-        raise
-    if process.returncode != 0:
-        raise FitFailed(said.decode(errors="replace")[-500:])
+    with TemporaryFile() as said:
+        process = _started(space, said)
+        try:
+            async with asyncio.timeout(FIT_LIMIT_S):
+                packed = await asyncio.to_thread(_exchange, process, lessons)
+        except BaseException:
+            process.kill()  # which ends the exchange as well
+            await asyncio.to_thread(process.wait)
+            raise
+        if process.returncode != 0:
+            said.seek(0)
+            raise FitFailed(said.read().decode(errors="replace")[-500:])
     return packed, await asyncio.to_thread(PreferenceModel.from_bytes, packed)
 
 
-def _started(space: str) -> subprocess.Popen[bytes]:
+def _started(space: str, said: IO[bytes]) -> subprocess.Popen[bytes]:
     """The fitting process. Not by the event loop, which would copy this one's page tables first."""
     command = [sys.executable, "-m", "llmrouter.learning.refit", *([space] if space else [])]
     pipe = subprocess.PIPE
-    return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe)  # noqa: S603
+    return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=said)  # noqa: S603
 
 
-def _exchange(process: subprocess.Popen[bytes], lessons: Iterable[bytes]) -> tuple[bytes, bytes]:
-    """In a thread: one lesson at a time goes in, then what the process wrote and said comes out."""
+def _exchange(process: subprocess.Popen[bytes], lessons: Iterable[bytes]) -> bytes:
+    """In a thread: one lesson at a time goes in, then what the process wrote comes out.
+
+    Read as one block: joined from the pieces of a pipe, a model would leave megabytes of holes.
+    """
     framed = (len(one).to_bytes(4, "big") + one for one in lessons)
-    if process.stdin is not None:
-        with contextlib.suppress(BrokenPipeError):  # its exit status tells why
-            process.stdin.writelines(framed)
-    return process.communicate()
+    with process:
+        if process.stdin is not None:
+            with contextlib.suppress(BrokenPipeError), process.stdin:  # its exit status tells why
+                process.stdin.writelines(framed)
+        return process.stdout.read() if process.stdout is not None else b""
 
 
 def unframed(data: bytes) -> Iterator[bytes]:
