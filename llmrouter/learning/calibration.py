@@ -1,8 +1,11 @@
 """Calibrated abstention: how sure must a choice be to agree with its teacher often enough?
 
 Why it exists: the learned stage may answer only where its choice is right with the configured
-probability (`target_agreement`). A rolling window of held-out outcomes per task says how sure
-that is; learn-then-test with an exact binomial bound keeps the promise on finite samples.
+probability (`target_agreement`). Two things are known per task: how sure the newest requests were,
+compared or not, which is the traffic as it is now; and a rolling window of held-out comparisons, of
+which few are of sure choices, because those are seen by audits alone. The confidences say what
+agreement to expect of the traffic, and the comparisons by how much they are off (the estimator of
+prediction-powered inference): neither old traffic nor which requests were compared biases it.
 
 What it refuses: it does no I/O, and it answers None (abstain) where the evidence is too thin. A
 task without enough evidence of its own is not judged by other tasks' windows.
@@ -11,16 +14,19 @@ task without enough evidence of its own is not judged by other tasks' windows.
 from __future__ import annotations
 
 import math
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from statistics import NormalDist
+from typing import NamedTuple
+
+import numpy as np
 
 ANY_TASK = ""
 """The window of requests whose task is not known."""
 
 
-@dataclass(frozen=True, slots=True)
-class Observation:
+class Observation(NamedTuple):
     """One held-out choice: `confidence` of the choice, and whether it agreed with the teacher."""
 
     confidence: float
@@ -28,53 +34,42 @@ class Observation:
 
 
 def threshold(
-    observations: Sequence[Observation],
+    held: Sequence[Observation],
     target_agreement: float,
+    traffic: Sequence[float] = (),
     *,
     risk: float = 0.1,
     least: int = 30,
 ) -> float | None:
-    """The lowest confidence at and above which agreement is at least `target_agreement`.
+    """The lowest confidence at and above which `traffic` agrees at least `target_agreement`.
 
-    With probability 1 - `risk` over the window, agreement on new exchangeable requests at or above
-    the answer is at least the target. Cuts are tested from the strictest down, each on `least` or
-    more observations, by an exact binomial tail. Half of the risk is given to a first cut of twice
-    the fewest observations that could pass, half to one of four times as many: a walk goes on
-    while cuts pass, one that starts later still stands where an early error stopped the first, and
-    where the first got so far its risk is added (the fallback procedure, which keeps the
-    family-wise error at `risk`). None: abstain.
+    `traffic` are confidences of requests as they come (none: those of `held`). Above a cut their
+    mean is the agreement to expect, and the mean of (agreed - confidence) over the `held` choices
+    above it, `least` or more, is what that is off by. Their sum is taken at the lower end of a
+    one-sided normal interval that misses with probability `risk`, as wide as agreement at the
+    target makes it. None: abstain.
     """
     if not 0 < target_agreement < 1 or not 0 < risk < 1:
         raise ValueError("target_agreement and risk are between 0 and 1, both excluded")
-    ranked = sorted(observations, key=lambda one: -one.confidence)
-    fewest = math.ceil(math.log(risk) / math.log(target_agreement))
-    if len(ranked) < max(least, fewest):
+    if len(held) < least:
         return None
-    starts = [n for n in (2 * fewest, 4 * fewest) if n <= len(ranked)] or [len(ranked)]
-    starts = sorted({max(n, least) for n in starts if max(n, least) <= len(ranked)})
-    share = risk / len(starts)
-    cut: float | None = None
-    wrong, level, step = 0, 0.0, starts[0]
-    for seen, one in enumerate(ranked, start=1):
-        wrong += not one.agreed
-        tied = seen < len(ranked) and ranked[seen].confidence == one.confidence
-        if (seen < step and seen < len(ranked)) or tied:
-            continue
-        while starts and seen >= starts[0]:
-            level += share
-            del starts[0]
-        if level and binomial_tail(wrong, seen, 1 - target_agreement) <= level:
-            cut = one.confidence
-        else:
-            level = 0.0
-            if not starts:
-                break
-        step = min([seen + max(1, seen // 5), *starts[:1]])
-    return cut
+    known = np.array(held, np.float64)
+    known = known[np.argsort(-known[:, 0])]
+    cuts = -np.sort(-np.array(traffic, np.float64)) if traffic else known[:, 0]
+    expected = np.add.accumulate(cuts) / np.arange(1, len(cuts) + 1)
+    above = np.searchsorted(-known[:, 0], -cuts, side="right")
+    off = np.concatenate(([0.0], np.add.accumulate(known[:, 1] - known[:, 0])))
+    count = np.maximum(above, 1)
+    spread = math.sqrt(target_agreement * (1 - target_agreement))
+    slack = NormalDist().inv_cdf(1 - risk) * spread / np.sqrt(count)
+    passing = (expected + off[above] / count - slack >= target_agreement) & (above >= least)
+    passing[:-1] &= cuts[1:] < cuts[:-1]  # a cut takes all that are as sure
+    at = np.flatnonzero(passing)
+    return float(cuts[at[-1]]) if len(at) else None
 
 
 def binomial_tail(wrong: int, seen: int, rate: float) -> float:
-    """P(at most `wrong` errors in `seen`) when errors happen at `rate`: the p-value of a cut."""
+    """P(at most `wrong` errors in `seen`) when errors happen at `rate`."""
     if rate <= 0:
         return 1.0
     if rate >= 1:
@@ -90,10 +85,12 @@ def binomial_tail(wrong: int, seen: int, rate: float) -> float:
 
 RECENT = 40
 """Audited answers that are looked at alone, so that a sudden loss shows before the window turns."""
+OTHERS = RECENT // 4
+"""Audits of other callers from which on one caller's alone are no alarm."""
 ALARM = 0.004
 """How unlikely the errors among them must be, at the agreement asked for, to withdraw at once."""
-ASKED = 1000
-"""Requests over which the share above the cut is counted; at least a tenth must have come."""
+TRAFFIC = 200
+"""Newest requests of a task that stand for its traffic."""
 
 YOUNG = 100.0
 """Answers after which every second one is still audited; then fewer and fewer. Without them, what
@@ -105,25 +102,35 @@ class _Window:
     """One task's observations, oldest first, and what follows from them."""
 
     held: list[Observation] = field(default_factory=list)
-    audits: deque[bool] = field(default_factory=lambda: deque(maxlen=RECENT))
-    asked: deque[bool] = field(default_factory=lambda: deque(maxlen=ASKED))
+    audits: list[tuple[str, bool]] = field(default_factory=list)
+    asked: deque[float] = field(default_factory=lambda: deque(maxlen=TRAFFIC))
     cut: float | None = None
     news: int = 0
     answered: int = 0
 
-    def fair(self) -> list[Observation]:
-        """Observations in the proportions of traffic above and below the cut.
+    def audit(self, key: str, agreed: bool) -> None:
+        """Adds an audit; one caller's never push out the others' newest half of them."""
+        self.audits.append((key, agreed))
+        if len(self.audits) > RECENT:
+            others = sum(whose != key for whose, _ in self.audits)
+            mine = others <= RECENT // 2
+            oldest = next(n for n, (whose, _) in enumerate(self.audits) if whose == key or not mine)
+            del self.audits[oldest]
 
-        Those above are seen by audits alone, so all observations together would say too little of
-        them; the newest of those below are taken, as many as belong to the ones above.
-        """
-        share = sum(self.asked) / max(len(self.asked), 1)
-        if self.cut is None or share == 0 or len(self.asked) * 10 < ASKED:
-            return self.held
-        bar = self.cut
-        sure = [one for one in self.held if one.confidence >= bar]
-        rest = [one for one in self.held if one.confidence < bar]
-        return sure + rest[max(0, len(rest) - math.ceil(len(sure) * (1 - share) / share)) :]
+    def lost(self, agreement: float) -> bool:
+        """Whether the audits say that agreement is below, also without the worst caller's."""
+        if len(self.audits) < RECENT:
+            return False
+        wrong = Counter(whose for whose, agreed in self.audits if not agreed)
+        worst = max(wrong, key=wrong.__getitem__, default="")
+        every = [agreed for _, agreed in self.audits]
+        others = [agreed for whose, agreed in self.audits if whose != worst]
+        parts = (every, others) if len(others) >= OTHERS else (every,)
+        return all(binomial_tail(sum(one), len(one), agreement) < ALARM for one in parts)
+
+    def traffic(self) -> Sequence[float]:
+        """How sure requests are, once half of `TRAFFIC` have come."""
+        return self.asked if len(self.asked) * 2 >= TRAFFIC else ()
 
     def trim(self, size: int) -> None:
         """Keeps the newest `size` above the cut and the newest `size` below it.
@@ -151,25 +158,28 @@ class Windows:
 
     At most `tasks` windows are kept; the one longest without news leaves. What stands above a cut
     was mostly seen before it was trusted: audits renew it slowly, and `RECENT` of them with too
-    many errors empty the window at once. `risk` is that of one window's bound. At even odds it
-    promises what split-conformal prediction does, the target in expectation and not with high
-    probability; over all tasks and refits together agreement stands above it (`loop_replay`).
+    many errors empty the window at once. `risk` is that of one window's bound, see `threshold`.
     """
 
     target_agreement: float
     size: int = 1000
-    risk: float = 0.5
+    risk: float = 0.2
     least: int = 30
     tasks: int = 256
     _windows: dict[str, _Window] = field(default_factory=dict)
 
     def observe(
-        self, task: str | None, confidence: float, agreed: bool, audited: bool = False
+        self,
+        task: str | None,
+        confidence: float,
+        agreed: bool,
+        audited: bool = False,
+        key: str = "",
     ) -> bool:
         """Adds one held-out outcome to its task's window and to the window of all.
 
-        `audited`: the choice had been answered, and was checked behind the request. True: too many
-        such answers were wrong, and the task's window was emptied.
+        `audited`: the choice had been answered, and was checked behind the request of the caller
+        `key`. True: too many such answers were wrong, and the task's window was emptied.
         """
         withdrew = False
         for name in {task or ANY_TASK, ANY_TASK}:
@@ -178,19 +188,13 @@ class Windows:
             window.held.append(Observation(confidence, agreed))
             window.news += 1
             if audited:
-                window.audits.append(agreed)
-                if self._lost(window.audits):
+                window.audit(key, agreed)
+                if window.lost(self.target_agreement):
                     self._windows[name] = _Window()
                     withdrew = withdrew or name == (task or ANY_TASK)
         while len(self._windows) > self.tasks:
             del self._windows[next(name for name in self._windows if name != ANY_TASK)]
         return withdrew
-
-    def _lost(self, audits: deque[bool]) -> bool:
-        right = sum(audits)
-        return len(audits) == RECENT and (
-            binomial_tail(right, RECENT, self.target_agreement) < ALARM
-        )
 
     def cut(self, task: str | None) -> float | None:
         """The confidence needed for `task` (None: task unknown), or None to abstain."""
@@ -200,7 +204,11 @@ class Windows:
         if window.news > len(window.held) // 100:
             window.trim(self.size)
             window.cut = threshold(
-                window.fair(), self.target_agreement, risk=self.risk, least=self.least
+                window.held,
+                self.target_agreement,
+                window.traffic(),
+                risk=self.risk,
+                least=self.least,
             )
             window.news = 0
         return window.cut
@@ -211,7 +219,7 @@ class Windows:
         sure = cut is not None and confidence >= cut
         window = self._windows.get(task or ANY_TASK)
         if window is not None:
-            window.asked.append(sure)
+            window.asked.append(confidence)
             window.answered += sure
         return sure
 

@@ -53,7 +53,7 @@ class Proposer:
         choice = choose(quality, self._burdens(question), question.quality if asks else OWN_WISH)
         task = question.features.traits.task
         known = facts(estimates, choice)
-        confidence = self.trust.confidence(known)
+        confidence = self.trust.confidence(known, task)
         return Proposal(
             target=question.eligible[choice.index],
             confidence=confidence,

@@ -3,7 +3,8 @@
 Why it exists: the estimated quality of the best target says little about whether the choice would
 have been another one: a lead over the second, the ensemble's doubt and how near a graded repeat is
 say more. A small logistic regression over these facts, fitted on every comparison so far, makes
-them one confidence; windows of held-out comparisons say from which confidence on it may answer.
+them one confidence, with a lean for each task as far as its own comparisons bear one out. Held-out
+comparisons say from which confidence on it may answer.
 
 What it refuses: a comparison is never scored by a regression that was fitted on it (five-fold
 cross-fitting), so the windows stay held out. Numpy alone; a refresh takes a few milliseconds and
@@ -33,6 +34,7 @@ ENOUGH = 50
 """Comparisons below which the confidence is the estimated quality itself."""
 FOLDS = 5
 RIDGE = 0.1
+LEAN_RIDGE = 1.0
 
 
 class Comparison(NamedTuple):
@@ -81,16 +83,17 @@ class Trust:
     _past: deque[Comparison] = field(default_factory=deque)
     _seen: int = 0
     _weights: tuple[float, ...] = ()
+    _leans: dict[str, float] = field(default_factory=dict)
     named: float = 1.0
     """The share of comparisons, at the last refresh, in which only names could be compared."""
     _of_task: Counter[str] = field(default_factory=Counter)
     _of_key: Counter[tuple[str, str]] = field(default_factory=Counter)
 
-    def confidence(self, known: Facts) -> float:
+    def confidence(self, known: Facts, task: str = "") -> float:
         """The probability that a choice with these facts agrees with its teacher, 0..1."""
         if len(self._weights) != len(known) + 1:
             return min(max(known[0], 0.0), 1.0)
-        total = self._weights[0]
+        total = self._weights[0] + self._leans.get(task, 0.0)
         for weight, fact in zip(self._weights[1:], known, strict=True):
             total += weight * fact
         return float(1 / (1 + np.exp(-min(max(total, -30.0), 30.0))))
@@ -114,8 +117,8 @@ class Trust:
         self._seen += 1
         if len(self._past) > self.kept:
             self._count(self._past.popleft(), -1)
-        sure = self.confidence(one.facts)
-        if self.windows.observe(one.task, sure, one.agreed, one.audited):
+        sure = self.confidence(one.facts, one.task)
+        if self.windows.observe(one.task, sure, one.agreed, one.audited, one.key):
             self._past = deque(past for past in self._past if past.task != one.task)
             self._recount()
         return True
@@ -145,18 +148,21 @@ class Trust:
         if len(past) >= ENOUGH and len({len(one.facts) for one in past}) == 1:
             known = np.array([one.facts for one in past], np.float64)
             agreed = np.array([one.agreed for one in past], np.float64)
-            fresh._weights = tuple(_logistic(known, agreed).tolist())
+            names, task = np.unique([one.task for one in past], return_inverse=True)
+            weights, leans = _fitted(known, agreed, task, len(names))
+            fresh._weights = tuple(weights.tolist())
+            fresh._leans = dict(zip(names.tolist(), leans.tolist(), strict=True))
             held = np.empty(len(past))
             fold = np.arange(len(past)) % FOLDS
             for number in range(FOLDS):
-                out = fold == number
-                weights = _logistic(known[~out], agreed[~out])
-                held[out] = _sigmoid(weights[0] + known[out] @ weights[1:])
+                out, rest = fold == number, fold != number
+                weights, leans = _fitted(known[rest], agreed[rest], task[rest], len(names))
+                held[out] = _sigmoid(weights[0] + known[out] @ weights[1:] + leans[task[out]])
             sure: list[float] = held.tolist()
         else:
-            sure = [fresh.confidence(one.facts) for one in past]
+            sure = [fresh.confidence(one.facts, one.task) for one in past]
         for one, confidence in zip(past, sure, strict=True):
-            windows.observe(one.task, confidence, one.agreed, one.audited)
+            windows.observe(one.task, confidence, one.agreed, one.audited, one.key)
         return fresh
 
     def follow(self, earlier: Trust) -> None:
@@ -185,6 +191,20 @@ class Trust:
 
 def _sigmoid(values: Matrix) -> Matrix:
     return np.asarray(1 / (1 + np.exp(-np.clip(values, -30, 30))), np.float64)
+
+
+def _fitted(
+    known: Matrix, agreed: Matrix, task: NDArray[np.int64], tasks: int
+) -> tuple[Matrix, Matrix]:
+    """Bias and slopes for all, and what each task leans to beside them, drawn to none."""
+    weights = _logistic(known, agreed)
+    logits, leans = weights[0] + known @ weights[1:], np.zeros(tasks)
+    for _ in range(8):
+        chance = _sigmoid(logits + leans[task])
+        slope = np.bincount(task, agreed - chance, tasks) - LEAN_RIDGE * leans
+        curve = np.bincount(task, chance * (1 - chance), tasks) + LEAN_RIDGE
+        leans = leans + slope / curve
+    return weights, leans
 
 
 def _logistic(known: Matrix, agreed: NDArray[np.float64]) -> Matrix:

@@ -99,6 +99,29 @@ def test_a_looser_cut_is_proved_in_the_proportions_of_traffic() -> None:
     assert windows.trusts("code", 0.5)
 
 
+def test_what_requests_are_now_decides_and_not_which_were_compared() -> None:
+    """The same comparisons, but half of the requests that come are unsure: 90% would agree."""
+    windows = Windows(0.95)
+    for number in range(400):
+        windows.observe("code", 0.99, True)
+        windows.observe("code", 0.8, number % 5 > 0)
+    for number in range(300):
+        windows.trusts("code", (0.99, 0.8)[number % 2])
+    windows.observe("code", 0.99, True)
+    for _ in range(10):
+        windows.observe("code", 0.99, True)
+    assert windows.trusts("code", 0.99)
+    assert not windows.trusts("code", 0.8)
+
+
+def test_confidences_that_are_off_are_set_right() -> None:
+    """All that come are said to agree at 97%, and of those compared 85% did."""
+    held = [Observation(0.97, number % 20 > 2) for number in range(400)]
+    assert threshold(held, 0.95, [0.97] * 200) is None
+    modest = [Observation(0.8, number % 50 > 0) for number in range(400)]
+    assert threshold(modest, 0.95, [0.8] * 200) == 0.8
+
+
 def test_bad_audits_withdraw_at_once() -> None:
     """Forty audits with eight errors end the trust that a thousand agreements had earned."""
     windows = Windows(0.95)
@@ -108,6 +131,17 @@ def test_bad_audits_withdraw_at_once() -> None:
     for number in range(40):
         windows.observe("code", 0.9, number % 5 > 0, audited=True)
     assert not windows.trusts("code", 0.9)
+
+
+def test_one_caller_s_bad_audits_alone_are_no_alarm() -> None:
+    """A flood of one caller's errors withdraws nothing; errors of two callers do."""
+    windows = Windows(0.95)
+    for _ in range(3000):
+        windows.observe("code", 0.9, True)
+    for _ in range(20):
+        windows.observe("code", 0.9, True, True, "quiet")
+    assert not any(windows.observe("code", 0.9, False, True, "loud") for _ in range(60))
+    assert any(windows.observe("code", 0.9, False, True, "quiet") for _ in range(20))
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), max_size=150))

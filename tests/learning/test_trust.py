@@ -53,6 +53,22 @@ def test_the_confidence_learns_what_predicts_agreement() -> None:
     assert not trust.trusts("poetry", near)
 
 
+def test_a_task_leans_as_far_as_its_own_comparisons_bear_out() -> None:
+    """The same facts, but verse disagrees: less is expected of it; an unseen task is between."""
+    dice, trust = random.Random(0), Trust(Windows(0.95))
+    known = (0.8, 0.1, 0.1, 0.5, 1.0, 0.5)
+    for number in range(600):
+        task = ("code", "verse")[number % 2]
+        agreed = dice.random() < {"code": 0.97, "verse": 0.7}[task]
+        trust.observe(Comparison(task, known, agreed, audited=False))
+    trust = trust.refresh()
+    assert trust.confidence(known, "code") == pytest.approx(0.97, abs=0.03)
+    assert trust.confidence(known, "verse") == pytest.approx(0.7, abs=0.05)
+    assert trust.confidence(known, "verse") < trust.confidence(known, "odes")
+    assert trust.confidence(known, "odes") < trust.confidence(known, "code")
+    assert trust.windows.cut("verse") is None
+
+
 def test_noise_earns_no_trust() -> None:
     """Cross-fitting: a regression cannot vouch for comparisons it was fitted on."""
     trust = _filled(300, told=False).refresh()
