@@ -81,14 +81,13 @@ class HashingEncoder:
     rarity: Floats
     scale: Floats
     table: NDArray[np.int8]
-    _worth: Floats = field(init=False, repr=False)
+    _rarest: np.float32 = field(init=False, repr=False)
     _newest: dict[str, Encoded] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         """In a sketch unknown words are worth the most."""
         most = np.float32(self.rarity.max() if len(self.rarity) > 1 else 1.0)
-        worth = np.where(self.rarity > 0, self.rarity, most)
-        object.__setattr__(self, "_worth", worth)
+        object.__setattr__(self, "_rarest", most)
 
     @property
     def name(self) -> str:
@@ -124,7 +123,7 @@ class HashingEncoder:
         weights *= self.scale.take(rows)
         vector = combined(weights, self.table, rows)
         readable = np.concatenate((signals.readable, self._unusual(signals, rarity)))
-        counts *= self._worth.take(every)
+        counts *= np.where(rarity > 0, rarity, self._rarest)
         return Encoded(vector, readable, sketch(signals, counts))
 
     def _unusual(self, signals: Signals, rarity: Floats) -> Floats:

@@ -266,12 +266,10 @@ def _readable(raw: bytes, lengths: Ints, distinct: int) -> Floats:
     size = len(raw)
     stem = options[0] if options else size
     counts = np.zeros((6, _CLASSES))
-    counts[0] = np.bincount(classes, minlength=_CLASSES)
+    counts[1] = np.bincount(classes[:stem], minlength=_CLASSES)
     if options:
-        counts[1] = np.bincount(classes[:stem], minlength=_CLASSES)
-        np.subtract(counts[0], counts[1], out=counts[2])
-    else:
-        counts[1] = counts[0]
+        counts[2] = np.bincount(classes[stem:], minlength=_CLASSES)
+    np.add(counts[1], counts[2], out=counts[0])
     for row, length in ((0, size), (1, stem), (2, size - stem)):
         np.multiply(counts[row], 10.0 / max(length, 1), out=counts[row + 3])
     words, word_shares = _word_shape(lengths, distinct)
