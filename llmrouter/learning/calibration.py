@@ -181,11 +181,11 @@ class Windows:
         `audited`: the choice had been answered, and was checked behind the request of the caller
         `key`. True: too many such answers were wrong, and the task's window was emptied.
         """
-        withdrew = False
+        withdrew, one = False, Observation(confidence, agreed)
         for name in {task or ANY_TASK, ANY_TASK}:
             window = self._windows.pop(name, None) or _Window()
             self._windows[name] = window
-            window.held.append(Observation(confidence, agreed))
+            window.held.append(one)
             window.news += 1
             if audited:
                 window.audit(key, agreed)
