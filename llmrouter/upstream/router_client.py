@@ -46,7 +46,7 @@ _MAX_DETAIL = 300
 _RETRIED = frozenset({429, 500, 502, 503, 504})
 _OPENAI_HOST = "api.openai.com"
 _NOT_SPOKEN = ("openai.types", "openai.types.responses", "httpcore2")
-"""Models of endpoints other than chat completions; an HTTP library beside the one in use."""
+"""Models of endpoints that are not asked; an HTTP library beside the one in use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,6 @@ class OpenAIChat:
         """Import the library off the event loop; worth calling once the service is ready."""
         defer(_NOT_SPOKEN)
         await asyncio.to_thread(importlib.import_module, "openai")
-        await asyncio.to_thread(importlib.import_module, "openai.resources.chat.completions")
 
     def circuits(self) -> dict[str, State]:
         """Each server asked so far and the state of its circuit."""
@@ -236,14 +235,19 @@ def _authorization(key: str | None) -> Any:
 
 
 async def _post(client: openai.AsyncOpenAI, question: _Question, dialect: Dialect) -> bytes:
-    """The body of a 200. Raises openai.APIStatusError or openai.APIConnectionError."""
-    llm = question.llm
-    body = request_body(dialect, llm.model, question.messages, question.schema)
-    reply = await client.chat.completions.with_raw_response.create(
-        model=body.pop("model"),
-        messages=body.pop("messages"),
-        extra_body=body,
-        extra_headers=question.headers,
+    """The body of a 200. Raises openai.APIStatusError or openai.APIConnectionError.
+
+    The client's own POST: what `chat.completions` lays around it types an answer that is read here
+    as bytes, and is another megabyte of models.
+    """
+    import httpx2
+
+    body = request_body(dialect, question.llm.model, question.messages, question.schema)
+    reply = await client.post(
+        "/chat/completions",
+        cast_to=httpx2.Response,
+        body=body,
+        options={"headers": question.headers},
     )
     return reply.content
 
