@@ -28,6 +28,7 @@ from aiohttp import web
 from llmrouter.api.admission import Admission
 from llmrouter.api.protocol import Runner
 from llmrouter.bootstrap import service
+from llmrouter.domain.background import Background, repeatedly
 from llmrouter.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -36,6 +37,7 @@ M_MMAP_THRESHOLD, M_ARENA_MAX = -3, -8  # malloc.h
 SWITCH_S = 0.001
 """How long a thread that computes keeps the event loop waiting: a fifth of what is usual."""
 MAPPED_BYTES = 64 * 1024
+TRIM_S = 30.0  # between two times that freed memory goes back
 START_LIMIT_S = 20.0
 AGAIN_S = 5.0  # until a worker that did not start is tried again
 LAST_WORDS_S = 1.0  # for requests that were given up to answer
@@ -91,6 +93,8 @@ class _Asked:
 async def _serve(settings: Settings, listening: socket.socket, ready_fd: int | None) -> None:
     asked = _Asked(has_parent=ready_fd is not None)
     async with service(settings) as built:
+        returning = Background()
+        returning.start(repeatedly(trim_malloc, TRIM_S), trim_malloc.__qualname__)
         runner = Runner(built.app, access_log=None, handler_cancellation=True, shutdown_timeout=1.0)
         await runner.setup()
         site = web.SockSite(runner, listening, backlog=2048)
@@ -110,6 +114,7 @@ async def _serve(settings: Settings, listening: socket.socket, ready_fd: int | N
             await _give_up(built.admission)
         built.admission.begin_draining()
         await runner.cleanup()
+        await returning.close(0.0)
 
 
 def bound_malloc() -> None:
@@ -124,6 +129,12 @@ def bound_malloc() -> None:
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(M_ARENA_MAX, 1)
         mallopt(M_MMAP_THRESHOLD, MAPPED_BYTES)
+
+
+async def trim_malloc() -> None:
+    """Give back what lies free between blocks in use, in a thread: a fit leaves holes."""
+    with contextlib.suppress(OSError, AttributeError):
+        await asyncio.to_thread(ctypes.CDLL(None).malloc_trim, 0)
 
 
 def settle_garbage_collector() -> None:
