@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import os
 import signal
 import socket
@@ -18,7 +19,7 @@ import pytest
 from aiohttp import web
 
 from llmrouter.api.admission import Admission
-from llmrouter.server import IDLE_S, _at_rest, bind
+from llmrouter.server import IDLE_S, _at_rest, bind, trim_malloc
 from tests.catalog.prompts_dir import ROUTING, written
 from tests.served import environment, free_port, process
 
@@ -292,3 +293,20 @@ async def test_what_runs_too_long_is_given_up() -> None:
         assert not await _at_rest(admission, runner, 0.05, asyncio.Event())
         admission.leave(task)
         assert await _at_rest(admission, runner, 0.05, asyncio.Event())
+
+
+def resident_bytes() -> int:
+    """Of this process."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="not the GNU C library")
+async def test_what_lies_free_between_blocks_in_use_goes_back() -> None:
+    """Most of what was freed is no longer resident, whatever is still in use around it."""
+    blocks = [bytearray(b"x" * 12_000) for _ in range(4_000)]
+    full = resident_bytes()
+    kept = blocks[::16]
+    del blocks
+    await trim_malloc()
+    assert full - resident_bytes() > 20_000_000
+    assert len(kept) == 250
