@@ -11,7 +11,7 @@ Keys must be the same in every worker and across restarts: another key is an emp
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, Final
@@ -154,22 +154,33 @@ class Fingerprinter:
         self._entry = blake2b(b"entry;", digest_size=DIGEST_BYTES, key=key)
 
     def prints(self, subject: Subject) -> Prints:
-        """Both names. They share the work up to the first user turn."""
-        messages, extras = subject.request.messages, subject.extras
-        head = _head(messages)
-        state = self._turns.copy()
-        tenant = subject.caller.tenant
-        state.update(_encode(f"{len(tenant)}:{tenant}", messages[:head], 0, extras))
-        conversation = state.hexdigest()
-        state.update(b"|")
-        if head < len(messages):
-            state.update(_encode("", messages[head:], head, extras))
-        options, tier = subject.request.options, subject.caller.tier
+        """Both names. They share the work up to and with the first user turn."""
+        request, extras, tenant = subject.request, subject.extras, subject.caller.tenant
+        state, conversation = self._turns.copy(), ""
+        pieces = [f"{len(tenant)}:{tenant}"]
+        for index, message in enumerate(request.messages):
+            role, text = message.role, message.text
+            if role == "user" and "<" in text:
+                text = strip_envelopes(text)
+            if len(text) < LONG_TURN:
+                text = normalise(text)
+            pieces.append(f"{len(role)}:{role}{len(text)}:{text}")
+            if message.parts or message.calls_tools:
+                pieces.append(_beside_text(message, None if extras is None else extras.get(index)))
+            if role == "user" and not conversation:
+                state.update("".join(pieces).encode("utf-8", "surrogatepass"))
+                conversation, pieces = state.hexdigest(), ["|"]
+        if not conversation:
+            state.update("".join(pieces).encode("utf-8", "surrogatepass"))
+            conversation, pieces = state.hexdigest(), ["|"]
+        options, tier = request.options, subject.caller.tier
         if options is NO_OPTIONS and tier is None:
             limits = _NO_CONSTRAINTS
         else:
             limits = constraints(options, tier or options.tier)
-        state.update(b"|%d;%d:%b%b" % (subject.output_tokens, len(limits), limits, subject.shape))
+        turns = "".join(pieces).encode("utf-8", "surrogatepass")
+        size = subject.output_tokens
+        state.update(b"%b|%d;%d:%b%b" % (turns, size, len(limits), limits, subject.shape))
         return Prints(state.hexdigest(), conversation)
 
     def cache_key(self, fingerprint: str, revision: str, eligible: Sequence[str]) -> str:
@@ -181,30 +192,11 @@ class Fingerprinter:
         return state.hexdigest()
 
 
-def _head(messages: Sequence[Message]) -> int:
-    """How many turns name the conversation: all up to and with the first user turn."""
-    for index, message in enumerate(messages):
-        if message.role == "user":
-            return index + 1
-    return len(messages)
-
-
-def _encode(
-    start: str, messages: Iterable[Message], first: int, extras: Mapping[int, bytes] | None
-) -> bytes:
-    pieces = [start]
-    for index, message in enumerate(messages, first):
-        role, text = message.role, message.text
-        if role == "user":
-            text = strip_envelopes(text)
-        if len(text) < LONG_TURN:
-            text = normalise(text)
-        pieces.append(f"{len(role)}:{role}{len(text)}:{text}")
-        if extras and (extra := extras.get(index)) is not None:
-            pieces.append(f"+{blake2b(extra, digest_size=DIGEST_BYTES).hexdigest()}")
-        elif message.parts:
-            kinds = repr(sorted(message.parts.items()))
-            pieces.append(f"*{len(kinds)}:{kinds}")
-        elif message.calls_tools:
-            pieces.append("!")
-    return "".join(pieces).encode("utf-8", "surrogatepass")
+def _beside_text(message: Message, extra: bytes | None) -> str:
+    """What stands for a turn's parts and tool calls: their hash where their bytes are known."""
+    if extra is not None:
+        return f"+{blake2b(extra, digest_size=DIGEST_BYTES).hexdigest()}"
+    if message.parts:
+        kinds = repr(sorted(message.parts.items()))
+        return f"*{len(kinds)}:{kinds}"
+    return "!"
