@@ -119,9 +119,8 @@ class Keeper:
         """Lets the next one fit. Raises StoreFailed."""
         await self._store.delete(FITTING)
 
-    async def publish(self, snapshot: Snapshot, model: bytes) -> None:
-        """Makes a snapshot, its model packed, the current one. Raises StoreFailed."""
-        packed = await asyncio.to_thread(snapshot.to_bytes, model)
+    async def publish(self, packed: bytes) -> None:
+        """Makes a packed snapshot the current one. Raises StoreFailed."""
         self._latest = (await publish(self._store, packed)).encode()
 
     def look_again(self) -> None:

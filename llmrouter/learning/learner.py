@@ -162,7 +162,9 @@ class Learner(Pupil):
             self._proposer.steady.dump(),
             trust.windows.answered(),
         )
-        await _shared(self._keeper.publish(snapshot, packed))
+        whole = await asyncio.to_thread(snapshot.to_bytes, packed)
+        del packed  # megabytes, and the store takes as many while it writes
+        await _shared(self._keeper.publish(whole))
         self._observer.count("model_fits", 1, {})
 
     async def _refresh(self) -> None:
