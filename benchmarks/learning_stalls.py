@@ -29,7 +29,7 @@ from llmrouter.domain.features import Features, Traits
 from llmrouter.evaluation.deciding import SILENCE
 from llmrouter.evaluation.replay import catalog_of
 from llmrouter.learning.learner import Learner, LearnerOptions
-from llmrouter.server import SWITCH_S
+from llmrouter.server import SWITCH_S, bound_malloc, settle_garbage_collector
 from llmrouter.store.disk import DiskStore
 
 PROMISE_MS = 5.0
@@ -146,7 +146,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--lessons", type=int, default=2500)
     given = parser.parse_args()
-    sys.setswitchinterval(SWITCH_S)  # as a worker has it
+    bound_malloc()  # this and the rest as a worker has it
+    sys.setswitchinterval(SWITCH_S)
+    settle_garbage_collector()
     with tempfile.TemporaryDirectory() as folder:
         uvloop.run(measure(given.lessons, Path(folder)))
 

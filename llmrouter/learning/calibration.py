@@ -53,12 +53,13 @@ def threshold(
         raise ValueError("target_agreement and risk are between 0 and 1, both excluded")
     if len(held) < least:
         return None
-    known = np.array(held, np.float64)
-    known = known[np.argsort(-known[:, 0])]
-    cuts = -np.sort(-np.array(traffic, np.float64)) if traffic else known[:, 0]
+    sure, agreed = (np.array(column, np.float64) for column in zip(*held, strict=True))
+    order = np.argsort(-sure)
+    sure, agreed = sure[order], agreed[order]
+    cuts = -np.sort(-np.array(traffic, np.float64)) if traffic else sure
     expected = np.add.accumulate(cuts) / np.arange(1, len(cuts) + 1)
-    above = np.searchsorted(-known[:, 0], -cuts, side="right")
-    off = np.concatenate(([0.0], np.add.accumulate(known[:, 1] - known[:, 0])))
+    above = np.searchsorted(-sure, -cuts, side="right")
+    off = np.concatenate(([0.0], np.add.accumulate(agreed - sure)))
     count = np.maximum(above, 1)
     spread = math.sqrt(target_agreement * (1 - target_agreement))
     slack = NormalDist().inv_cdf(1 - risk) * spread / np.sqrt(count)

@@ -163,6 +163,8 @@ class Trust:
             sure = [fresh.confidence(one.facts, one.task) for one in past]
         for one, confidence in zip(past, sure, strict=True):
             windows.observe(one.task, confidence, one.agreed, one.audited, one.key)
+        for name in windows.known():
+            windows.cut(name)  # computed here, which may be a thread, and not by who asks first
         return fresh
 
     def follow(self, earlier: Trust) -> None:
