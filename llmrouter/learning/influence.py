@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections import Counter, deque
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -134,26 +134,30 @@ class Held:
         squeezer = zlib.compressobj(1, zdict=self._like)
         return squeezer.compress(packed) + squeezer.flush(), self._like
 
-    def authors(self) -> set[str]:
-        """Who wrote down what is held."""
-        return {one.author for one in self._kept}
-
     def after(self, seen: Mapping[str, int]) -> list[Kept]:
         """What was written down after the number that `seen` has for its author, oldest first."""
         return [one for one in self._kept if one.number > seen.get(one.author, 0)]
 
-    def fair(self) -> list[Kept]:
-        """The lessons, oldest first, without those beyond their key's part, its newest kept.
+    def all(self) -> list[Kept]:
+        """What is held now, oldest first."""
+        return list(self._kept)
 
-        Several workers admit each on its own; together they may let in more than one would.
-        """
-        fair, taken = [], Tally()
-        for one in reversed(self._kept):
-            whose = one.task, one.key, one.kind
-            if taken.mine(*whose) < self._tally.limit(*whose):
-                taken.count(one, 1)
-                fair.append(one)
-        return fair[::-1]
+
+def fair(every: Sequence[Kept]) -> list[Kept]:
+    """The lessons, oldest first, without those beyond their key's part, its newest kept.
+
+    Several workers admit each on its own; together they may let in more than one would. Takes
+    microseconds a lesson, so where requests are served it belongs in a thread.
+    """
+    kept, taken, whole = [], Tally(), Tally()
+    for one in every:
+        whole.count(one, 1)
+    for one in reversed(every):
+        whose = one.task, one.key, one.kind
+        if taken.mine(*whose) < whole.limit(*whose):
+            taken.count(one, 1)
+            kept.append(one)
+    return kept[::-1]
 
 
 def _add(counter: Counter[Name], name: Name, by: int) -> None:

@@ -19,7 +19,7 @@ from llmrouter.domain.background import repeatedly
 from llmrouter.errors import StoreFailed
 from llmrouter.learning.agreement import Steadiness
 from llmrouter.learning.calibration import Windows
-from llmrouter.learning.influence import Kept
+from llmrouter.learning.influence import Kept, fair
 from llmrouter.learning.lessons import Lesson
 from llmrouter.learning.model import PreferenceModel
 from llmrouter.learning.pupil import LABEL_WEIGHT, LearnerOptions, Pupil
@@ -142,9 +142,12 @@ class Learner(Pupil):
             await _shared(self._keeper.fitted())
 
     async def _fit(self) -> None:
-        learned, lessons, authors = self._learned, self._held.fair(), self._held.authors()
+        learned, space, held = self._learned, self._space, self._held.all()
+        authors = {one.author for one in held}
         seen = {name: last for name, last in self._keeper.seen.items() if name in authors}
-        space, count = self._space, len(lessons)
+        lessons = await asyncio.to_thread(fair, held)
+        count = len(lessons)
+        del held
         packed, model = await refit(_let_go(lessons), space)
         if space != self._encoders.space or not self._encoders.attach(model):
             return

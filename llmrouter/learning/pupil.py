@@ -32,7 +32,7 @@ from llmrouter.learning.encoders import Encoded
 from llmrouter.learning.fetched import Encoders
 from llmrouter.learning.grading import outcomes
 from llmrouter.learning.hashing import Measured, measured
-from llmrouter.learning.influence import Held
+from llmrouter.learning.influence import Held, fair
 from llmrouter.learning.keeper import Keeper
 from llmrouter.learning.lessons import Kind, Lesson
 from llmrouter.learning.model import PreferenceModel
@@ -229,7 +229,7 @@ class Pupil:
 
     def lessons(self) -> list[bytes]:
         """What the next fit rests on, packed, oldest first."""
-        return [one.packed() for one in self._held.fair()]
+        return [one.packed() for one in fair(self._held.all())]
 
     def due(self) -> bool:
         """Whether enough is new for another fit."""

@@ -268,7 +268,7 @@ def test_lessons_are_let_go_as_a_fit_reads_them() -> None:
     held = Held(3)
     for number in range(3):
         held.add(Lesson(Kind.LABEL, "math", "k", measured("1 + 1"), {"small": 1.0}, number=number))
-    kept = held.fair()
+    kept = held.all()
     reading = map(Lesson.from_bytes, _let_go(kept))
     assert (next(reading).number, len(kept)) == (0, 2)
     assert [one.number for one in reading] == [1, 2]
