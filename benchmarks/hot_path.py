@@ -43,11 +43,11 @@ def body(prompt: str) -> bytes:
 
 def measure(server: Server, requests: list[bytes], count: int) -> float:
     """Milliseconds of CPU per request over `count` requests, drawn from `requests` in turn."""
-    before = server.cpu_s()
+    before = server.running_s()
     load = run(server.port, list(itertools.islice(itertools.cycle(requests), count)))
     if set(load.statuses) != {200}:
         raise RuntimeError(f"unexpected answers: {load.statuses}")
-    return (server.cpu_s() - before) * 1000 / count
+    return (server.running_s() - before) * 1000 / count
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 from llmrouter.domain.deadline import NEVER
 from llmrouter.domain.decision import Question, Source, StageNote, Verdict
 from llmrouter.domain.ports import Observer, Stage
+from llmrouter.domain.quick import quick
 from llmrouter.errors import RouterLLMFailed
 from llmrouter.routing.default import Default
 
@@ -25,6 +26,7 @@ log = logging.getLogger(__name__)
 STAGE_LIMIT_S = 10.0  # no stage may hold a request longer, whatever its own settings say
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Ruling:
     """The verdict and what each stage asked before it did."""

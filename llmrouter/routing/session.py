@@ -12,7 +12,9 @@ down) costs a fresh decision, never a request.
 from __future__ import annotations
 
 import logging
+from collections.abc import Coroutine
 from dataclasses import dataclass, replace
+from typing import Any
 
 import orjson
 
@@ -101,10 +103,12 @@ class Session:
         self._inner = inner
         self._store = store
 
-    async def decide(self, question: Question) -> Verdict | None:
+    def decide(self, question: Question) -> Coroutine[Any, Any, Verdict | None]:
         """The conversation's target while it stays; else what the inner stage says."""
-        if not question.catalog.sessions.enabled:
-            return await self._inner.decide(question)
+        on = question.catalog.sessions.enabled
+        return self._decide(question) if on else self._inner.decide(question)
+
+    async def _decide(self, question: Question) -> Verdict | None:
         key = session_key(question)
         stay = await self._load(key)
         if stay is not None and stay.target in question.eligible:
