@@ -17,6 +17,8 @@ from aiohttp.helpers import rfc822_formatted_time
 from aiohttp.http import SERVER_SOFTWARE, HttpVersion11
 from multidict import CIMultiDict
 
+from llmrouter.domain.fields import field_lines
+
 _LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
 
 
@@ -60,9 +62,7 @@ class Whole(web.Response):
             return await super().prepare(request)
         self._sent = self._keep_alive = True
         fields = self._headers if self._given is None else self._given
-        head = "".join([f"{name}: {value}\r\n" for name, value in fields.items()])
-        if head.count("\n") != len(fields) or head.count("\r") != len(fields):
-            raise ValueError("a header holds a line break")
+        head = field_lines(fields)
         writer = request.writer
         await writer.write(
             f"{line}{head}Content-Length: {len(self._bytes)}\r\nDate: {rfc822_formatted_time()}\r\n"

@@ -84,7 +84,7 @@ class Extractor:
         system = ""
         for message in messages:
             text, role = message.text, message.role
-            tokens += (len(text) * 0.25 if text.isascii() else estimate_tokens(text)) + TURN_TOKENS
+            tokens += estimate_tokens(text) + TURN_TOKENS
             if role == "user":
                 turns += 1
                 last_user = message

@@ -80,11 +80,7 @@ def encode_span(span: Span) -> bytes:
     if span.events:
         parts += [_field(0x5A, _event(event)) for event in span.events]
     parts.append(_ENDINGS[span.failed, span.remote])
-    encoded = b"".join(parts)
-    size = len(encoded)
-    if 128 <= size < 16384:  # as `_field`, without its call
-        return b"%c%c%c%b" % (0x12, size & 127 | 128, size >> 7, encoded)
-    return _field(0x12, encoded)
+    return _field(0x12, b"".join(parts))
 
 
 def _event(event: Event) -> bytes:

@@ -17,6 +17,8 @@ import aiohttp
 from aiohttp.streams import StreamReader
 from yarl import URL
 
+from llmrouter.domain.fields import field_lines
+
 AT_ONCE: Final = 64 * 1024
 """Bytes of a body that are copied behind the head; larger ones are written as they are."""
 
@@ -35,7 +37,7 @@ class Address:
         own = {"Host": self.request.headers["Host"], **headers}
         if "Authorization" in self.request.headers:  # a name and password in the URL
             own["Authorization"] = self.request.headers["Authorization"]
-        self.head = f"POST {self.request.url.raw_path_qs} HTTP/1.1\r\n{lines(own)}"
+        self.head = f"POST {self.request.url.raw_path_qs} HTTP/1.1\r\n{field_lines(own)}"
 
 
 class Incoming:
@@ -91,7 +93,7 @@ class Exchange:
         Raises what aiohttp raises for a connection or a reply that fails, ValueError for headers
         that are none.
         """
-        head = f"{address.head}{lines(headers)}Content-Length: {len(body)}\r\n\r\n".encode(
+        head = f"{address.head}{field_lines(headers)}Content-Length: {len(body)}\r\n\r\n".encode(
             "utf-8", "surrogateescape"
         )
         connector = self._connector
@@ -116,11 +118,3 @@ class Exchange:
         except BaseException:
             connection.close()
             raise
-
-
-def lines(headers: Mapping[str, str]) -> str:
-    """Headers as they are sent. Raises ValueError for one that would be more than a line."""
-    text = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
-    if text.count("\n") != len(headers) or text.count("\r") != len(headers) or "\0" in text:
-        raise ValueError("a header holds a line break")
-    return text
