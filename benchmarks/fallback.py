@@ -86,14 +86,14 @@ async def ask(server: Server, model: str, count: int) -> tuple[dict[int, list[fl
     body = {"model": model, "messages": [{"role": "user", "content": "Say a few words."}]}
     body["router"] = {"allow": [model] if model != "auto" else ["first", "second"]}
     async with aiohttp.ClientSession(f"http://127.0.0.1:{server.port}") as session:
-        before = server.cpu_s()
+        before = server.running_s()
         for _ in range(count):
             async with session.post("/complete", json=body) as response:
                 router = orjson.loads(await response.read())["router"]
             attempts = router["attempts"]
             own_ms = sum(attempt["latency_ms"] for attempt in attempts)
             added.setdefault(len(attempts), []).append(router["latency_ms"] - own_ms)
-        return added, (server.cpu_s() - before) / count
+        return added, (server.running_s() - before) / count
 
 
 async def measured(server: Server, count: int) -> tuple[dict[int, list[float]], float, float]:

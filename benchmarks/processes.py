@@ -18,7 +18,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-TICK = os.sysconf("SC_CLK_TCK")
 
 
 def free_port() -> int:
@@ -35,12 +34,6 @@ class Server:
     pid: int
     port: int
     ready_s: float
-
-    def cpu_s(self) -> float:
-        """User and system seconds so far, all threads."""
-        with open(f"/proc/{self.pid}/stat") as file:
-            fields = file.read().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / TICK
 
     def running_s(self) -> float:
         """Seconds on a processor so far, to the nanosecond, of the threads that live now."""

@@ -156,9 +156,9 @@ def rows(options: argparse.Namespace) -> tuple[list[tuple[str, Seen]], float, fl
         with running(serve, ours, "/readyz", environ) as server:
             idle = server.resident_mb()
             straight = uvloop.run(hold(sim, options.streams))
-            before = server.cpu_s()
+            before = server.running_s()
             through = uvloop.run(hold(ours, options.streams))
-            spent = server.cpu_s() - before
+            spent = server.running_s() - before
             return [("straight", straight), ("through", through)], idle, peak_mb(server), spent
 
 
