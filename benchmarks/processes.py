@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 
-
 def free_port() -> int:
     """A port nobody listens on now."""
     with socket.socket() as probe:
