@@ -15,10 +15,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from llmrouter.learning.choice import burden, choose
-from llmrouter.learning.fit import FitSettings, fit
-from llmrouter.learning.model import Example, PreferenceModel
-from llmrouter.server import bound_malloc
+from llmrouter.domain.utility import choose, penalty
+from llmrouter.learning.model.quality_model import Example, QualityModel
+from llmrouter.learning.model.training import FitSettings, fit
+from llmrouter.server.worker import bound_malloc
 
 TARGETS = tuple(f"target-{number}" for number in range(12))
 SYLLABLES = ["ba", "de", "fi", "go", "lu", "ma", "ne", "pi", "ro", "su", "ta", "ve", "wi", "xo"]
@@ -47,7 +47,7 @@ def prompt(random_: random.Random, size: int) -> str:
     return " ".join(words)[:size]
 
 
-def fitted(remembered: int, seed: int) -> PreferenceModel:
+def fitted(remembered: int, seed: int) -> QualityModel:
     """A model of 12 targets whose memory holds `remembered` requests."""
     random_ = random.Random(seed)
     examples = [
@@ -63,7 +63,7 @@ def fitted(remembered: int, seed: int) -> PreferenceModel:
     return model
 
 
-def measure(model: PreferenceModel, calls: int, seed: int) -> list[Timings]:
+def measure(model: QualityModel, calls: int, seed: int) -> list[Timings]:
     """Times each step of a decision, `calls` times, on prompts the model never saw."""
     random_ = random.Random(seed + 1)
     costs = np.geomspace(1e-5, 1e-2, len(TARGETS))
@@ -75,7 +75,7 @@ def measure(model: PreferenceModel, calls: int, seed: int) -> list[Timings]:
         marks.append((time.process_time_ns(), time.perf_counter_ns()))
         estimates = model.estimate(encoded, TARGETS)
         marks.append((time.process_time_ns(), time.perf_counter_ns()))
-        choose(estimates.quality, burden(costs), 0.5)
+        choose(estimates.quality, penalty(costs), 0.5)
         marks.append((time.process_time_ns(), time.perf_counter_ns()))
         spans = [*itertools.pairwise(marks), (marks[0], marks[-1])]
         for step, (start, end) in zip(steps, spans, strict=True):

@@ -22,14 +22,14 @@ from typing import Any
 
 import uvloop
 
+from benchmarks.loop.replay import catalog_of
 from llmrouter.domain.catalog import Catalog
 from llmrouter.domain.chat import ChatRequest
-from llmrouter.domain.decision import Question, Source, Verdict
+from llmrouter.domain.decision import RoutingContext, Source, StageResult
 from llmrouter.domain.features import Features, Traits
-from llmrouter.evaluation.deciding import SILENCE
-from llmrouter.evaluation.replay import catalog_of
-from llmrouter.learning.learner import Learner, LearnerOptions
-from llmrouter.server import SWITCH_S, bound_malloc, settle_garbage_collector
+from llmrouter.evaluation.catalog_diff.replay import SILENCE
+from llmrouter.learning.online.online_learner import LearnerOptions, OnlineLearner
+from llmrouter.server.worker import SWITCH_S, bound_malloc, settle_garbage_collector
 from llmrouter.store.disk import DiskStore
 
 PROMISE_MS = 5.0
@@ -63,7 +63,7 @@ class Traffic:
         self._dice = random.Random(0)
         self._number = 0
 
-    def question(self) -> tuple[Question, Verdict]:
+    def screen(self) -> tuple[RoutingContext, StageResult]:
         """Another request, and what the router LLM says of it."""
         self._number += 1
         task = self._dice.choice(TASKS)
@@ -72,18 +72,18 @@ class Traffic:
             f"{self._number:032d}", "c" * 32, text, "", 250, 500, frozenset(), 1, False, False,
             read_traits=lambda: Traits(task=task),
         )  # fmt: skip
-        question = Question(ChatRequest(b"", {}, ()), features, self._catalog, tuple(PRICES))
+        context = RoutingContext(ChatRequest(b"", {}, ()), features, self._catalog, tuple(PRICES))
         target = "small" if task in ("code", "math") else "large"
-        return question, Verdict(target, Source.LLM, "said so")
+        return context, StageResult(target, Source.LLM, "said so")
 
-    async def teach(self, learner: Learner, count: int) -> float:
+    async def teach(self, learner: OnlineLearner, count: int) -> float:
         """Lessons, with others' turns between; the longest of one, in ms."""
         longest = 0.0
         for _ in range(count):
-            question, verdict = self.question()
-            proposal = learner.propose(question)
+            context, verdict = self.screen()
+            proposal = learner.propose(context)
             started = time.thread_time()
-            learner.taught(question, proposal, verdict)
+            learner.observe_label(context, proposal, verdict)
             longest = max(longest, (time.thread_time() - started) * 1000)
             await asyncio.sleep(0.002)
         return longest
@@ -110,7 +110,7 @@ async def measure(lessons: int, folder: Path) -> None:
     """Every phase, on one store."""
     options = LearnerOptions(first_fit=lessons, refresh=10**6)
     store, traffic = DiskStore(folder), Traffic()
-    learner = Learner(store, SILENCE, lambda: 0.95, options)
+    learner = OnlineLearner(store, SILENCE, lambda: 0.95, options)
     print(
         f"{'phase, ms the loop was held':<40} {'took':>9} {'ours p99':>9} {'max':>8} {'clock':>9}"
     )
@@ -122,7 +122,7 @@ async def measure(lessons: int, folder: Path) -> None:
         steps.append(await traffic.teach(learner, count))
 
     async def served() -> None:
-        while learner.propose(traffic.question()[0]) is None:  # noqa: ASYNC110 - no event tells
+        while learner.propose(traffic.screen()[0]) is None:  # noqa: ASYNC110 - no event tells
             await asyncio.sleep(0.05)
         await asyncio.sleep(1)  # the snapshot goes out
 
@@ -134,7 +134,7 @@ async def measure(lessons: int, folder: Path) -> None:
     print(f"{'the longest step of one lesson':<40} {'':>9} {'':>9} {max(steps):>8.2f}")
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
-    again = Learner(store, SILENCE, lambda: 0.95, options)
+    again = OnlineLearner(store, SILENCE, lambda: 0.95, options)
     starting = await phase("starting again: model and lessons", again.load)
     await store.close()
     kept = "kept" if max(fitting, starting) <= PROMISE_MS else "NOT KEPT"

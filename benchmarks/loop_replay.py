@@ -3,7 +3,7 @@
     python -m benchmarks.loop_replay [--exponent 1.0] [--accuracy 0.8] [--html loop.html]
 
 Nine open models' recorded outcomes arrive as traffic with repeats and near-repeats; see
-`llmrouter.evaluation.workload` for the stream and `llmrouter.evaluation.replay` for the loop and
+`benchmarks.loop.workload` for the stream and `benchmarks.loop.replay` for the loop and
 for what "agreed" means. It refuses to hide a miss: each promise is printed with what was reached.
 """
 
@@ -18,12 +18,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
-from llmrouter.evaluation.dataset import BadInput, Row, read
-from llmrouter.evaluation.html import document
-from llmrouter.evaluation.metrics import wilson
-from llmrouter.evaluation.plot import Axis, Line, Plot, svg
-from llmrouter.evaluation.replay import Loop, Replay, Served, Window, summary, windows
-from llmrouter.evaluation.workload import RouterModel, Traffic, stream
+from benchmarks.loop.replay import Loop, Replay, Served, Window, summary, windows
+from benchmarks.loop.workload import RouterModel, Traffic, stream
+from llmrouter.evaluation.benchmark.dataset import BadInput, Row, read
+from llmrouter.evaluation.benchmark.html import document
+from llmrouter.evaluation.benchmark.metrics import wilson
+from llmrouter.evaluation.benchmark.plot import Axis, Plot, PlotLine, svg
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = Path(os.environ.get("LLMROUTER_DATA", ROOT.parent / "shared" / "data"))
@@ -124,34 +124,36 @@ def chart(parts: Sequence[Window], settings: str) -> str:
     known = [one for one in parts if one.agreement is not None]
     x = Axis("requests", 0, at[-1], "count")
 
-    def figure(title: str, y: Axis, lines: list[Line], rules: Sequence[tuple[float, str]]) -> str:
+    def figure(
+        title: str, y: Axis, lines: list[PlotLine], rules: Sequence[tuple[float, str]]
+    ) -> str:
         keys = "".join(f'<span><i class="{line.style}"></i>{line.name}</span>' for line in lines)
         drawn = svg(Plot(title, x, y, lines, (), rules))
         return f'<section><h2>{title}</h2><div class="legend">{keys}</div>{drawn}</section>'
 
     who = [
-        Line("router LLM", at, [one.needed for one in parts], "a"),
-        Line("learned model", at, [one.learned for one in parts], "d"),
-        Line("decision cache", at, [one.cached for one in parts], "c"),
-        Line("new prompts", at, [one.kinds["new"] for one in parts], "b"),
+        PlotLine("router LLM", at, [one.needed for one in parts], "a"),
+        PlotLine("learned model", at, [one.learned for one in parts], "d"),
+        PlotLine("decision cache", at, [one.cached for one in parts], "c"),
+        PlotLine("new prompts", at, [one.kinds["new"] for one in parts], "b"),
     ]
     agreement = [
-        Line(
+        PlotLine(
             "worth no less than the router LLM's choice",
             [one.end for one in known],
             [one.agreement or 0.0 for one in known],
             "a",
         ),
-        Line("the same target", [o.end for o in known], [o.same or 0.0 for o in known], "c"),
+        PlotLine("the same target", [o.end for o in known], [o.same or 0.0 for o in known], "c"),
     ]
     score = [
-        Line("the loop", at, [one.score for one in parts], "a"),
-        Line("asking every time", at, [one.asked_score for one in parts], "c"),
+        PlotLine("the loop", at, [one.score for one in parts], "a"),
+        PlotLine("asking every time", at, [one.asked_score for one in parts], "c"),
     ]
     spend = [
-        Line("the loop, all included", at, [one.usd * 1000 for one in parts], "a"),
-        Line("asking every time", at, [one.asked_usd * 1000 for one in parts], "c"),
-        Line("of it the router LLM", at, [one.router_usd * 1000 for one in parts], "b"),
+        PlotLine("the loop, all included", at, [one.usd * 1000 for one in parts], "a"),
+        PlotLine("asking every time", at, [one.asked_usd * 1000 for one in parts], "c"),
+        PlotLine("of it the router LLM", at, [one.router_usd * 1000 for one in parts], "b"),
     ]
     low = min(min(line.y) for line in score) - 0.01
     high = max(max(line.y) for line in score) + 0.01

@@ -76,7 +76,7 @@ async def measure(options: argparse.Namespace) -> bool:
     table = Table(title=f"{len(prompts)} real prompts, twice", title_justify="left")
     for column in ("call", "pass", "by source", "hits", "router calls", "errors", "p50 ms", "p99"):
         table.add_column(column)
-    well = True
+    all_healthy = True
     async with aiohttp.ClientSession(options.base) as session:
         paths = ["/route", "/complete"] if not options.route_only else ["/route"]
         seen = False
@@ -87,7 +87,7 @@ async def measure(options: argparse.Namespace) -> bool:
                 calls = await router_calls(session) - before
                 hits = sources["cache"] / len(prompts)
                 errors = sum(n for status, n in statuses.items() if status >= 400)
-                well &= errors == 0 and (not seen or options.route_only or hits >= 0.99)
+                all_healthy &= errors == 0 and (not seen or options.route_only or hits >= 0.99)
                 seen = True
                 table.add_row(
                     path,
@@ -100,7 +100,7 @@ async def measure(options: argparse.Namespace) -> bool:
                     f"{statistics.quantiles(taken, n=100)[98]:.1f}",
                 )
     Console().print(table)
-    return well
+    return all_healthy
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

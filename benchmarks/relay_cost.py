@@ -21,13 +21,13 @@ from aiohttp import web
 
 from llmrouter.domain.catalog import Catalog, Prompts
 from llmrouter.domain.chat import ChatRequest, Message
+from llmrouter.domain.completion import UpstreamRequest
 from llmrouter.domain.decision import Decision, Estimate, Source
-from llmrouter.domain.reply import UpstreamCall
 from llmrouter.domain.target import Price, Target
 from llmrouter.execution.executor import Executor
-from llmrouter.execution.plan import Order
+from llmrouter.execution.plan import ExecutionRequest
+from llmrouter.upstream.client import UpstreamClient
 from llmrouter.upstream.health import TargetHealth
-from llmrouter.upstream.relay import Relay
 
 CHUNKS = 200
 ROUNDS = 5
@@ -112,7 +112,7 @@ async def _main(port: int) -> None:
     decision = Decision(
         "d", "t", "m", "openai", Source.RULES, 1.0, "x", "x", (), (), (), estimate, "v", "f", 0.1
     )
-    relay, observer = Relay(), Silent()
+    relay, observer = UpstreamClient(), Silent()
     executor = Executor(relay, observer, TargetHealth())  # type: ignore[arg-type] # does nothing
 
     def a_request(stream: bool) -> ChatRequest:
@@ -142,14 +142,14 @@ async def _main(port: int) -> None:
                     return CHUNKS
 
             async def relayed(request: ChatRequest = request, stream: bool = stream) -> int:
-                call = UpstreamCall(target, request.body, stream, 60.0, {})
+                call = UpstreamRequest(target, request.body, stream, 60.0, {})
                 async with relay.send(call) as events:
                     async for _ in events:
                         pass
                 return CHUNKS if stream else 1
 
             async def executed(request: ChatRequest = request, stream: bool = stream) -> int:
-                execution = executor.run(Order(request, decision, catalog))
+                execution = executor.run(ExecutionRequest(request, decision, catalog))
                 await execution.open()
                 async for _ in execution:
                     pass

@@ -32,13 +32,13 @@ from benchmarks.real_input import prompts_in
 from llmrouter.catalog.loader import load
 from llmrouter.domain.catalog import Catalog, RouterLLM
 from llmrouter.domain.chat import ANONYMOUS, ChatRequest, Message
-from llmrouter.domain.decision import Question
+from llmrouter.domain.decision import RoutingContext
 from llmrouter.errors import RouterLLMFailed
-from llmrouter.routing.llm import confidence_of
+from llmrouter.features.extractor import Extractor
+from llmrouter.features.fingerprint import Fingerprinter
+from llmrouter.features.prompt_view import bounded_view
 from llmrouter.routing.prompt import answer_schema, messages_for, parse, permuted
-from llmrouter.signals.extract import Extractor
-from llmrouter.signals.fingerprint import Fingerprinter
-from llmrouter.signals.view import bounded_view
+from llmrouter.routing.stages.llm_router import confidence_of
 from llmrouter.simulator.app import SimOptions, create_app
 from llmrouter.upstream.router_client import OpenAIChat
 from tests.llama import MODEL_NAME, llama_server
@@ -107,27 +107,27 @@ async def router(options: argparse.Namespace) -> AsyncIterator[RouterLLM]:
             yield RouterLLM(options.model, f"http://127.0.0.1:{port}/v1", None, limit_ms)
 
 
-def questions(catalog: Catalog, prompts: Sequence[str]) -> list[Question]:
+def questions(catalog: Catalog, prompts: Sequence[str]) -> list[RoutingContext]:
     """Each prompt as a question over every enabled target."""
     extractor = Extractor(Fingerprinter(b"a benchmark's fixed key, 32 byte"))
     eligible = tuple(target.id for target in catalog.enabled)
     requests = [ChatRequest(b"", {}, (Message("user", prompt),)) for prompt in prompts]
     return [
-        Question(request, extractor.features(request, ANONYMOUS), catalog, eligible)
+        RoutingContext(request, extractor.features(request, ANONYMOUS), catalog, eligible)
         for request in requests
     ]
 
 
 async def one_order(
-    chat: OpenAIChat, llm: RouterLLM, question: Question, order: int, result: Result
+    chat: OpenAIChat, llm: RouterLLM, context: RoutingContext, order: int, result: Result
 ) -> tuple[str, float] | None:
     """One answer's target and confidence, or None where it failed."""
-    messages = messages_for(question, bounded_view(question.request), order)
+    messages = messages_for(context, bounded_view(context.request), order)
     started = time.perf_counter()
     try:
-        schema = answer_schema(question.eligible)
+        schema = answer_schema(context.eligible)
         answer = await chat.ask(llm, messages, schema, llm.timeout_ms / 1000.0)
-        choice = parse(answer.text, question.eligible)
+        choice = parse(answer.text, context.eligible)
     except RouterLLMFailed as failure:
         result.failures[failure.kind] += 1
         return None
@@ -146,13 +146,13 @@ async def measure(options: argparse.Namespace) -> Result:
     async with router(options) as llm:
         await chat.warm()
         with progress:
-            for question in progress.track(questions(catalog, prompts[: options.prompts])):
+            for context in progress.track(questions(catalog, prompts[: options.prompts])):
                 asked = Asked()
                 for order in range(options.orders):
-                    said = await one_order(chat, llm, question, order, result)
+                    said = await one_order(chat, llm, context, order, result)
                     if said is None:
                         continue
-                    shown = permuted(question.eligible, question.features.fingerprint, order)
+                    shown = permuted(context.eligible, context.features.fingerprint, order)
                     asked.answers.append(said[0])
                     asked.confidences.append(said[1])
                     asked.first += said[0] == shown[0]

@@ -15,7 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from multiprocessing.queues import Queue
 
 from llmrouter.domain import semconv
-from llmrouter.telemetry.otel import Telemetry
+from llmrouter.telemetry.telemetry import Telemetry
 
 ROUNDS, BURSTS, BURST = 5, 20, 400
 CALLER = {"traceparent": f"00-{'a1' * 16}-{'b2' * 8}-01"}

@@ -18,53 +18,57 @@ from typing import Any
 
 from aiohttp import web
 
-from llmrouter.api.admission import Admission
 from llmrouter.api.app import create_app
-from llmrouter.api.keys import Keyring, parse_keys
-from llmrouter.api.limits import Limits, parse_policies, restricted
-from llmrouter.api.services import Services
+from llmrouter.api.dependencies import Dependencies
+from llmrouter.api.load_shedding import LoadShedder
+from llmrouter.auth.api_keys import Authenticator, parse_keys
+from llmrouter.catalog.live_catalog import CatalogHolder
 from llmrouter.catalog.loader import Overrides
-from llmrouter.catalog.watch import CatalogHolder
-from llmrouter.domain.background import Background
 from llmrouter.domain.chat import ANONYMOUS, Caller
-from llmrouter.domain.codec import decode_decision, encode_decision
-from llmrouter.domain.decision import Audit, Decision, Feedback, Question, Shadowed
-from llmrouter.domain.encoder import EncoderSpec
-from llmrouter.domain.ports import Embeddings, Stage, Store
-from llmrouter.domain.reply import Completion
+from llmrouter.domain.completion import Completion
+from llmrouter.domain.decision import Audit, Decision, Feedback, RoutingContext, ShadowComparison
+from llmrouter.domain.embedding_space import EncoderSpec
+from llmrouter.domain.interfaces import Embeddings, Stage, Store
+from llmrouter.domain.serialization import decode_decision, encode_decision
 from llmrouter.errors import LLMRouterError, NotFound, StoreFailed
+from llmrouter.execution.cascade.confidence_store import StoredRecord
+from llmrouter.execution.cascade.implicit_feedback import (
+    Escalation,
+    EscalationOptions,
+    ImplicitFeedback,
+)
+from llmrouter.execution.cascade.verification import Verifier
+from llmrouter.execution.concurrency import ConcurrencyLimiter
 from llmrouter.execution.executor import Execution, Executor, ExecutorOptions
-from llmrouter.execution.limits import TargetLimits
-from llmrouter.execution.record import StoredRecord
-from llmrouter.execution.verify import Verifier
-from llmrouter.gateway import Gateway, Rooms, explained
-from llmrouter.learning.books import Books
-from llmrouter.learning.fetched import Encoders
-from llmrouter.learning.journal import Journal, JournalOptions
-from llmrouter.learning.learner import Learner, LearnerOptions
-from llmrouter.learning.local import LocalEmbeddings
+from llmrouter.features.extractor import Extractor
+from llmrouter.features.fingerprint import Fingerprinter
+from llmrouter.features.prompt_view import bounded_view
+from llmrouter.gateway import Gateway, GatewayDependencies, explained
+from llmrouter.journal.journal import Journal, JournalOptions
+from llmrouter.learning.encoders.local import LocalEmbeddings
+from llmrouter.learning.encoders.remote import Encoders
+from llmrouter.learning.online.online_learner import LearnerOptions, OnlineLearner
 from llmrouter.preview import Place, Previewer
-from llmrouter.routing.cached import Cached, CachePolicy
-from llmrouter.routing.default import Default
-from llmrouter.routing.escalate import Escalation, EscalationOptions, Sign
-from llmrouter.routing.explore import Budget, Explore
-from llmrouter.routing.llm import LLM
-from llmrouter.routing.preference import Behind, LearnedOnly, Preference, Prepared
-from llmrouter.routing.router import Router
-from llmrouter.routing.rules import Rules, StartCascade
-from llmrouter.routing.session import Session
-from llmrouter.routing.shadow import Shadow
+from llmrouter.ratelimit.key_limits import RateLimiter, parse_policies, restricted
+from llmrouter.routing.pipeline import RoutingPipeline
+from llmrouter.routing.stages.cached import Cached, CachePolicy
+from llmrouter.routing.stages.default import Default
+from llmrouter.routing.stages.exploration import Budget, Exploration
+from llmrouter.routing.stages.learned import AuditOptions, LearnedOnly, LearnedStage, WithEmbedding
+from llmrouter.routing.stages.llm_router import LLMRouter
+from llmrouter.routing.stages.rules import Rules, StartCascade
+from llmrouter.routing.stages.session_affinity import SessionAffinity
+from llmrouter.routing.stages.shadow import Shadow
 from llmrouter.settings import Settings, is_loopback
-from llmrouter.signals.extract import Extractor
-from llmrouter.signals.fingerprint import Fingerprinter
-from llmrouter.signals.view import bounded_view
-from llmrouter.store.ledger import Ledger
-from llmrouter.store.open import open_store
-from llmrouter.telemetry.otel import Telemetry
+from llmrouter.store.decision_log import DecisionLog
+from llmrouter.store.factory import open_store
+from llmrouter.telemetry.telemetry import Telemetry
+from llmrouter.upstream.client import UpstreamClient
 from llmrouter.upstream.embeddings import OpenAIEmbeddings
 from llmrouter.upstream.health import TargetHealth
-from llmrouter.upstream.relay import Relay
 from llmrouter.upstream.router_client import OpenAIChat
+from llmrouter.usage.store import UsageStore
+from llmrouter.util.tasks import Background
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +87,7 @@ class Service:
 
     app: web.Application
     gateway: Gateway
-    admission: Admission
+    admission: LoadShedder
     telemetry: Telemetry
     holder: CatalogHolder
 
@@ -139,7 +143,7 @@ async def service(settings: Settings) -> AsyncIterator[Service]:
         telemetry.start()
         stack.push_async_callback(telemetry.close)
         gateway, books = await _gateway(settings, stack, store, telemetry, holder)
-        admission = Admission(settings.max_in_flight)
+        admission = LoadShedder(settings.max_in_flight)
         place = Place(settings.prompts, settings.store, overrides())
         keyring, limits = _keys(settings, store, telemetry)
         if limits is not None:
@@ -158,7 +162,7 @@ async def service(settings: Settings) -> AsyncIterator[Service]:
                 return None
 
         app = create_app(
-            Services(
+            Dependencies(
                 gateway=gateway,
                 telemetry=telemetry,
                 catalog=holder,
@@ -181,17 +185,17 @@ async def _gateway(
     store: Store,
     telemetry: Telemetry,
     holder: CatalogHolder,
-) -> tuple[Gateway, Books]:
+) -> tuple[Gateway, UsageStore]:
     secret = await shared_secret(store)
     fingerprinter = Fingerprinter(secret)
     journal = Journal(store, JournalOptions(record_prompts=settings.record_prompts))
-    ledger = Ledger(store, encode_decision, decode_decision)
+    ledger = DecisionLog(store, encode_decision, decode_decision)
     health = TargetHealth()
-    relay = Relay()
+    relay = UpstreamClient()
     stack.push_async_callback(relay.close)
     chat = OpenAIChat(os.environ, telemetry.current_headers)
     stack.push_async_callback(chat.close)
-    record, books = StoredRecord(store), Books(store)
+    record, books = StoredRecord(store), UsageStore(store)
 
     def embedded(model: str, tokens: int) -> None:
         cost_usd = tokens * holder.current.learned.encoder_price / 1_000_000
@@ -207,7 +211,7 @@ async def _gateway(
         lambda failure: telemetry.count("encoder_failures", 1, {"kind": failure.kind}),
     )
     stack.push_async_callback(encoders.close)
-    learner = Learner(
+    learner = OnlineLearner(
         store,
         telemetry,
         lambda: holder.current.learned.target_agreement,
@@ -218,10 +222,10 @@ async def _gateway(
     _watch_catalog(telemetry, holder)
     _watch_confidence(telemetry, record)
     telemetry.gauge("learned_trusted", lambda: {(("task", t),): 1.0 for t in learner.trusted})
-    everyone = Everyone(journal, learner, record, books)
+    everyone = EventFanOut(journal, learner, record, books)
     verifier = Verifier(judge=chat, record=record)
     executor = Executor(relay, telemetry, health, _execution(settings, verifier, everyone))
-    llm = LLM(chat, telemetry, bounded_view)
+    llm = LLMRouter(chat, telemetry, bounded_view)
     background = Background()
     stack.push_async_callback(background.close)
     policy = CachePolicy(settings.cache_ttl_s, NEAR_ENTRIES, observe=telemetry.cache)
@@ -231,31 +235,33 @@ async def _gateway(
 
     alone: dict[str, tuple[Stage, ...]] = {
         "rules": (Rules(),),
-        "learned": (Prepared(LearnedOnly(learner), learner.prepare),),
+        "learned": (WithEmbedding(LearnedOnly(learner), learner.prepare),),
         "llm": (llm,),
         "cascade": (StartCascade(),),
     }
 
-    def shadowed(one: Shadowed) -> None:
+    def shadowed(one: ShadowComparison) -> None:
         telemetry.shadowed(one)
         journal.shadowed(one)
 
-    behind = Behind(
-        background, second=LLM(chat, telemetry, bounded_view, first_order=1), heard=everyone.audited
+    behind = AuditOptions(
+        background,
+        second=LLMRouter(chat, telemetry, bounded_view, first_order=1),
+        heard=everyone.audited,
     )
-    preference = Prepared(Preference(learner, llm, behind), learner.prepare)
+    preference = WithEmbedding(LearnedStage(learner, llm, behind), learner.prepare)
     afresh = Shadow(preference, alone, learner.prospects, shadowed, background)
     budget = Budget(store, background)
-    exploring = Explore(cached(afresh), learner.prospects, budget, telemetry)
+    exploring = Exploration(cached(afresh), learner.prospects, budget, telemetry)
     pipelines: dict[str, tuple[Stage, ...]] = {
         **alone,
         "llm": (cached(llm),),
-        "auto": (Rules(), Session(exploring, store)),
+        "auto": (Rules(), SessionAffinity(exploring, store)),
     }
-    rooms = Rooms(
+    rooms = GatewayDependencies(
         catalog=holder,
         measure=Extractor(fingerprinter),
-        router=Router(pipelines, telemetry, Default()),
+        router=RoutingPipeline(pipelines, telemetry, Default()),
         executor=executor,
         ledger=ledger,
         health=health,
@@ -286,13 +292,13 @@ def _embeddings(
     return make
 
 
-def _execution(settings: Settings, verifier: Verifier, everyone: Everyone) -> ExecutorOptions:
+def _execution(settings: Settings, verifier: Verifier, everyone: EventFanOut) -> ExecutorOptions:
     def finished(execution: Execution) -> None:
         if execution.completion is not None:
             everyone.completed(execution.decision, execution.completion)
 
     return ExecutorOptions(
-        limits=TargetLimits(settings.target_concurrency),
+        limits=ConcurrencyLimiter(settings.target_concurrency),
         verifier=verifier,
         finished=finished,
     )
@@ -324,7 +330,9 @@ def _watch_catalog(telemetry: Telemetry, holder: CatalogHolder) -> None:
     holder.on_change.append(lambda _: telemetry.count("catalog_reloads", 1, {}))
 
 
-def _keys(settings: Settings, store: Store, telemetry: Telemetry) -> tuple[Keyring, Limits | None]:
+def _keys(
+    settings: Settings, store: Store, telemetry: Telemetry
+) -> tuple[Authenticator, RateLimiter | None]:
     try:
         keys = parse_keys(settings.api_keys.get_secret_value())
     except ValueError as error:
@@ -341,26 +349,26 @@ def _keys(settings: Settings, store: Store, telemetry: Telemetry) -> tuple[Keyri
             f"LLMROUTER_KEY_LIMITS: there is no key called {', '.join(strangers)}; "
             f"there are {', '.join(sorted(names))}, and * for the rest"
         )
-    keyring = Keyring(keys, admin, isolate=settings.isolate_tenants)
-    return keyring, Limits(policies, store, telemetry.count) if policies else None
+    keyring = Authenticator(keys, admin, isolate=settings.isolate_tenants)
+    return keyring, RateLimiter(policies, store, telemetry.count) if policies else None
 
 
-class Everyone:
+class EventFanOut:
     """Tells the journal, the learner, the record of confidence and the books; all only note."""
 
     def __init__(
-        self, journal: Journal, learner: Learner, record: StoredRecord, books: Books
+        self, journal: Journal, learner: OnlineLearner, record: StoredRecord, books: UsageStore
     ) -> None:
         self._journal = journal
         self._learner = learner
         self._record = record
         self._books = books
 
-    def decided(self, decision: Decision, question: Question) -> None:
+    def decided(self, decision: Decision, context: RoutingContext) -> None:
         """A decision was made."""
-        self._journal.decided(decision, question)
-        self._learner.decided(decision, question)
-        self._books.decided(decision, question)
+        self._journal.decided(decision, context)
+        self._learner.decided(decision, context)
+        self._books.decided(decision, context)
 
     def completed(self, decision: Decision, completion: Completion) -> None:
         """An execution ended."""
@@ -368,18 +376,18 @@ class Everyone:
         self._learner.completed(decision, completion)
         self._books.completed(decision, completion)
 
-    def rated(self, decision: Decision, feedback: Feedback) -> None:
+    def observe_feedback(self, decision: Decision, feedback: Feedback) -> None:
         """Feedback arrived."""
-        self._journal.rated(decision, feedback)
-        self._learner.rated(decision, feedback)
-        self._record.rated(decision.decision_id, feedback.score)
-        self._books.rated(decision, feedback)
+        self._journal.observe_feedback(decision, feedback)
+        self._learner.observe_feedback(decision, feedback)
+        self._record.observe_feedback(decision.decision_id, feedback.score)
+        self._books.observe_feedback(decision, feedback)
 
-    def heard(self, sign: Sign) -> None:
+    def heard(self, sign: ImplicitFeedback) -> None:
         """A caller showed that the answer of an earlier decision was not good enough."""
         if sign.decision_id:
-            self._record.rated(sign.decision_id, -1.0)
-            self._learner.doubted(sign.decision_id, sign.caller.name)
+            self._record.observe_feedback(sign.decision_id, -1.0)
+            self._learner.observe_retry(sign.decision_id, sign.caller.name)
 
     def audited(self, audit: Audit) -> None:
         """The router LLM said behind a request what it would have decided."""

@@ -88,7 +88,7 @@ def _serve(
     import socket
 
     from llmrouter.bootstrap import check_exposure
-    from llmrouter.server import bind, run_worker, run_workers
+    from llmrouter.server.worker import bind, run_worker, run_workers
 
     try:
         check_exposure(settings)
@@ -119,7 +119,7 @@ def demo(
     host: Host = None, port: Port = None, workers: Workers = None, prompts: PromptsDir = None
 ) -> None:
     """Start the service in front of a simulated upstream: no key, no network."""
-    from llmrouter.server import bind
+    from llmrouter.server.worker import bind
 
     settings = _settings(host, port, workers, prompts)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until the server has its own
@@ -187,7 +187,7 @@ def key(
     tier: Annotated[str | None, typer.Option(help="Its plan tier. \\[default: any]")] = None,
 ) -> None:
     """Make an API key, and the entry for LLMROUTER_API_KEYS that knows it by its hash alone."""
-    from llmrouter.api.keys import KeysInvalid, new_key
+    from llmrouter.auth.api_keys import KeysInvalid, new_key
 
     try:
         secret, entry = new_key(name, tier)
@@ -247,7 +247,7 @@ def _text(prompt: str) -> str:
 async def _decide(settings: Settings, text: str) -> dict[str, Any]:
     import orjson
 
-    from llmrouter.api.wire import Endpoint, parse
+    from llmrouter.api.request_parser import Endpoint, parse
     from llmrouter.bootstrap import service
     from llmrouter.domain.chat import ANONYMOUS
 
@@ -283,8 +283,8 @@ def train(
     seed: Annotated[int, typer.Option(min=0, help="Of the fit.")] = 0,
 ) -> None:
     """Learn preferences from outcomes or rules; a running service takes the model over."""
-    from llmrouter.api.wire import Endpoint, parse
-    from llmrouter.evaluation.train_command import TrainOptions, run_train
+    from llmrouter.api.request_parser import Endpoint, parse
+    from llmrouter.evaluation.training.command import TrainOptions, run_train
 
     settings = _settings(None, None, None, prompts)
     options = TrainOptions(
@@ -325,7 +325,7 @@ def report(
         raise _fail("--quality and --clip are of --policy: name one")
     if policy:
         _judge(policy, days or 7.0, quality, clip, json)
-    from llmrouter.evaluation.report_command import ReportOptions, run_report
+    from llmrouter.evaluation.usage_report.command import ReportOptions, run_report
 
     settings = _settings(None, None, None, None)
     raise typer.Exit(run_report(ReportOptions(settings.store, days or 1.0, against, json, export)))
@@ -334,8 +334,8 @@ def report(
 def _judge(
     policies: list[str], days: float, quality: float | None, clip: float, json: Path | None
 ) -> None:
-    from llmrouter.api.wire import Endpoint, parse
-    from llmrouter.evaluation.offpolicy_command import OffPolicyOptions, run_offpolicy
+    from llmrouter.api.request_parser import Endpoint, parse
+    from llmrouter.evaluation.offpolicy.command import OffPolicyOptions, run_offpolicy
 
     logging.getLogger("llmrouter.learning").setLevel(logging.WARNING)
     settings = _settings(None, None, None, None)
@@ -350,7 +350,7 @@ def catalog_check(
     directory: Annotated[Path | None, typer.Argument(help="\\[default: prompts]")] = None,
 ) -> None:
     """Validate prompts/: exit 0, or 1 with `file:line: what is wrong`."""
-    from llmrouter.catalog.check import run_check
+    from llmrouter.catalog.check_command import run_check
 
     settings = _settings(None, None, None, directory)
     raise typer.Exit(run_check(settings.prompts, sys.stdout))
@@ -369,8 +369,8 @@ def catalog_diff(
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """What an edited catalog would change: replays recorded requests against both."""
-    from llmrouter.api.wire import Endpoint, parse
-    from llmrouter.evaluation.diff_command import DiffOptions, run_diff
+    from llmrouter.api.request_parser import Endpoint, parse
+    from llmrouter.evaluation.catalog_diff.command import DiffOptions, run_diff
 
     logging.getLogger("llmrouter.learning").setLevel(logging.WARNING)
     settings = _settings(None, None, None, directory)
@@ -385,7 +385,7 @@ def catalog_undo(
     prompts: PromptsDir = None,
 ) -> None:
     """Bring back what a target's file held before its last edit over HTTP."""
-    from llmrouter.catalog.undo import run_undo
+    from llmrouter.catalog.undo_command import run_undo
 
     settings = _settings(None, None, None, prompts)
     raise typer.Exit(run_undo(settings.prompts, target, to, sys.stdout))
@@ -394,6 +394,6 @@ def catalog_undo(
 def add_eval(arguments: list[str]) -> None:
     """Register `eval` where it may be asked for: it imports what the service never needs."""
     if not arguments or arguments[0].startswith("-") or arguments[0] == "eval":
-        from llmrouter.evaluation.command import EvalCommand, eval_command
+        from llmrouter.evaluation.benchmark.command import EvalCommand, eval_command
 
         app.command("eval", cls=EvalCommand)(eval_command)

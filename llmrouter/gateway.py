@@ -18,30 +18,37 @@ from llmrouter.domain import semconv
 from llmrouter.domain.catalog import Catalog
 from llmrouter.domain.chat import NO_OPTIONS, Caller, ChatRequest
 from llmrouter.domain.deadline import NEVER, Deadline
-from llmrouter.domain.decision import Decision, Estimate, Feedback, Question, Source, Verdict
+from llmrouter.domain.decision import (
+    Decision,
+    Estimate,
+    Feedback,
+    RoutingContext,
+    Source,
+    StageResult,
+)
 from llmrouter.domain.features import Features
-from llmrouter.domain.ports import CatalogSource, Health, Journal, Observer
-from llmrouter.domain.recent import Recent
+from llmrouter.domain.interfaces import CatalogSource, Health, Journal, Observer
 from llmrouter.domain.target import Target
 from llmrouter.errors import Forbidden, ModelNotFound, NoEligibleTarget, NotFound
 from llmrouter.execution.executor import Execution, Executor
-from llmrouter.execution.plan import Order
+from llmrouter.execution.plan import ExecutionRequest
 from llmrouter.routing.eligibility import (
-    Demand,
     Eligibility,
-    Screening,
+    EligibilityResult,
+    RequestConstraints,
     check_options,
     permitted,
     refusal,
     unknown_target,
 )
 from llmrouter.routing.fallbacks import fallback_order
-from llmrouter.routing.router import Router, Ruling
+from llmrouter.routing.pipeline import RoutingPipeline, RoutingResult
+from llmrouter.util.lru import Recent
 
 DECISION_VALID_S = 3600.0  # how long a decision may be executed by its id
 
 
-class Measure(Protocol):
+class FeatureExtractor(Protocol):
     """Reads a request once (`signals.extract.Extractor`)."""
 
     def features(self, request: ChatRequest, caller: Caller) -> Features:
@@ -50,7 +57,7 @@ class Measure(Protocol):
 
 
 class Ledger(Protocol):
-    """Remembers decisions (`store.ledger.Ledger`)."""
+    """Remembers decisions (`store.ledger.DecisionLog`)."""
 
     def new_id(self) -> str:
         """An id for a decision about to be made."""
@@ -74,12 +81,12 @@ Escalate = Callable[[ChatRequest, Features, Caller, str], Awaitable[int]]
 
 
 @dataclass(frozen=True, slots=True)
-class Rooms:
+class GatewayDependencies:
     """What a gateway is made of; `bootstrap` fills it in, tests put fakes here."""
 
     catalog: CatalogSource
-    measure: Measure
-    router: Router
+    measure: FeatureExtractor
+    router: RoutingPipeline
     executor: Executor
     ledger: Ledger
     health: Health
@@ -92,33 +99,33 @@ class Rooms:
 class _Decided:
     """A cached verdict as it was written down, and what it was written from."""
 
-    verdict: Verdict
+    verdict: StageResult
     decision: Decision
     catalog: Catalog
     caller: Caller
     eligible: tuple[str, ...]
 
-    def serves(self, ruling: Ruling, question: Question) -> bool:
+    def serves(self, ruling: RoutingResult, context: RoutingContext) -> bool:
         """Whether a decision of this fingerprint could differ in id, times and notes alone."""
         decision = self.decision
         return (
             ruling.verdict is self.verdict
             and ruling.reason == decision.reason
-            and question.catalog is self.catalog
-            and question.caller is self.caller
-            and question.eligible == self.eligible
-            and question.excluded == decision.excluded
-            and question.features.input_tokens == decision.estimate.input_tokens
+            and context.catalog is self.catalog
+            and context.caller is self.caller
+            and context.eligible == self.eligible
+            and context.excluded == decision.excluded
+            and context.features.input_tokens == decision.estimate.input_tokens
         )
 
 
 class Gateway:
     """Decides and executes."""
 
-    def __init__(self, rooms: Rooms) -> None:
+    def __init__(self, rooms: GatewayDependencies) -> None:
         self._rooms = rooms
         self._eligibility = Eligibility()
-        self._asked: Recent[tuple[int, int], Question] = Recent()
+        self._asked: Recent[tuple[int, int], RoutingContext] = Recent()
         self._decided: Recent[str, _Decided] = Recent(2 * 1024 * 1024)
 
     @property
@@ -129,16 +136,16 @@ class Gateway:
     async def decide(self, request: ChatRequest, caller: Caller) -> Decision:
         """One decision; nothing is executed. Raises LLMRouterError subclasses."""
         deadline = Deadline.after_ms(request.options.latency_budget_ms)
-        question = self.question(request, caller, deadline)
-        return await self._decide(question)
+        context = self.screen(request, caller, deadline)
+        return await self._decide(context)
 
     async def complete(self, request: ChatRequest, caller: Caller) -> Execution:
         """Decide (or take the decision named by id). The execution starts when it is opened."""
         deadline = Deadline.after_ms(request.options.latency_budget_ms)
         decision_id = request.options.decision_id
         if decision_id is None:
-            question = self.question(request, caller, deadline)
-            decision, features = await self._decide(question), question.features
+            context = self.screen(request, caller, deadline)
+            decision, features = await self._decide(context), context.features
         else:
             check_options(request.options, self._rooms.catalog.current, caller)
             decision = await self._known(decision_id, caller)
@@ -146,7 +153,7 @@ class Gateway:
         escalate, steps = self._rooms.escalate, 0
         if escalate is not None and decision.cascade:
             steps = await escalate(request, features, caller, decision.decision_id)
-        order = Order(
+        order = ExecutionRequest(
             request=request,
             decision=decision,
             catalog=self._rooms.catalog.current,
@@ -156,15 +163,15 @@ class Gateway:
         )
         return self._rooms.executor.run(order)
 
-    async def rate(self, feedback: Feedback, caller: Caller) -> None:
+    async def record_feedback(self, feedback: Feedback, caller: Caller) -> None:
         """Keep feedback on one of the caller's decisions. Raises NotFound."""
         decision = await self.find(feedback.decision_id, caller)
         preferred, catalog = feedback.preferred, self._rooms.catalog.current
         if preferred is not None and preferred not in catalog.targets:
             raise unknown_target(preferred, catalog, "preferred")
         signed = replace(feedback, caller=caller.name, created_at=time.time())
-        self._rooms.observer.rated(decision, signed)
-        self._rooms.journal.rated(decision, signed)
+        self._rooms.observer.observe_feedback(decision, signed)
+        self._rooms.journal.observe_feedback(decision, signed)
 
     async def find(self, decision_id: str, caller: Caller, param: str = "decision_id") -> Decision:
         """One of the decisions the caller may see: its own, or anyone's. Raises NotFound."""
@@ -177,7 +184,7 @@ class Gateway:
         """The newest decisions the caller may see, newest first, with what each stage said."""
         return [explained(d) for d in self._rooms.ledger.recent(limit, _sees(caller))]
 
-    def question(self, request: ChatRequest, caller: Caller, deadline: Deadline) -> Question:
+    def screen(self, request: ChatRequest, caller: Caller, deadline: Deadline) -> RoutingContext:
         """The request, measured and screened. Raises NoEligibleTarget, NotFound, Forbidden.
 
         A request that is `kept` is asked once, while nothing has changed: the catalog is the same,
@@ -192,29 +199,29 @@ class Gateway:
             asked is not None
             and asked.catalog is catalog
             and deadline is NEVER
-            and (health.well or not any(map(health.unavailable, asked.eligible)))
+            and (health.all_healthy or not any(map(health.unavailable, asked.eligible)))
         ):
             return asked
-        screening, question = self._measured(request, caller, deadline, catalog)
+        screening, context = self._measured(request, caller, deadline, catalog)
         if deadline is NEVER and screening.standing:
-            self._asked.keep(key, question, len(request.body))
-        return question
+            self._asked.keep(key, context, len(request.body))
+        return context
 
     def _measured(
         self, request: ChatRequest, caller: Caller, deadline: Deadline, catalog: Catalog
-    ) -> tuple[Screening, Question]:
+    ) -> tuple[EligibilityResult, RoutingContext]:
         options = request.options
         if options is not NO_OPTIONS:
             check_options(options, catalog, caller)
         features = self._rooms.measure.features(request, caller)
-        demand = Demand(options, features, caller)
+        demand = RequestConstraints(options, features, caller)
         pinned = pinned_target(request, catalog, demand)
         health = self._rooms.health
-        unavailable = None if health.well else health.unavailable
+        unavailable = None if health.all_healthy else health.unavailable
         screening = self._eligibility.screen(catalog, demand, unavailable)
         if not screening.eligible and pinned is None:
             raise NoEligibleTarget(_nobody(screening))
-        question = Question(
+        context = RoutingContext(
             request=request,
             features=features,
             catalog=catalog,
@@ -224,18 +231,20 @@ class Gateway:
             deadline=deadline,
             quality=catalog.quality if options.quality is None else options.quality,
         )
-        return screening, question
+        return screening, context
 
-    async def _decide(self, question: Question) -> Decision:
+    async def _decide(self, context: RoutingContext) -> Decision:
         started = time.perf_counter()
         observer = self._rooms.observer
         with observer.route() as span:
-            if is_pinned(question.request):
-                pinned = Verdict(question.eligible[0], Source.PINNED, "the request names it", 1.0)
-                ruling = Ruling(pinned, ())
+            if is_pinned(context.request):
+                pinned = StageResult(
+                    context.eligible[0], Source.PINNED, "the request names it", 1.0
+                )
+                ruling = RoutingResult(pinned, ())
             else:
-                ruling = await self._rooms.router.decide(question)
-            decision = self._decision(ruling, question, started)
+                ruling = await self._rooms.router.decide(context)
+            decision = self._decision(ruling, context, started)
             span.set(semconv.SOURCE, decision.source)
             span.set(semconv.TARGET, decision.target)
             if decision.confidence is not None:
@@ -243,23 +252,23 @@ class Gateway:
             span.set(semconv.CACHE_HIT, decision.source is Source.CACHE)
         self._rooms.ledger.remember(decision)
         observer.decided(decision)
-        self._rooms.journal.decided(decision, question)
+        self._rooms.journal.decided(decision, context)
         return decision
 
-    def _decision(self, ruling: Ruling, question: Question, started: float) -> Decision:
+    def _decision(self, ruling: RoutingResult, context: RoutingContext, started: float) -> Decision:
         """The ruling written down: in full, or as an earlier one made again."""
         decision_id, verdict = self._rooms.ledger.new_id(), ruling.verdict
         if verdict.source is not Source.CACHE:
-            return decision_of(ruling, question, decision_id, started)
-        name = question.features.fingerprint
+            return decision_of(ruling, context, decision_id, started)
+        name = context.features.fingerprint
         known = self._decided.get(name)
-        if known is not None and known.serves(ruling, question):
+        if known is not None and known.serves(ruling, context):
             timing_ms = (time.perf_counter() - started) * 1000.0
             return known.decision.again(decision_id, timing_ms, ruling.notes, time.time())
-        decision = decision_of(ruling, question, decision_id, started)
+        decision = decision_of(ruling, context, decision_id, started)
         self._decided.keep(
             name,
-            _Decided(verdict, decision, question.catalog, question.caller, question.eligible),
+            _Decided(verdict, decision, context.catalog, context.caller, context.eligible),
             0,
         )
         return decision
@@ -293,7 +302,9 @@ def is_pinned(request: ChatRequest) -> bool:
     return request.model is not None and request.model != "auto"
 
 
-def pinned_target(request: ChatRequest, catalog: Catalog, demand: Demand) -> Target | None:
+def pinned_target(
+    request: ChatRequest, catalog: Catalog, demand: RequestConstraints
+) -> Target | None:
     """The target a request pins, or None. Raises ModelNotFound, or Forbidden where policy says."""
     if request.model is None or request.model == "auto":
         return None
@@ -308,11 +319,13 @@ def pinned_target(request: ChatRequest, catalog: Catalog, demand: Demand) -> Tar
     return target
 
 
-def decision_of(ruling: Ruling, question: Question, decision_id: str, started: float) -> Decision:
+def decision_of(
+    ruling: RoutingResult, context: RoutingContext, decision_id: str, started: float
+) -> Decision:
     """A ruling as a decision. `started` is in seconds of `time.perf_counter`."""
     verdict = ruling.verdict
-    target = question.catalog.targets[verdict.target]
-    features = question.features
+    target = context.catalog.targets[verdict.target]
+    features = context.features
     size = features.input_tokens, features.output_tokens
     return Decision(
         decision_id=decision_id,
@@ -324,13 +337,13 @@ def decision_of(ruling: Ruling, question: Question, decision_id: str, started: f
         task=verdict.task or features.traits.task,
         reason=ruling.reason,
         alternatives=verdict.alternatives,
-        excluded=question.excluded,
-        fallbacks=fallback_order(verdict, question),
+        excluded=context.excluded,
+        fallbacks=fallback_order(verdict, context),
         estimate=Estimate(*size, target.price.cost(*size), target.latency.total_ms(size[1])),
-        catalog_version=question.catalog.version,
+        catalog_version=context.catalog.version,
         fingerprint=features.fingerprint,
         timing_ms=(time.perf_counter() - started) * 1000.0,
-        tenant=question.caller.tenant,
+        tenant=context.caller.tenant,
         cascade=verdict.cascade,
         router_cost_usd=verdict.cost_usd,
         propensity=verdict.propensity,
@@ -353,13 +366,13 @@ def explained(decision: Decision) -> dict[str, Any]:
     return shown
 
 
-def _only(pinned: Target, screening: Screening) -> tuple[str, ...]:
+def _only(pinned: Target, screening: EligibilityResult) -> tuple[str, ...]:
     reasons = [e.reason for e in screening.excluded if e.target == pinned.id]
     if reasons and not reasons[0].startswith(("circuit", "rate limited")):
         raise NoEligibleTarget(f"no eligible target: {pinned.id}: {reasons[0]}", param="model")
     return (pinned.id,)
 
 
-def _nobody(screening: Screening) -> str:
+def _nobody(screening: EligibilityResult) -> str:
     listed = "; ".join(f"{e.target}: {e.reason}" for e in screening.excluded)
     return f"no eligible target: {listed or 'the catalog has none'}"

@@ -24,7 +24,7 @@ import orjson
 
 from llmrouter.catalog.loader import Edits, Overrides, load
 from llmrouter.domain.catalog import Catalog
-from llmrouter.domain.ports import CatalogSource
+from llmrouter.domain.interfaces import CatalogSource
 from llmrouter.errors import CatalogInvalid, DeadlineExceeded, LLMRouterError, Overloaded, Problem
 
 log = logging.getLogger(__name__)
@@ -114,8 +114,8 @@ def _run(order: bytes, started: list[subprocess.Popen[bytes]]) -> tuple[int, byt
 
 def worked_out(order: Order) -> tuple[int, bytes]:
     """Exit code and standard output of the process: the report, or the edit's problems."""
-    from llmrouter.api.wire import Endpoint, parse
-    from llmrouter.evaluation.impact import Edit, Journaled, assess_journaled
+    from llmrouter.api.request_parser import Endpoint, parse
+    from llmrouter.evaluation.catalog_diff.impact import Edit, Journaled, assess_journaled
 
     place = order.place
     try:

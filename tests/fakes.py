@@ -12,9 +12,9 @@ import orjson
 
 from llmrouter.domain.catalog import Catalog, Prompts, RouterLLM
 from llmrouter.domain.chat import ChatRequest, Message, RouterOptions
+from llmrouter.domain.completion import Attempt, Completion, Usage
 from llmrouter.domain.decision import Decision, Estimate, Feedback, Source
-from llmrouter.domain.ports import Attribute, ChatAnswer
-from llmrouter.domain.reply import Attempt, Completion, Usage
+from llmrouter.domain.interfaces import Attribute, ChatAnswer
 from llmrouter.domain.target import Latency, Price, Target
 from llmrouter.errors import EncoderFailed, RouterLLMFailed
 
@@ -168,7 +168,7 @@ class RecordingObserver:
         """Keep a completion."""
         self.completions.append((completion, best_cost_usd))
 
-    def rated(self, decision: Decision, feedback: Feedback) -> None:
+    def observe_feedback(self, decision: Decision, feedback: Feedback) -> None:
         """Keep feedback."""
         self.ratings.append(feedback)
 

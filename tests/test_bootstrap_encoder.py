@@ -14,16 +14,16 @@ import numpy as np
 import pytest
 
 from llmrouter.catalog.loader import load
-from llmrouter.evaluation.dataset import Row
-from llmrouter.evaluation.examining import comparisons
-from llmrouter.evaluation.labelling import label, of_row
-from llmrouter.learning.encoders import DenseEncoder
-from llmrouter.learning.fit import fit
-from llmrouter.learning.journal import Journal
-from llmrouter.learning.snapshot import Snapshot, publish
-from llmrouter.learning.spending import split, total
+from llmrouter.evaluation.benchmark.dataset import Row
+from llmrouter.evaluation.training.examining import comparisons
+from llmrouter.evaluation.training.labelling import label, of_row
+from llmrouter.journal.journal import Journal
+from llmrouter.learning.encoders.text_encoder import DenseEncoder
+from llmrouter.learning.model.training import fit
+from llmrouter.learning.online.snapshot import Snapshot, publish
 from llmrouter.simulator.embeddings import WIDTH, embeddings, vector
-from llmrouter.store.open import open_store
+from llmrouter.store.factory import open_store
+from llmrouter.usage.totals import split, total
 from tests.catalog.prompts_dir import ROUTING, written
 from tests.test_bootstrap import Running, running
 

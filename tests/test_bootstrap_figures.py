@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from llmrouter.learning.journal import Journal
-from llmrouter.store.open import open_store
+from llmrouter.journal.journal import Journal
+from llmrouter.store.factory import open_store
 from tests.catalog.prompts_dir import ROUTING, written
 from tests.test_bootstrap import Running, running
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from llmrouter.learning.fit import FitSettings, fit
-from llmrouter.learning.journal import Journal
-from llmrouter.learning.model import Example
-from llmrouter.learning.network import NetworkSettings
-from llmrouter.learning.snapshot import Snapshot, publish
-from llmrouter.store.open import open_store
+from llmrouter.journal.journal import Journal
+from llmrouter.learning.model.mlp import NetworkSettings
+from llmrouter.learning.model.quality_model import Example
+from llmrouter.learning.model.training import FitSettings, fit
+from llmrouter.learning.online.snapshot import Snapshot, publish
+from llmrouter.store.factory import open_store
 from tests.catalog.prompts_dir import ROUTING, SMALL, written
 from tests.test_bootstrap import Running, running
 

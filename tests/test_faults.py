@@ -25,8 +25,8 @@ from aiohttp.test_utils import TestServer
 from llmrouter import bootstrap
 from llmrouter.bootstrap import Service, service
 from llmrouter.settings import Settings
+from llmrouter.upstream.client import UpstreamClient, UpstreamLimits
 from llmrouter.upstream.health import TargetHealth
-from llmrouter.upstream.relay import Relay, RelayLimits
 from tests.faulty import MODES, FaultyUpstream
 from tests.telemetry.receiver import receiver, values
 
@@ -78,8 +78,8 @@ async def front(
 ) -> AsyncIterator[Front]:
     """The service over a catalog of one target a fault; no circuit opens by failures alone."""
     monkeypatch.setattr(bootstrap, "TargetHealth", functools.partial(TargetHealth, 10**9))
-    hasty = RelayLimits(idle_s=2.0)
-    monkeypatch.setattr(bootstrap, "Relay", functools.partial(Relay, limits=hasty))
+    hasty = UpstreamLimits(idle_s=2.0)
+    monkeypatch.setattr(bootstrap, "Relay", functools.partial(UpstreamClient, limits=hasty))
     prompts = directory / "prompts"
     (prompts / "catalog").mkdir(parents=True)
     rules = [f"  - {{name: {m}, when: {{matches: 'use {m} now'}}, route: {m}}}" for m in NAMES]

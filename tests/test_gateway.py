@@ -10,14 +10,14 @@ import pytest
 from llmrouter.domain.catalog import Catalog
 from llmrouter.domain.chat import ANONYMOUS, Caller, ChatRequest, RouterOptions
 from llmrouter.domain.deadline import NEVER, Deadline
-from llmrouter.domain.decision import Decision, Question, Source, Verdict
-from llmrouter.domain.ports import Stage
+from llmrouter.domain.decision import Decision, RoutingContext, Source, StageResult
+from llmrouter.domain.interfaces import Stage
 from llmrouter.errors import NotFound
-from llmrouter.gateway import Gateway, Rooms
-from llmrouter.routing.default import Default
-from llmrouter.routing.router import Router
-from llmrouter.signals.extract import Extractor
-from llmrouter.signals.fingerprint import Fingerprinter
+from llmrouter.features.extractor import Extractor
+from llmrouter.features.fingerprint import Fingerprinter
+from llmrouter.gateway import Gateway, GatewayDependencies
+from llmrouter.routing.pipeline import RoutingPipeline
+from llmrouter.routing.stages.default import Default
 from llmrouter.upstream.health import TargetHealth
 from tests.fakes import RecordingObserver, a_catalog, a_request
 
@@ -34,7 +34,7 @@ class Notes:
     """A ledger and journal that keep what they are told."""
 
     kept: list[Decision] = field(default_factory=list)
-    questions: list[Question] = field(default_factory=list)
+    questions: list[RoutingContext] = field(default_factory=list)
 
     def new_id(self) -> str:
         """A fresh id."""
@@ -44,9 +44,9 @@ class Notes:
         """Keep it."""
         self.kept.append(decision)
 
-    def decided(self, decision: Decision, question: Question) -> None:
+    def decided(self, decision: Decision, context: RoutingContext) -> None:
         """Keep what was asked."""
-        self.questions.append(question)
+        self.questions.append(context)
 
 
 class Says:
@@ -55,9 +55,9 @@ class Says:
     name = "cache"
 
     def __init__(self, target: str) -> None:
-        self.verdict = Verdict(target, Source.CACHE, "cached", 0.9, "general")
+        self.verdict = StageResult(target, Source.CACHE, "cached", 0.9, "general")
 
-    async def decide(self, question: Question) -> Verdict | None:
+    async def decide(self, context: RoutingContext) -> StageResult | None:
         """The verdict."""
         return self.verdict
 
@@ -71,10 +71,10 @@ class Bench:
         notes: Any = self.notes
         unused: Any = None
         self.gateway = Gateway(
-            Rooms(
+            GatewayDependencies(
                 catalog=self.holder,
                 measure=Extractor(Fingerprinter(b"k" * 32)),
-                router=Router({"auto": stages}, self.observer, Default()),
+                router=RoutingPipeline({"auto": stages}, self.observer, Default()),
                 executor=unused,
                 ledger=notes,
                 health=self.health,
@@ -85,9 +85,9 @@ class Bench:
 
     def ask(
         self, request: ChatRequest, caller: Caller = ANONYMOUS, deadline: Deadline = NEVER
-    ) -> Question:
+    ) -> RoutingContext:
         """The question as the gateway makes it."""
-        return self.gateway.question(request, caller, deadline)
+        return self.gateway.screen(request, caller, deadline)
 
     def ill(self, target: str) -> None:
         """Make a target's circuit open."""
@@ -208,7 +208,7 @@ async def test_what_differs_is_written_down_anew() -> None:
     bench.health.record("large", ok=True)
     bench.holder.current = replace(bench.holder.current, version="v2")
     assert (await decided()).catalog_version == "v2"
-    stage.verdict = Verdict("large", Source.CACHE, "cached", 0.9, "general")
+    stage.verdict = StageResult("large", Source.CACHE, "cached", 0.9, "general")
     assert (await decided()).target == "large"
 
 
@@ -225,6 +225,6 @@ def test_an_unknown_id_is_reported_where_it_stands(
     """The parameter is the list that has it, not the other one; misspelt, it would do nothing."""
     bench = Bench(Says("small"))
     with pytest.raises(NotFound) as refused:
-        bench.gateway.question(a_request(options=options), ANONYMOUS, NEVER)
+        bench.gateway.screen(a_request(options=options), ANONYMOUS, NEVER)
     assert (refused.value.code, refused.value.param) == ("target_not_found", param)
     assert f"did you mean {meant!r}?" in refused.value.message

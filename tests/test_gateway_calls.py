@@ -10,17 +10,17 @@ import pytest
 
 from llmrouter.domain.catalog import Cascade, Catalog
 from llmrouter.domain.chat import ANONYMOUS, Caller, ChatRequest, RouterOptions
-from llmrouter.domain.codec import decode_decision, encode_decision
-from llmrouter.domain.decision import Decision, Feedback, Question, Source
+from llmrouter.domain.decision import Decision, Feedback, RoutingContext, Source
+from llmrouter.domain.serialization import decode_decision, encode_decision
 from llmrouter.errors import Forbidden, LLMRouterError, ModelNotFound, NoEligibleTarget, NotFound
-from llmrouter.execution.plan import Order
-from llmrouter.gateway import DECISION_VALID_S, Gateway, Rooms
-from llmrouter.routing.default import Default
-from llmrouter.routing.router import Router
-from llmrouter.routing.rules import StartCascade
-from llmrouter.signals.extract import Extractor
-from llmrouter.signals.fingerprint import Fingerprinter
-from llmrouter.store.ledger import Ledger, LedgerOptions
+from llmrouter.execution.plan import ExecutionRequest
+from llmrouter.features.extractor import Extractor
+from llmrouter.features.fingerprint import Fingerprinter
+from llmrouter.gateway import DECISION_VALID_S, Gateway, GatewayDependencies
+from llmrouter.routing.pipeline import RoutingPipeline
+from llmrouter.routing.stages.default import Default
+from llmrouter.routing.stages.rules import StartCascade
+from llmrouter.store.decision_log import DecisionLog, DecisionLogOptions
 from llmrouter.store.memory import MemoryStore
 from llmrouter.upstream.health import TargetHealth
 from tests.fakes import RecordingObserver, a_catalog, a_request, a_target
@@ -34,10 +34,10 @@ class Notes:
 
     ratings: list[Feedback] = field(default_factory=list)
 
-    def decided(self, decision: Decision, question: Question) -> None:
+    def decided(self, decision: Decision, context: RoutingContext) -> None:
         """Pass."""
 
-    def rated(self, decision: Decision, feedback: Feedback) -> None:
+    def observe_feedback(self, decision: Decision, feedback: Feedback) -> None:
         """Keep it."""
         self.ratings.append(feedback)
 
@@ -46,14 +46,14 @@ class Notes:
 class Orders:
     """An executor that keeps what it was ordered to run."""
 
-    orders: list[Order] = field(default_factory=list)
+    orders: list[ExecutionRequest] = field(default_factory=list)
 
-    def run(self, order: Order) -> Orders:
+    def run(self, order: ExecutionRequest) -> Orders:
         """Keep it."""
         self.orders.append(order)
         return self
 
-    async def open(self) -> Order:
+    async def open(self) -> ExecutionRequest:
         """The last order."""
         return self.orders[-1]
 
@@ -75,17 +75,19 @@ class Bench:
         rooms: dict[str, Any] = {
             "catalog": self,
             "measure": Extractor(Fingerprinter(b"k" * 32)),
-            "router": Router({"auto": (), "cascade": (StartCascade(),)}, self.observer, Default()),
+            "router": RoutingPipeline(
+                {"auto": (), "cascade": (StartCascade(),)}, self.observer, Default()
+            ),
             "executor": self.executor,
-            "ledger": Ledger(
-                MemoryStore(), encode_decision, decode_decision, LedgerOptions(flush_s=0.0)
+            "ledger": DecisionLog(
+                MemoryStore(), encode_decision, decode_decision, DecisionLogOptions(flush_s=0.0)
             ),
             "health": self.health,
             "observer": self.observer,
             "journal": self.notes,
             "escalate": self.start,
         }
-        self.gateway = Gateway(Rooms(**rooms))
+        self.gateway = Gateway(GatewayDependencies(**rooms))
 
     async def start(self, *_: Any) -> int:
         """Where a cascade starts."""
@@ -95,11 +97,11 @@ class Bench:
         """A decision on a request with these options; `model` pins."""
         return await self.gateway.decide(asked(**options), caller)
 
-    async def order(self, caller: Caller = ANONYMOUS, **options: Any) -> Order:
+    async def order(self, caller: Caller = ANONYMOUS, **options: Any) -> ExecutionRequest:
         """What would be executed."""
         execution: Any = await self.gateway.complete(asked(**options), caller)
         order: Any = await execution.open()
-        assert isinstance(order, Order)
+        assert isinstance(order, ExecutionRequest)
         return order
 
 
@@ -209,7 +211,7 @@ async def test_a_decision_is_its_tenant_s() -> None:
     error = await failing(NotFound, bench.order(theirs, decision_id=name))
     assert (error.code, error.param) == ("decision_not_found", "router.decision_id")
     await failing(NotFound, bench.gateway.find(name, theirs))
-    await failing(NotFound, bench.gateway.rate(Feedback(name, 1.0), theirs))
+    await failing(NotFound, bench.gateway.record_feedback(Feedback(name, 1.0), theirs))
     assert await bench.gateway.recent(10, theirs) == []
     assert [d["decision_id"] for d in await bench.gateway.recent(10, mine)] == [name]
     assert (await bench.order(mine, decision_id=name)).decision.decision_id == name
@@ -283,7 +285,7 @@ async def test_feedback_is_signed_with_the_key_and_the_time() -> None:
     bench = Bench()
     decision = await bench.decide()
     claimed = Feedback(decision.decision_id, 0.5, "large", caller="somebody", created_at=1.0)
-    await bench.gateway.rate(claimed, Caller("app"))
+    await bench.gateway.record_feedback(claimed, Caller("app"))
     kept = bench.notes.ratings[0]
     assert (kept.caller, kept.score, kept.preferred) == ("app", 0.5, "large")
     assert kept.created_at >= decision.created_at
@@ -295,7 +297,7 @@ async def test_a_preferred_target_must_exist() -> None:
     bench = Bench()
     decision = await bench.decide()
     rating = Feedback(decision.decision_id, 0.5, "larg")
-    error = await failing(NotFound, bench.gateway.rate(rating, ANONYMOUS))
+    error = await failing(NotFound, bench.gateway.record_feedback(rating, ANONYMOUS))
     assert (error.code, error.param) == ("target_not_found", "preferred")
     assert error.message.endswith("did you mean 'large'?")
     assert bench.notes.ratings == []

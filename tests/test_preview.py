@@ -17,7 +17,7 @@ from llmrouter.domain.catalog import Catalog
 from llmrouter.domain.decision import Source
 from llmrouter.errors import CatalogInvalid, DeadlineExceeded, LLMRouterError, Overloaded
 from llmrouter.preview import INVALID, Order, Place, Previewer, worked_out
-from llmrouter.store.open import open_store
+from llmrouter.store.factory import open_store
 from tests.catalog.prompts_dir import ROUTING, SMALL, written
 from tests.evaluation.journaled import journaled
 

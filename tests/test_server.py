@@ -18,8 +18,8 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from llmrouter.api.admission import Admission
-from llmrouter.server import IDLE_S, _at_rest, bind, trim_malloc
+from llmrouter.api.load_shedding import LoadShedder
+from llmrouter.server.worker import IDLE_S, _at_rest, bind, trim_malloc
 from tests.catalog.prompts_dir import ROUTING, written
 from tests.served import environment, free_port, process
 
@@ -266,9 +266,9 @@ class Resting:
 
 async def test_rest_comes_at_once_without_connections(monkeypatch: pytest.MonkeyPatch) -> None:
     """An idle service does not make its operator wait."""
-    monkeypatch.setattr("llmrouter.server.IDLE_S", 3600.0)
+    monkeypatch.setattr("llmrouter.server.worker.IDLE_S", 3600.0)
     async with Resting() as (runner, _), asyncio.timeout(30):
-        assert await _at_rest(Admission(), runner, 3600.0, asyncio.Event())
+        assert await _at_rest(LoadShedder(), runner, 3600.0, asyncio.Event())
 
 
 async def test_an_idle_connection_gets_its_time_and_not_more() -> None:
@@ -280,7 +280,7 @@ async def test_an_idle_connection_gets_its_time_and_not_more() -> None:
                 await asyncio.sleep(0.005)
         loop = asyncio.get_running_loop()
         before = loop.time()
-        assert await _at_rest(Admission(), runner, 30.0, asyncio.Event())
+        assert await _at_rest(LoadShedder(), runner, 30.0, asyncio.Event())
         assert loop.time() - before >= IDLE_S
         writer.close()
 
@@ -288,7 +288,7 @@ async def test_an_idle_connection_gets_its_time_and_not_more() -> None:
 async def test_what_runs_too_long_is_given_up() -> None:
     """The limit holds, and says that something still ran."""
     async with Resting() as (runner, _):
-        admission = Admission()
+        admission = LoadShedder()
         task = admission.enter()
         assert not await _at_rest(admission, runner, 0.05, asyncio.Event())
         admission.leave(task)

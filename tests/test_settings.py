@@ -98,14 +98,14 @@ def test_a_log_level_that_does_not_exist_is_wrong_usage(tmp_path: Path) -> None:
 
 def test_a_key_is_made_with_its_entry(tmp_path: Path) -> None:
     """In a pipe two lines: the secret, and what knows it by its hash."""
-    from llmrouter.api.keys import Keyring, parse_keys
+    from llmrouter.auth.api_keys import Authenticator, parse_keys
 
     done = command(tmp_path, "key", "alice", "--tier", "pro")
     assert done.returncode == 0
     assert done.stderr == ""
     secret, entry = done.stdout.split()
     assert secret not in entry
-    caller = Keyring(parse_keys(entry)).caller({"x-api-key": secret})
+    caller = Authenticator(parse_keys(entry)).caller({"x-api-key": secret})
     assert (caller.name, caller.tier) == ("alice", "pro")
     assert command(tmp_path, "key", "al ice").returncode == 2
 

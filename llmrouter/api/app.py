@@ -23,24 +23,29 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler
 
-from llmrouter.api import (
+from llmrouter.api import console, openapi
+from llmrouter.api.body_reader import too_large
+from llmrouter.api.dependencies import CALLER, FRONT, SERVICES, Dependencies, Front
+from llmrouter.api.error_response import refusal
+from llmrouter.api.handlers import (
     catalog,
     complete,
-    console,
     decisions,
     feedback,
     health,
     metrics,
     openai,
-    openapi,
     preview,
     route,
     stats,
 )
-from llmrouter.api.envelope import refusal
-from llmrouter.api.intake import too_large
-from llmrouter.api.middlewares import Access, Answer, Guard, guard_of, middleware
-from llmrouter.api.services import CALLER, FRONT, SERVICES, Front, Services
+from llmrouter.api.middleware.pipeline import (
+    Access,
+    Answer,
+    RequestPipeline,
+    middleware,
+    request_pipeline,
+)
 from llmrouter.domain.chat import Caller
 
 
@@ -53,7 +58,7 @@ class Path(NamedTuple):
     access: Access
 
 
-Routed = Callable[[web.Request, Services, Caller], Awaitable[web.StreamResponse]]
+Routed = Callable[[web.Request, Dependencies, Caller], Awaitable[web.StreamResponse]]
 ROUTED: dict[str, Routed] = {
     "/route": route.route,
     "/complete": complete.complete,
@@ -83,7 +88,7 @@ PATHS: tuple[Path, ...] = (
 )
 
 
-class Quiet(logging.Filter):
+class ParserErrorFilter(logging.Filter):
     """Keeps what is not HTTP out of the server's log: the parser quotes headers, keys included."""
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -92,10 +97,10 @@ class Quiet(logging.Filter):
         return not isinstance(error, (HttpProcessingError, web.RequestPayloadError))
 
 
-_QUIET = Quiet()
+_QUIET = ParserErrorFilter()
 
 
-def paths_of(services: Services) -> list[Path]:
+def paths_of(services: Dependencies) -> list[Path]:
     """The paths this service has: edits only where the catalog can be edited."""
     absent: set[Handler] = set()
     if services.editor is None:
@@ -105,12 +110,12 @@ def paths_of(services: Services) -> list[Path]:
     return [path for path in PATHS if path.handler not in absent]
 
 
-def names_of(services: Services) -> list[str]:
+def names_of(services: Dependencies) -> list[str]:
     """Every path this service has."""
     return [*ROUTED, *(path.path for path in paths_of(services))]
 
 
-def _answer(handler: Routed, services: Services) -> Answer:
+def _answer(handler: Routed, services: Dependencies) -> Answer:
     return lambda request, caller: handler(request, services, caller)
 
 
@@ -121,7 +126,7 @@ def _handler(answer: Answer) -> Handler:
     return handle
 
 
-def _front(guard: Guard, routed: Mapping[str, Answer], otherwise: Handler) -> Handler:
+def _front(guard: RequestPipeline, routed: Mapping[str, Answer], otherwise: Handler) -> Handler:
     """What a connection asks first: routed calls go straight to their guard and handler.
 
     The application's own dispatch costs them several microseconds; it answers everything else,
@@ -138,7 +143,7 @@ def _front(guard: Guard, routed: Mapping[str, Answer], otherwise: Handler) -> Ha
     return front
 
 
-def create_app(services: Services) -> web.Application:
+def create_app(services: Dependencies) -> web.Application:
     """The aiohttp application over `services`."""
     logging.getLogger("aiohttp.server").addFilter(_QUIET)
     routed = {path: _answer(handler, services) for path, handler in ROUTED.items()}
@@ -147,7 +152,7 @@ def create_app(services: Services) -> web.Application:
     access: dict[object, Access] = {path.handler: path.access for path in paths}
     if services.keyring.isolates:
         access[metrics.metrics] = Access.ADMIN  # they are of all tenants together
-    guard = guard_of(services)
+    guard = request_pipeline(services)
     app = web.Application(
         middlewares=[middleware(guard, access)], client_max_size=services.max_body_bytes
     )

@@ -12,9 +12,9 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from llmrouter.api.envelope import JSON
+from llmrouter.api.dependencies import Dependencies
+from llmrouter.api.error_response import JSON
 from llmrouter.api.schemas import SCHEMAS, ref
-from llmrouter.api.services import Services
 
 DOCUMENT: web.AppKey[bytes] = web.AppKey("openapi", bytes)
 
@@ -43,7 +43,7 @@ _QUOTAS = tuple(
 _ROUTED = (400, 401, 403, 404, 408, 413, 422, 429, 500, 502, 503, 504)
 
 
-def build(services: Services, paths: Sequence[str]) -> bytes:
+def build(services: Dependencies, paths: Sequence[str]) -> bytes:
     """The document, as JSON."""
     document = {
         "openapi": "3.1.0",

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from llmrouter.api.feedback import MAX_COMMENT
-from llmrouter.api.options import MAX_IDS, MAX_NAME
-from llmrouter.api.preview import LAST, MOST, MOST_FILES, OTHERS
-from llmrouter.api.wire import MAX_COUNT, ROLES
+from llmrouter.api.handlers.feedback import MAX_COMMENT
+from llmrouter.api.handlers.preview import LAST, MOST, MOST_FILES, OTHERS
+from llmrouter.api.request_parser import MAX_COUNT, ROLES
+from llmrouter.api.router_options import MAX_IDS, MAX_NAME
 from llmrouter.domain.chat import CACHE_MODES, STRATEGIES
 from llmrouter.domain.decision import Source
 

@@ -17,12 +17,12 @@ from aiohttp.helpers import rfc822_formatted_time
 from aiohttp.http import SERVER_SOFTWARE, HttpVersion11
 from multidict import CIMultiDict
 
-from llmrouter.domain.fields import field_lines
+from llmrouter.util.http_headers import field_lines
 
 _LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
 
 
-class Whole(web.Response):
+class FullResponse(web.Response):
     """A `web.Response` of bytes; `headers` name its type. Fields may be added until it is sent."""
 
     _sent = False

@@ -12,13 +12,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from llmrouter.catalog.fields import MAX_CHARS, Sheet
 from llmrouter.catalog.frontmatter import Parts, split, unified
 from llmrouter.catalog.lint import Located, Routing, lint, unset
-from llmrouter.catalog.policy import Policy, read_policy
-from llmrouter.catalog.schema import read_target
-from llmrouter.catalog.templates import check_router, check_verifier
-from llmrouter.catalog.versions import policy_version, prompt_version, target_version
+from llmrouter.catalog.revision import policy_revision, prompt_revision, target_revision
+from llmrouter.catalog.routing_config import Policy, read_policy
+from llmrouter.catalog.target_file import read_target
+from llmrouter.catalog.template_checks import check_router, check_verifier
+from llmrouter.catalog.yaml_reader import MAX_CHARS, Sheet
 from llmrouter.domain.catalog import Catalog, Prompts, RouterLLM
 from llmrouter.domain.target import Target
 from llmrouter.errors import CatalogInvalid, Problem
@@ -223,9 +223,9 @@ def _assembled(targets: Mapping[str, Target], policy: Policy, prompts: Prompts) 
         learned=policy.learned,
         sessions=policy.sessions,
         fallback=policy.fallback,
-        version=target_version(ordered.values()),
-        policy_version=policy_version(policy),
-        prompt_version=prompt_version(prompts.router),
+        version=target_revision(ordered.values()),
+        policy_version=policy_revision(policy),
+        prompt_version=prompt_revision(prompts.router),
     )
 
 

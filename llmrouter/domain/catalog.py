@@ -100,7 +100,8 @@ class Learned:
 
     `explore_rate` is the share of requests on which another target may serve,
     `explore_budget_usd_per_day` what their answers may cost together. `encoder` is the canonical
-    name of an encoder (see `domain.encoder`); where it must be asked, `api_key_env` names its key,
+    name of an encoder (see `domain.embedding_space`); where it must be asked, `api_key_env` names
+    its key,
     `timeout_ms` bounds the wait, and `encoder_price` is in USD per 1M tokens. `encoder_url` is
     where it is reached instead of the address in its name, which stays the name of its space.
     """

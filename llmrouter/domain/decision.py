@@ -46,7 +46,7 @@ class Exclusion:
 
 @quick
 @dataclass(frozen=True, slots=True)
-class Question:
+class RoutingContext:
     """What every stage is asked. `eligible` is never empty and keeps catalog order."""
 
     request: ChatRequest
@@ -65,7 +65,7 @@ class Question:
 
 @quick
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class StageResult:
     """A stage's answer. A stage that has none returns None instead.
 
     `confidence` is 0..1 or None where the stage has no measure of it. `cacheable` is true only for
@@ -87,7 +87,7 @@ class Verdict:
 
 @quick
 @dataclass(frozen=True, slots=True)
-class StageNote:
+class StageTrace:
     """What one stage did.
 
     `outcome` is `decided`, `abstained`, `failed`, `timeout`, `ineligible` or `skipped`; `detail`
@@ -141,7 +141,7 @@ class Decision:
     cascade: bool = False
     router_cost_usd: float = 0.0
     propensity: float = 1.0
-    stages: tuple[StageNote, ...] = ()
+    stages: tuple[StageTrace, ...] = ()
     created_at: float = 0.0
     common: dict[str, bytes] = field(default_factory=dict, init=False, repr=False, compare=False)
 
@@ -151,7 +151,7 @@ class Decision:
             self.common[name] = encoded
 
     def again(
-        self, decision_id: str, timing_ms: float, stages: tuple[StageNote, ...], created_at: float
+        self, decision_id: str, timing_ms: float, stages: tuple[StageTrace, ...], created_at: float
     ) -> Decision:
         """The same decision made once more: an id, times and stage notes of its own."""
         made = Decision(
@@ -238,7 +238,7 @@ class Audit:
 
 @quick
 @dataclass(frozen=True, slots=True)
-class Shadowed:
+class ShadowComparison:
     """What a strategy that decides alongside would have chosen, beside what was decided.
 
     `outcome` is `agreed`, `disagreed`, `abstained` or `failed`; `target` is None in the last two.

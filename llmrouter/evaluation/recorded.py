@@ -18,11 +18,11 @@ import orjson
 
 from llmrouter.domain.chat import STRATEGIES, Caller, ChatRequest, RouterOptions
 from llmrouter.domain.features import Features, Traits
-from llmrouter.domain.ports import Store
+from llmrouter.domain.interfaces import Store
 from llmrouter.errors import BadRequest
-from llmrouter.learning.journal import LOG_NAME
-from llmrouter.signals.extract import DEFAULT_OUTPUT_TOKENS, Extractor
-from llmrouter.signals.fingerprint import Fingerprinter
+from llmrouter.features.extractor import DEFAULT_OUTPUT_TOKENS, Extractor
+from llmrouter.features.fingerprint import Fingerprinter
+from llmrouter.journal.journal import LOG_NAME
 
 Parse = Callable[[bytes], ChatRequest]
 """Checks a chat-completions body (`api.wire.parse`). Raises BadRequest."""
@@ -33,7 +33,7 @@ _FIRST_ASK: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Past:
+class RecordedRequest:
     """A request and what was decided for it then.
 
     `request.options.decision_id` is the decision's own id, `at` its time (seconds since the
@@ -76,10 +76,10 @@ async def newest(store: Store, last: int) -> list[bytes]:
         asked *= 4
 
 
-def pasts(batches: Sequence[bytes], last: int, parse: Parse) -> list[Past]:
+def pasts(batches: Sequence[bytes], last: int, parse: Parse) -> list[RecordedRequest]:
     """The newest `last` decisions in journal batches, oldest first."""
     extractor = Extractor(Fingerprinter(bytes(32)))
-    found: list[Past] = []
+    found: list[RecordedRequest] = []
     for batch in reversed(batches):
         for line in reversed(batch.split(b"\n")):
             if len(found) >= last:
@@ -89,7 +89,7 @@ def pasts(batches: Sequence[bytes], last: int, parse: Parse) -> list[Past]:
     return found[::-1]
 
 
-def _past(line: bytes, parse: Parse, extractor: Extractor) -> Past | None:
+def _past(line: bytes, parse: Parse, extractor: Extractor) -> RecordedRequest | None:
     try:
         entry = orjson.loads(line)
         asked = entry.get("asked", {})
@@ -97,7 +97,7 @@ def _past(line: bytes, parse: Parse, extractor: Extractor) -> Past | None:
         request, features = _told(entry, caller, parse, extractor)
         if request is None or features is None:
             request, features = _untold(entry, asked)
-        return Past(
+        return RecordedRequest(
             at=float(entry["at"]),
             source=str(entry["source"]),
             target=str(entry["target"]),

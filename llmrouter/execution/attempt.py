@@ -13,31 +13,31 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass, field, replace
 
 from llmrouter.domain import semconv
-from llmrouter.domain.ports import Attribute, Health, Observer, Span, Upstream
-from llmrouter.domain.reply import Attempt, ReplyEvent, UpstreamCall, Usage
+from llmrouter.domain.completion import Attempt, ResponseEvent, UpstreamRequest, Usage
+from llmrouter.domain.interfaces import Attribute, Health, Observer, Span, Upstream
 from llmrouter.domain.target import Target
 from llmrouter.errors import UpstreamFailure
-from llmrouter.execution.cost import cost_usd, estimated_usage
-from llmrouter.execution.limits import TargetLimits
-from llmrouter.execution.pace import Pace
+from llmrouter.execution.concurrency import ConcurrencyLimiter
+from llmrouter.execution.latency_tracker import Pace
+from llmrouter.execution.pricing import cost_usd, estimated_usage
 
 NO_USAGE = Usage()
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class ExecutionContext:
     """What every attempt works with. `clock` gives seconds, for measuring alone."""
 
     upstream: Upstream
     observer: Observer
     health: Health
-    limits: TargetLimits = field(default_factory=TargetLimits)
+    limits: ConcurrencyLimiter = field(default_factory=ConcurrencyLimiter)
     pace: Pace = field(default_factory=Pace)
     clock: Callable[[], float] = time.perf_counter
 
 
 @dataclass(slots=True)
-class Sending:
+class AttemptRequest:
     """What to send and how long it may take (seconds); `number` counts attempts from 0."""
 
     body: bytes
@@ -45,12 +45,12 @@ class Sending:
     include_usage_added: bool
     input_tokens: int
     timeout_s: float
-    patience_s: float
+    attempt_timeout_s: float
     number: int = 0
     detail: bool = False
 
 
-class Run:
+class AttemptRunner:
     """An attempt in progress: `open`, then `more` until None, then `close` (idempotent)."""
 
     __slots__ = (
@@ -71,7 +71,7 @@ class Run:
         "target",
     )
 
-    def __init__(self, desk: Desk, target: Target, sending: Sending) -> None:
+    def __init__(self, desk: ExecutionContext, target: Target, sending: AttemptRequest) -> None:
         self._desk = desk
         self.target = target
         self._sending = sending
@@ -80,8 +80,8 @@ class Run:
         self._slot = False
         self._step: AbstractContextManager[Span] | None = None
         self._span: Span | None = None
-        self._wire: AbstractAsyncContextManager[AsyncIterator[ReplyEvent]] | None = None
-        self._events: AsyncIterator[ReplyEvent] | None = None
+        self._wire: AbstractAsyncContextManager[AsyncIterator[ResponseEvent]] | None = None
+        self._events: AsyncIterator[ResponseEvent] | None = None
         self._usage: Usage | None = None
         self._chars = 0
         self._ttft_ms: float | None = None
@@ -98,14 +98,14 @@ class Run:
         """What the attempt has cost so far."""
         return cost_usd(self.target, self._spent("ok", None)[0])
 
-    async def open(self) -> ReplyEvent:
+    async def open(self) -> ResponseEvent:
         """The first event: the commit point. Raises UpstreamFailure."""
         desk, target, sending = self._desk, self.target, self._sending
         ill = desk.health.unavailable(target.id)
         if ill is not None:
             raise UpstreamFailure("circuit_open", ill)
         if not desk.limits.try_acquire(target.id):
-            await desk.limits.acquire(target.id, sending.patience_s)
+            await desk.limits.acquire(target.id, sending.attempt_timeout_s)
         self._slot = True
         if not desk.health.admit(target.id):
             raise UpstreamFailure("circuit_open", "another request is probing the target")
@@ -118,7 +118,7 @@ class Run:
         step = desk.observer.attempt(target, attributes)
         span = step.__enter__()
         self._step, self._span = step, span
-        call = UpstreamCall(
+        call = UpstreamRequest(
             target=target,
             body=sending.body,
             stream=sending.stream,
@@ -126,7 +126,7 @@ class Run:
             headers=span.headers(),
             include_usage_added=sending.include_usage_added,
             first_timeout_s=(
-                sending.patience_s if sending.patience_s < sending.timeout_s else None
+                sending.attempt_timeout_s if sending.attempt_timeout_s < sending.timeout_s else None
             ),
             detail=sending.detail,
         )
@@ -142,7 +142,7 @@ class Run:
         self._note(event)
         return event
 
-    async def more(self) -> ReplyEvent | None:
+    async def next_event(self) -> ResponseEvent | None:
         """The next event, or None when the reply has ended well. Raises UpstreamFailure."""
         events = self._events
         if events is None:
@@ -155,7 +155,7 @@ class Run:
         self._note(event)
         return event
 
-    def _note(self, event: ReplyEvent) -> None:
+    def _note(self, event: ResponseEvent) -> None:
         self._chars += len(event.text) or 4
         if event.usage is not None:
             self._usage = event.usage

@@ -15,21 +15,21 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from llmrouter.domain.catalog import Catalog
+from llmrouter.domain.completion import Completion, ResponseEvent, Usage
 from llmrouter.domain.decision import Decision
-from llmrouter.domain.ports import Health, Observer, Upstream
-from llmrouter.domain.reply import Completion, ReplyEvent, Usage
+from llmrouter.domain.interfaces import Health, Observer, Upstream
 from llmrouter.domain.target import Target
 from llmrouter.errors import DeadlineExceeded, LLMRouterError, UpstreamFailure
-from llmrouter.execution.attempt import Desk, Run
-from llmrouter.execution.cascade import cascade
-from llmrouter.execution.cost import cost_usd
-from llmrouter.execution.course import Course
-from llmrouter.execution.ends import error_event
-from llmrouter.execution.flow import Flow
-from llmrouter.execution.hedge import hedged
-from llmrouter.execution.limits import TargetLimits
-from llmrouter.execution.plan import Order, plan
-from llmrouter.execution.verify import Verifier
+from llmrouter.execution.attempt import AttemptRunner, ExecutionContext
+from llmrouter.execution.attempt_session import AttemptSession
+from llmrouter.execution.cascade.runner import cascade
+from llmrouter.execution.cascade.verification import Verifier
+from llmrouter.execution.concurrency import ConcurrencyLimiter
+from llmrouter.execution.error_mapping import error_event
+from llmrouter.execution.hedging import hedged
+from llmrouter.execution.plan import ExecutionRequest, plan
+from llmrouter.execution.pricing import cost_usd
+from llmrouter.execution.retry_state import RetryState
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class ExecutorOptions:
     """Everything an executor can do without. `finished` is told of every execution that ended,
     failed ones included; it must not wait. `jitter` gives 0..1 for back-off."""
 
-    limits: TargetLimits = field(default_factory=TargetLimits)
+    limits: ConcurrencyLimiter = field(default_factory=ConcurrencyLimiter)
     verifier: Verifier = field(default_factory=Verifier)
     finished: Callable[[Execution], None] | None = None
     jitter: Callable[[], float] = random.random
@@ -54,13 +54,13 @@ class Executor:
         options: ExecutorOptions | None = None,
     ) -> None:
         self.options = options or ExecutorOptions()
-        self._desk = Desk(upstream, observer, health, self.options.limits)
+        self._desk = ExecutionContext(upstream, observer, health, self.options.limits)
         self._refused: set[tuple[str, str]] = set()
         self._best: tuple[Catalog, Target] | None = None
 
-    def run(self, order: Order) -> Execution:
+    def run(self, order: ExecutionRequest) -> Execution:
         """An execution that has not started: await `open`, or iterate it."""
-        return Execution(self, Flow(self._desk, order, self._refused))
+        return Execution(self, AttemptSession(self._desk, order, self._refused))
 
     def best_cost_usd(self, catalog: Catalog, usage: Usage) -> float:
         """What the same tokens would have cost at the catalog's most expensive target."""
@@ -80,7 +80,7 @@ class Execution:
     event, nothing after it. Whoever stops early calls `aclose`.
     """
 
-    def __init__(self, executor: Executor, flow: Flow) -> None:
+    def __init__(self, executor: Executor, flow: AttemptSession) -> None:
         self._executor = executor
         self._flow = flow
         self.order = flow.order
@@ -89,8 +89,8 @@ class Execution:
         self.content_type = "application/json"
         self.completion: Completion | None = None
         self.error: LLMRouterError | None = None
-        self._pending: deque[ReplyEvent] = deque()
-        self._run: Run | None = None
+        self._pending: deque[ResponseEvent] = deque()
+        self._run: AttemptRunner | None = None
         self._opened = False
 
     @property
@@ -124,7 +124,7 @@ class Execution:
     def __aiter__(self) -> Execution:
         return self
 
-    async def __anext__(self) -> ReplyEvent:
+    async def __anext__(self) -> ResponseEvent:
         if not self._opened:
             await self.open()
         if self._pending:
@@ -133,7 +133,7 @@ class Execution:
         if run is None:
             raise StopAsyncIteration
         try:
-            while (event := await run.more()) is not None:
+            while (event := await run.next_event()) is not None:
                 if not event.usage_only:
                     return event
         except UpstreamFailure as failure:
@@ -176,7 +176,7 @@ class Execution:
                 "the request's time budget ran out before an attempt could start"
             )
         fallback = order.catalog.fallback
-        course = Course(
+        course = RetryState(
             lambda: plan(order, order.deadline.remaining_s()),
             fallback,
             self._executor.options.jitter,
@@ -209,7 +209,7 @@ class Execution:
                 flow.account.finish_reason = run.finish_reason
                 await flow.close(run, "ok")
             return
-        raise flow.gave_up(course)
+        raise flow.final_error(course)
 
     async def _climb(self) -> None:
         """Hold replies back until one is accepted; its events are then there at once."""

@@ -15,18 +15,18 @@ from dataclasses import dataclass
 
 from llmrouter.domain.catalog import Catalog
 from llmrouter.domain.chat import ANONYMOUS, Caller, ChatRequest
+from llmrouter.domain.completion import WorstCase
 from llmrouter.domain.deadline import NEVER, Deadline
 from llmrouter.domain.decision import Decision, Estimate, Exclusion
 from llmrouter.domain.quick import quick
-from llmrouter.domain.reply import Bounds
 from llmrouter.domain.target import Target
-from llmrouter.execution.cost import CHARS_PER_TOKEN, bound_usd
-from llmrouter.execution.judge import judge_bound_usd, judge_of
+from llmrouter.execution.cascade.judge import judge_bound_usd, judge_of
+from llmrouter.execution.pricing import CHARS_PER_TOKEN, bound_usd
 
 
 @quick
 @dataclass(frozen=True, slots=True)
-class Order:
+class ExecutionRequest:
     """What is to be executed. `escalate` starts a cascade so many steps above its cheapest.
 
     The catalog is the one that decided; the decision's target and fallbacks are what was eligible.
@@ -60,7 +60,7 @@ class Plan:
     judge_ms: float = 0.0
 
     @property
-    def bounds(self) -> Bounds:
+    def bounds(self) -> WorstCase:
         """The most the plan may take: every attempt made, verified and billed in full.
 
         The last answer is not asked about further. Times are the expected ones, and a judge's own
@@ -72,14 +72,14 @@ class Plan:
         times = [target.latency.total_ms(written) for target in tried]
         verified = times[:-1]
         sampled_ms = sum(verified) if self.samples > 1 else 0.0
-        return Bounds(
+        return WorstCase(
             cost_usd + len(verified) * self.judge_usd,
             sum(times) + sampled_ms + len(verified) * self.judge_ms,
             tuple((exclusion.target, exclusion.reason) for exclusion in self.left_out),
         )
 
 
-def plan(order: Order, remaining_s: float = math.inf) -> Plan:
+def plan(order: ExecutionRequest, remaining_s: float = math.inf) -> Plan:
     """The attempts for an order; `remaining_s` is what its deadline leaves now."""
     decision, catalog = order.decision, order.catalog
     named = (decision.target, *decision.fallbacks)
@@ -89,7 +89,7 @@ def plan(order: Order, remaining_s: float = math.inf) -> Plan:
     return _cascade(order, _known(catalog, _ladder(order, eligible)), remaining_s)
 
 
-def _ladder(order: Order, eligible: tuple[str, ...]) -> list[str]:
+def _ladder(order: ExecutionRequest, eligible: tuple[str, ...]) -> list[str]:
     """The eligible steps of the cascade's order from the decision's target upwards."""
     catalog, first = order.catalog, order.decision.target
     steps = [name for name in catalog.cascade.order if name in eligible]
@@ -102,7 +102,7 @@ def _ladder(order: Order, eligible: tuple[str, ...]) -> list[str]:
     return steps[min(order.escalate, max(0, len(steps) - 1)) :]
 
 
-def _direct(order: Order, targets: tuple[Target, ...], remaining_s: float) -> Plan:
+def _direct(order: ExecutionRequest, targets: tuple[Target, ...], remaining_s: float) -> Plan:
     """One attempt alone is billed as a rule, so each target is bounded by itself."""
     most = max(1, order.catalog.fallback.max_attempts)
     if order.request.options.max_cost_usd is None and math.isinf(remaining_s):
@@ -118,7 +118,7 @@ def _direct(order: Order, targets: tuple[Target, ...], remaining_s: float) -> Pl
     return Plan(tuple(kept), False, most, order.decision.estimate, left_out=tuple(out))
 
 
-def _cascade(order: Order, targets: tuple[Target, ...], remaining_s: float) -> Plan:
+def _cascade(order: ExecutionRequest, targets: tuple[Target, ...], remaining_s: float) -> Plan:
     """Each step may follow a rejected one, so time and money add up."""
     estimate, catalog = order.decision.estimate, order.catalog
     samples = max(1, catalog.cascade.accept.samples)
@@ -146,7 +146,9 @@ def _cascade(order: Order, targets: tuple[Target, ...], remaining_s: float) -> P
     return Plan(tuple(kept), True, most, estimate, *verifying)
 
 
-def _why_not(order: Order, target: Target, remaining_s: float, spent_usd: float) -> str | None:
+def _why_not(
+    order: ExecutionRequest, target: Target, remaining_s: float, spent_usd: float
+) -> str | None:
     estimate = order.decision.estimate
     limit = order.request.options.max_cost_usd
     if limit is not None:
@@ -159,14 +161,16 @@ def _why_not(order: Order, target: Target, remaining_s: float, spent_usd: float)
     return None
 
 
-def expected_latency_ms(target: Target, order: Order) -> float:
+def expected_latency_ms(target: Target, order: ExecutionRequest) -> float:
     """Milliseconds until a target can be of use: its first token when streaming, else its last."""
     if order.request.stream and not order.decision.cascade:
         return target.latency.ttft_ms
     return target.latency.total_ms(order.decision.estimate.output_tokens)
 
 
-def patience_s(order: Order, target: Target, following: Target | None, remaining_s: float) -> float:
+def attempt_timeout_s(
+    order: ExecutionRequest, target: Target, following: Target | None, remaining_s: float
+) -> float:
     """How long one attempt may take to commit.
 
     With a deadline and a target to fall back to, time is kept for that one (twice what it should

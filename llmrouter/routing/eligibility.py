@@ -23,7 +23,7 @@ Unavailable = Callable[[str], str | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Screening:
+class EligibilityResult:
     """The outcome: `eligible` ids in catalog order, and every other target with its reason.
 
     `standing` says that no target is out for this moment's health or this request's size.
@@ -35,15 +35,15 @@ class Screening:
 
 
 @dataclass(frozen=True, slots=True)
-class _Standing:
+class _RequestIndependent:
     """Who may serve whatever the size; what fits the smallest of them fits all."""
 
     targets: tuple[Target, ...]
-    screening: Screening
+    screening: EligibilityResult
     window: int
     output: float
 
-    def fits(self, demand: Demand) -> bool:
+    def fits(self, demand: RequestConstraints) -> bool:
         """Whether the request is surely within the limits of every one of them."""
         features, options = demand.features, demand.options
         return (
@@ -56,7 +56,7 @@ class _Standing:
 
 @quick
 @dataclass(frozen=True, slots=True)
-class Demand:
+class RequestConstraints:
     """Everything about a request that eligibility looks at."""
 
     options: RouterOptions
@@ -69,7 +69,7 @@ class Demand:
         return self.caller.tier or self.options.tier
 
 
-def refusal(target: Target, demand: Demand) -> str | None:
+def refusal(target: Target, demand: RequestConstraints) -> str | None:
     """Why policy keeps the caller from `target` (tier or key), or None."""
     allowed = demand.caller.allow
     if allowed is not None and target.id not in allowed:
@@ -132,7 +132,7 @@ def permitted(decision: Decision, catalog: Catalog, caller: Caller) -> Decision:
     return decision if kept == decision.fallbacks else replace(decision, fallbacks=kept)
 
 
-def standing_reason(target: Target, demand: Demand) -> str | None:
+def standing_reason(target: Target, demand: RequestConstraints) -> str | None:
     """Why `target` is out whatever the size of the request, or None."""
     if not target.enabled:
         return "disabled in the catalog"
@@ -148,7 +148,7 @@ def standing_reason(target: Target, demand: Demand) -> str | None:
     return None
 
 
-def sizing_reason(target: Target, demand: Demand) -> str | None:
+def sizing_reason(target: Target, demand: RequestConstraints) -> str | None:
     """Why this request is too big, too slow or too dear for `target`, or None."""
     features, options = demand.features, demand.options
     if features.total_tokens > target.context_window:
@@ -181,11 +181,11 @@ class Eligibility:
 
     def __init__(self, remembered: int = 1024) -> None:
         self._remembered = remembered
-        self._standing: dict[object, _Standing] = {}
+        self._standing: dict[object, _RequestIndependent] = {}
 
     def screen(
-        self, catalog: Catalog, demand: Demand, unavailable: Unavailable | None = None
-    ) -> Screening:
+        self, catalog: Catalog, demand: RequestConstraints, unavailable: Unavailable | None = None
+    ) -> EligibilityResult:
         """Screen every target; `unavailable` gives one's health reason, None says all are well."""
         known = self._screen_standing(catalog, demand)
         fits = known.fits(demand)
@@ -204,9 +204,9 @@ class Eligibility:
         out = {
             target.id: reason for target, reason in zip(standing, reasons, strict=True) if reason
         }
-        return Screening(eligible, tuple(_in_order(catalog, excluded, out)))
+        return EligibilityResult(eligible, tuple(_in_order(catalog, excluded, out)))
 
-    def _screen_standing(self, catalog: Catalog, demand: Demand) -> _Standing:
+    def _screen_standing(self, catalog: Catalog, demand: RequestConstraints) -> _RequestIndependent:
         options = demand.options
         key = (
             catalog.version,
@@ -222,9 +222,9 @@ class Eligibility:
             reasons = {t.id: standing_reason(t, demand) for t in catalog.targets.values()}
             targets = tuple(t for t in catalog.targets.values() if reasons[t.id] is None)
             out = tuple(Exclusion(name, why) for name, why in reasons.items() if why is not None)
-            known = _Standing(
+            known = _RequestIndependent(
                 targets,
-                Screening(tuple(t.id for t in targets), out, standing=True),
+                EligibilityResult(tuple(t.id for t in targets), out, standing=True),
                 min((t.context_window for t in targets), default=0),
                 min((t.max_output for t in targets if t.max_output is not None), default=inf),
             )

@@ -7,29 +7,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from llmrouter.domain.decision import Question, Source, Verdict
+from llmrouter.domain.decision import RoutingContext, Source, StageResult
 from llmrouter.domain.target import Target
-from llmrouter.routing.default import price_distance
+from llmrouter.routing.stages.default import price_distance
 
 _unscored: dict[tuple[str, str, tuple[str, ...]], tuple[str, ...]] = {}
 
 
-def fallback_order(verdict: Verdict, question: Question) -> tuple[str, ...]:
+def fallback_order(verdict: StageResult, context: RoutingContext) -> tuple[str, ...]:
     """The other eligible targets: best judged first, then another provider's, nearest in price.
 
     A provider that fails often fails for all its models, so its siblings come last among equals.
     """
-    if verdict.source is Source.PINNED or len(question.eligible) == 1:
+    if verdict.source is Source.PINNED or len(context.eligible) == 1:
         return ()
     if verdict.alternatives:
         scores = {a.target: a.score for a in verdict.alternatives}
-        return _ranked(verdict.target, question.eligible, question.catalog.targets, scores)
-    key = (question.catalog.version, verdict.target, question.eligible)
+        return _ranked(verdict.target, context.eligible, context.catalog.targets, scores)
+    key = (context.catalog.version, verdict.target, context.eligible)
     order = _unscored.get(key)
     if order is None:
         if len(_unscored) > 4096:
             _unscored.clear()
-        order = _ranked(verdict.target, question.eligible, question.catalog.targets, {})
+        order = _ranked(verdict.target, context.eligible, context.catalog.targets, {})
         _unscored[key] = order
     return order
 

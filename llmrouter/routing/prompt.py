@@ -26,10 +26,10 @@ from jinja2 import StrictUndefined, Template
 from jinja2.meta import find_undeclared_variables
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from llmrouter.domain.decision import Question
+from llmrouter.domain.decision import RoutingContext
 from llmrouter.domain.features import TASKS
+from llmrouter.domain.prompt_view import View, ViewTurn
 from llmrouter.domain.target import Target
-from llmrouter.domain.view import View, ViewTurn
 from llmrouter.errors import RouterLLMFailed
 
 MAX_REASON_CHARS: Final = 200
@@ -63,18 +63,18 @@ class Choice:
     reason: str
 
 
-def messages_for(question: Question, view: View, order: int = 0) -> list[dict[str, str]]:
+def messages_for(context: RoutingContext, view: View, order: int = 0) -> list[dict[str, str]]:
     """The router LLM's messages. `order` numbers the permutations of the targets, 0 first.
 
     Raises RouterLLMFailed (`misconfigured`) when the template cannot be rendered.
     """
-    fingerprint = question.features.fingerprint
+    fingerprint = context.features.fingerprint
     nonce = nonce_of(fingerprint)
-    source = question.catalog.prompts.router
+    source = context.catalog.prompts.router
     marks = (f"{kind}-{nonce}" for kind in ("request", "system", "turn"))
-    query = query_of(question, view, nonce, tags_of(source).union(marks))
-    names = permuted(question.eligible, fingerprint, order)
-    targets = [target_fields(question.catalog.targets[name]) for name in names]
+    query = query_of(context, view, nonce, tags_of(source).union(marks))
+    names = permuted(context.eligible, fingerprint, order)
+    targets = [target_fields(context.catalog.targets[name]) for name in names]
     try:
         system = _compiled(source).render(targets=targets, query=query)
         embedded = "query" in _variables(source)
@@ -157,9 +157,11 @@ def target_fields(target: Target) -> dict[str, Any]:
     }
 
 
-def query_of(question: Question, view: View, nonce: str, tags: frozenset[str]) -> dict[str, Any]:
+def query_of(
+    context: RoutingContext, view: View, nonce: str, tags: frozenset[str]
+) -> dict[str, Any]:
     """The request as templates see it, all its text defused against `tags`."""
-    features = question.features
+    features = context.features
 
     def safe(text: str) -> str:
         return defused(text, tags)
@@ -172,11 +174,11 @@ def query_of(question: Question, view: View, nonce: str, tags: frozenset[str]) -
             for turn in view.latest
         ],
         "omitted_turns": view.skipped_turns,
-        "tools": [safe(name) for name in _tool_names(question.request.document)],
+        "tools": [safe(name) for name in _tool_names(context.request.document)],
         "needs": sorted(features.needs),
         "input_tokens": features.input_tokens,
         "output_tokens": features.output_tokens,
-        "task": safe(one_line(question.request.options.task or "", _MAX_NAME_CHARS)),
+        "task": safe(one_line(context.request.options.task or "", _MAX_NAME_CHARS)),
         "nonce": nonce,
     }
 

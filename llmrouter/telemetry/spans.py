@@ -38,7 +38,7 @@ from opentelemetry.trace import (
 )
 
 from llmrouter.domain import semconv
-from llmrouter.domain.ports import Attribute
+from llmrouter.domain.interfaces import Attribute
 from llmrouter.telemetry.batch import Batches
 from llmrouter.telemetry.encoding import SCOPE, encode_span
 

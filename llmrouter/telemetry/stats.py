@@ -11,8 +11,8 @@ from collections import Counter, defaultdict, deque
 from dataclasses import dataclass, field
 from typing import Any
 
-from llmrouter.domain.decision import Decision, Feedback, Shadowed, Source
-from llmrouter.domain.reply import Completion
+from llmrouter.domain.completion import Completion
+from llmrouter.domain.decision import Decision, Feedback, ShadowComparison, Source
 
 REMEMBERED = 2_000  # decision times kept for percentiles
 REFUSED = frozenset({"failed", "rejected"})
@@ -20,7 +20,7 @@ ASKED_THE_CACHE = {Source.CACHE: "hit", Source.LLM: "miss", Source.LEARNED: "mis
 
 
 @dataclass(slots=True)
-class Tally:
+class TaskTargetTotals:
     """One task at one target.
 
     `accepted` and `refused` count its attempts: `refused` are those that failed or that a cascade
@@ -66,7 +66,8 @@ class Tally:
 
 @dataclass(slots=True)
 class Compared:
-    """One strategy that decides alongside: see `Shadowed`. Sums over choices, and over those whose
+    """One strategy that decides alongside: see `ShadowComparison`. Sums over choices, and over
+    those whose
     quality was estimated on both sides.
     """
 
@@ -78,7 +79,7 @@ class Compared:
     live_quality: float = 0.0
     own_usd: float = 0.0
 
-    def add(self, one: Shadowed) -> None:
+    def add(self, one: ShadowComparison) -> None:
         """One comparison."""
         self.outcomes[one.outcome] += 1
         self.own_usd += one.own_usd
@@ -117,7 +118,7 @@ class Stats:
     router: Counter[str] = field(default_factory=Counter)
     router_usd: float = 0.0
     encoder_usd: float = 0.0
-    tallies: dict[tuple[str, str], Tally] = field(default_factory=dict)
+    tallies: dict[tuple[str, str], TaskTargetTotals] = field(default_factory=dict)
     by_key: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     shadows: defaultdict[str, Compared] = field(default_factory=lambda: defaultdict(Compared))
     decision_ms: deque[float] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
@@ -157,7 +158,7 @@ class Stats:
         tally.cost_usd += completion.cost_usd
         tally.best_usd += best_usd
 
-    def rated(self, task: str, decision: Decision, feedback: Feedback) -> None:
+    def observe_feedback(self, task: str, decision: Decision, feedback: Feedback) -> None:
         """One rating."""
         tally = self._tally(task, decision.target)
         tally.ratings += 1
@@ -198,10 +199,10 @@ class Stats:
             "tasks": tasks,
         }
 
-    def _tally(self, task: str, target: str) -> Tally:
+    def _tally(self, task: str, target: str) -> TaskTargetTotals:
         tally = self.tallies.get((task, target))
         if tally is None:
-            tally = self.tallies[task, target] = Tally()
+            tally = self.tallies[task, target] = TaskTargetTotals()
         return tally
 
 

@@ -19,9 +19,9 @@ from typing import Any, Final
 import aiohttp
 import orjson
 
-from llmrouter.domain.encoder import EncoderSpec
+from llmrouter.domain.embedding_space import EncoderSpec
 from llmrouter.errors import EncoderFailed
-from llmrouter.upstream.reading import parsed
+from llmrouter.upstream.response_parser import parsed
 
 MAX_BODY_BYTES: Final = 64 * 1024 * 1024
 CONNECT_S: Final = 5.0

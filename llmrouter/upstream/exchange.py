@@ -17,13 +17,13 @@ import aiohttp
 from aiohttp.streams import StreamReader
 from yarl import URL
 
-from llmrouter.domain.fields import field_lines
+from llmrouter.util.http_headers import field_lines
 
 AT_ONCE: Final = 64 * 1024
 """Bytes of a body that are copied behind the head; larger ones are written as they are."""
 
 
-class Address:
+class PreparedEndpoint:
     """Where to post, and what every request there starts with. `headers` are sent as they are."""
 
     __slots__ = ("head", "request", "url")
@@ -40,7 +40,7 @@ class Address:
         self.head = f"POST {self.request.url.raw_path_qs} HTTP/1.1\r\n{field_lines(own)}"
 
 
-class Incoming:
+class RawResponse:
     """A reply whose headers are there. `content` yields its body, decompressed."""
 
     __slots__ = ("_connection", "content", "headers", "status")
@@ -73,7 +73,7 @@ class Incoming:
         self._connection.close()
 
 
-class Exchange:
+class HttpPoster:
     """Posts over one connector, its own unless one is lent. `connect_s` bounds a connection."""
 
     def __init__(self, connector: aiohttp.BaseConnector | None, connect_s: float) -> None:
@@ -87,7 +87,9 @@ class Exchange:
             await self._connector.close()
             self._connector = None
 
-    async def post(self, address: Address, headers: Mapping[str, str], body: bytes) -> Incoming:
+    async def post(
+        self, address: PreparedEndpoint, headers: Mapping[str, str], body: bytes
+    ) -> RawResponse:
         """Send a request and return once the reply's headers are there.
 
         Raises what aiohttp raises for a connection or a reply that fails, ValueError for headers
@@ -114,7 +116,7 @@ class Exchange:
             message, content = await protocol.read()
             while 100 <= message.code < 200 and message.code != 101:  # more is to come
                 message, content = await protocol.read()
-            return Incoming(connection, message.code, message.headers, content)
+            return RawResponse(connection, message.code, message.headers, content)
         except BaseException:
             connection.close()
             raise

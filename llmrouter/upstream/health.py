@@ -12,7 +12,7 @@ import math
 import time
 from collections.abc import Callable
 
-from llmrouter.domain.breaker import Breaker
+from llmrouter.util.circuit_breaker import Breaker
 
 _MAX_RETRY_AFTER_S = 600.0
 
@@ -37,7 +37,7 @@ class TargetHealth:
         self._asked_to_wait: set[str] = set()
 
     @property
-    def well(self) -> bool:
+    def all_healthy(self) -> bool:
         """Whether no circuit is open or half-open."""
         return not self._ill
 

@@ -23,15 +23,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from llmrouter.domain.breaker import Breaker, State
 from llmrouter.domain.catalog import RouterLLM
-from llmrouter.domain.ports import ChatAnswer
+from llmrouter.domain.interfaces import ChatAnswer
 from llmrouter.errors import RouterLLMFailed
-from llmrouter.upstream.answer import answer_of
 from llmrouter.upstream.deferred import defer
-from llmrouter.upstream.failures import retry_after_s
-from llmrouter.upstream.modes import Dialect, Refusal, first_dialect, request_body, retreat
-from llmrouter.upstream.reading import error_of, parsed
+from llmrouter.upstream.dialect import (
+    Dialect,
+    DialectRejection,
+    downgrade,
+    first_dialect,
+    request_body,
+)
+from llmrouter.upstream.error_mapping import retry_after_s
+from llmrouter.upstream.response_parser import error_of, parsed
+from llmrouter.upstream.structured_answer import answer_of
+from llmrouter.util.circuit_breaker import Breaker, State
 
 if TYPE_CHECKING:
     import openai
@@ -155,7 +161,7 @@ class OpenAIChat:
                 body = await _post(client, question, dialect)
             except openai.APIStatusError as error:
                 refusal = _refusal(error)
-                step = retreat(dialect, refusal)
+                step = downgrade(dialect, refusal)
                 if step is not None:
                     dialect = step.dialect
                     if step.named:
@@ -252,16 +258,16 @@ async def _post(client: openai.AsyncOpenAI, question: _Question, dialect: Dialec
     return reply.content
 
 
-def _refusal(error: openai.APIStatusError) -> Refusal:
+def _refusal(error: openai.APIStatusError) -> DialectRejection:
     """What the server said, wherever in the body it said it."""
     text = error.response.text[:4000]
     document = parsed(error.response.content) or {}
     inner = document.get("error")
     param = inner.get("param") if isinstance(inner, dict) else document.get("param")
-    return Refusal(error.status_code, text, param if isinstance(param, str) else "")
+    return DialectRejection(error.status_code, text, param if isinstance(param, str) else "")
 
 
-def _http_failure(refusal: Refusal, key: str | None) -> RouterLLMFailed:
+def _http_failure(refusal: DialectRejection, key: str | None) -> RouterLLMFailed:
     status = refusal.status
     if status in (401, 403):
         detail = f"the server refused this service's credentials ({status})"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from llmrouter.api.keys import Keyring, parse_keys
+from llmrouter.auth.api_keys import Authenticator, parse_keys
 
 HI = {"messages": [{"role": "user", "content": "2+2?"}]}
 CHAT = {"model": "auto", **HI}
 ROUTED = {"/route": HI, "/complete": HI, "/v1/chat/completions": CHAT}
-KEYS = Keyring(parse_keys("alice:sk-alice:pro,bob:sk-bob"), "sk-admin")
+KEYS = Authenticator(parse_keys("alice:sk-alice:pro,bob:sk-bob"), "sk-admin")
 
 
 def bearer(key: str) -> dict[str, str]:

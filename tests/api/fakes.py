@@ -13,11 +13,12 @@ import aiohttp
 from aiohttp import web
 
 from llmrouter.api.app import create_app
-from llmrouter.api.protocol import Runner
-from llmrouter.api.services import Services
-from llmrouter.catalog.edit import Edit, Saved
+from llmrouter.api.dependencies import Dependencies
+from llmrouter.api.http_errors import Runner
+from llmrouter.catalog.editor import Edit, Saved
 from llmrouter.domain.catalog import Catalog, Prompts
 from llmrouter.domain.chat import Caller, ChatRequest
+from llmrouter.domain.completion import Attempt, Completion, ResponseEvent, Usage
 from llmrouter.domain.decision import (
     Alternative,
     Decision,
@@ -26,7 +27,6 @@ from llmrouter.domain.decision import (
     Feedback,
     Source,
 )
-from llmrouter.domain.reply import Attempt, Completion, ReplyEvent, Usage
 from llmrouter.domain.target import Price, Target
 from llmrouter.errors import LLMRouterError, NotFound, Problem, StoreFailed
 
@@ -85,18 +85,20 @@ DECISION = Decision(
 )
 
 
-def chunk(text: str, **over: Any) -> ReplyEvent:
+def chunk(text: str, **over: Any) -> ResponseEvent:
     """One SSE event of a streamed completion."""
     data = (
         b'data: {"id":"chatcmpl-9","object":"chat.completion.chunk","created":1,'
         b'"model":"m-small","choices":[{"index":0,"delta":{"content":"%b"},'
         b'"finish_reason":null}]}\n\n' % text.encode()
     )
-    event = ReplyEvent(data, "text/event-stream", text, response_id="chatcmpl-9", model="m-small")
+    event = ResponseEvent(
+        data, "text/event-stream", text, response_id="chatcmpl-9", model="m-small"
+    )
     return replace(event, **over)
 
 
-DONE = ReplyEvent(b"data: [DONE]\n\n", "text/event-stream", done=True)
+DONE = ResponseEvent(b"data: [DONE]\n\n", "text/event-stream", done=True)
 
 
 @dataclass
@@ -104,7 +106,7 @@ class FakeRouted:
     """A reply of scripted events; an exception among them is raised when its turn comes."""
 
     decision: Decision
-    events: Sequence[ReplyEvent | Exception | asyncio.Event]
+    events: Sequence[ResponseEvent | Exception | asyncio.Event]
     content_type: str = "application/json"
     status: int = 200
     cost_usd: float = 0.002
@@ -128,10 +130,10 @@ class FakeRouted:
         self.tried += 1
         self.target = self.target or self.decision.target
 
-    def __aiter__(self) -> AsyncIterator[ReplyEvent]:
+    def __aiter__(self) -> AsyncIterator[ResponseEvent]:
         return self._read()
 
-    async def _read(self) -> AsyncIterator[ReplyEvent]:
+    async def _read(self) -> AsyncIterator[ResponseEvent]:
         for number, event in enumerate(self.events, 1):
             if number == len(self.events):
                 self.error = self.breaks
@@ -162,7 +164,7 @@ class FakeGateway:
         self.broke_off: LLMRouterError | None = None
         self.asked: list[tuple[ChatRequest, Caller]] = []
         self.rated: list[tuple[Feedback, Caller]] = []
-        self.streamed: Sequence[ReplyEvent | Exception | asyncio.Event] = (
+        self.streamed: Sequence[ResponseEvent | Exception | asyncio.Event] = (
             chunk("fo"),
             chunk("ur", finish_reason="stop"),
             DONE,
@@ -195,14 +197,14 @@ class FakeGateway:
         if request.stream:
             routed = FakeRouted(decision, self.streamed, "text/event-stream; charset=utf-8")
         else:
-            routed = FakeRouted(decision, (ReplyEvent(self.body),))
+            routed = FakeRouted(decision, (ResponseEvent(self.body),))
         routed.cost_usd, routed.usage = self.cost_usd, self.usage
         routed.breaks, routed.fails = self.broke_off, self.unanswered
         routed.failed, routed.target = self.failed, self.answered_by
         self.replies.append(routed)
         return routed
 
-    async def rate(self, feedback: Feedback, caller: Caller) -> None:
+    async def record_feedback(self, feedback: Feedback, caller: Caller) -> None:
         """Only one decision is known."""
         if feedback.decision_id != self.decision.decision_id:
             raise NotFound("there is no such decision", code="decision_not_found")
@@ -325,7 +327,7 @@ async def no_stats(caller: Caller) -> dict[str, Any]:
     return {"decisions": 1, "caller": caller.name}
 
 
-def services(gateway: FakeGateway | None = None, **over: Any) -> Services:
+def services(gateway: FakeGateway | None = None, **over: Any) -> Dependencies:
     """Services over fakes."""
     given: dict[str, Any] = {
         "gateway": gateway or FakeGateway(),
@@ -334,11 +336,11 @@ def services(gateway: FakeGateway | None = None, **over: Any) -> Services:
         "stats": no_stats,
         **over,
     }
-    return Services(**given)
+    return Dependencies(**given)
 
 
 @asynccontextmanager
-async def serving(given: Services) -> AsyncIterator[str]:
+async def serving(given: Dependencies) -> AsyncIterator[str]:
     """The address of the application on a real socket, run as the service runs it."""
     runner = Runner(
         create_app(given), access_log=None, handler_cancellation=True, shutdown_timeout=1.0
@@ -399,7 +401,7 @@ class Client:
 
 
 @asynccontextmanager
-async def client_of(given: Services) -> AsyncIterator[Client]:
+async def client_of(given: Dependencies) -> AsyncIterator[Client]:
     """A client of a running service."""
     async with serving(given) as address, aiohttp.ClientSession() as session:
         yield Client(session, address)

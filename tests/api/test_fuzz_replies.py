@@ -23,15 +23,15 @@ from llmrouter.domain.catalog import Catalog, Fallback
 from llmrouter.domain.chat import Caller, ChatRequest
 from llmrouter.domain.deadline import NEVER
 from llmrouter.execution.executor import Execution, Executor
-from llmrouter.execution.plan import Order
+from llmrouter.execution.plan import ExecutionRequest
+from llmrouter.upstream.client import UpstreamClient, UpstreamLimits
 from llmrouter.upstream.health import TargetHealth
-from llmrouter.upstream.relay import Relay, RelayLimits
 from tests.api.fakes import FakeGateway, services, serving
 from tests.fakes import RecordingObserver, a_catalog, a_decision, a_target
 from tests.faulty import COUNTS, DONE, END, ROLE, WORDS, completion
 
 OURS = {"upstream_failed", "overloaded", "deadline_exceeded"}
-LIMITS = RelayLimits(connect_s=5.0, first_byte_s=5.0, idle_s=5.0)
+LIMITS = UpstreamLimits(connect_s=5.0, first_byte_s=5.0, idle_s=5.0)
 
 
 @dataclass
@@ -69,7 +69,7 @@ class Executing(FakeGateway):
     async def complete(self, request: ChatRequest, caller: Caller) -> Execution:  # type: ignore[override]  # the real thing
         """An execution at both targets in turn."""
         decision = a_decision("small", "large")
-        return self._executor.run(Order(request, decision, self.current, NEVER, caller))
+        return self._executor.run(ExecutionRequest(request, decision, self.current, NEVER, caller))
 
 
 @asynccontextmanager
@@ -79,7 +79,7 @@ async def standing(script: Script) -> AsyncIterator[tuple[str, aiohttp.ClientSes
     base = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
     targets = [a_target(name, base_url=base, api_key_env=None) for name in ("small", "large")]
     catalog = a_catalog(*targets, fallback=Fallback(retries=0))
-    relay = Relay(limits=LIMITS)
+    relay = UpstreamClient(limits=LIMITS)
     executor = Executor(relay, RecordingObserver(), TargetHealth(threshold=10**9))
     try:
         async with (

@@ -10,7 +10,7 @@ import pytest
 
 from llmrouter.api.app import PATHS, ROUTED, names_of
 from llmrouter.api.openapi import build
-from llmrouter.api.wire import Endpoint, parse
+from llmrouter.api.request_parser import Endpoint, parse
 from llmrouter.catalog.loader import Edits
 from llmrouter.errors import BadRequest
 from tests.api.fakes import DECISION, FakeDesk, FakeGateway, client_of, services

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 from aiohttp import web
 
-from llmrouter.api.whole import Whole
+from llmrouter.api.whole import FullResponse
 
 HEADERS = {"Content-Type": "application/json", "x-llmrouter-target": "small"}
 BODY = b'{"a":1}'
@@ -21,8 +21,8 @@ async def answering(make: type[web.Response] | None, **how: object) -> AsyncIter
 
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
         status = int(str(how.get("status", 200)))
-        if make is Whole:
-            made: web.Response = Whole(BODY, HEADERS, status)
+        if make is FullResponse:
+            made: web.Response = FullResponse(BODY, HEADERS, status)
         else:
             made = web.Response(body=BODY, headers=HEADERS, status=status)
         if how.get("close"):
@@ -61,7 +61,7 @@ async def heard(port: int, request: bytes) -> tuple[bytes, Mapping[str, str], by
 )
 async def test_it_reads_like_any_other_answer(how: dict[str, object], line: bytes) -> None:
     """Same status line, same headers but for the clock's, same body; kept open or not alike."""
-    async with answering(web.Response, **how) as plain, answering(Whole, **how) as whole:
+    async with answering(web.Response, **how) as plain, answering(FullResponse, **how) as whole:
         expected, got = await heard(plain, line), await heard(whole, line)
     assert got[0] == expected[0]
     assert {**got[1], "Date": ""} == {**expected[1], "Date": ""}
@@ -70,7 +70,7 @@ async def test_it_reads_like_any_other_answer(how: dict[str, object], line: byte
 
 async def test_the_connection_serves_the_next_request() -> None:
     """Two requests on one connection get two answers."""
-    async with answering(Whole) as port:
+    async with answering(FullResponse) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         for _ in range(2):
             writer.write(b"POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")
@@ -84,7 +84,7 @@ async def test_a_header_cannot_smuggle_another() -> None:
     """A line break in a value fails the answer; nothing of it leaves."""
 
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
-        return Whole(BODY, {"x-reason": "a\r\nSet-Cookie: b"})
+        return FullResponse(BODY, {"x-reason": "a\r\nSet-Cookie: b"})
 
     runner = web.ServerRunner(web.Server(handle, access_log=None))
     await runner.setup()

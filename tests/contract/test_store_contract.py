@@ -17,7 +17,7 @@ import pytest
 from redis import Redis
 from redis.exceptions import RedisError
 
-from llmrouter.domain.ports import Store
+from llmrouter.domain.interfaces import Store
 from llmrouter.errors import StoreFailed
 from llmrouter.store.disk import DiskStore
 from llmrouter.store.memory import MemoryStore

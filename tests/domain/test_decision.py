@@ -6,12 +6,12 @@ from dataclasses import fields, replace
 
 import orjson
 
-from llmrouter.api.wire import encode_decision as encode_public
-from llmrouter.domain.codec import decode_decision, encode_decision
-from llmrouter.domain.decision import Decision, StageNote
+from llmrouter.api.request_parser import encode_decision as encode_public
+from llmrouter.domain.decision import Decision, StageTrace
+from llmrouter.domain.serialization import decode_decision, encode_decision
 from tests.fakes import a_decision
 
-NOTES = (StageNote("rules", "abstained"), StageNote("session", "decided", ms=0.1))
+NOTES = (StageTrace("rules", "abstained"), StageTrace("session", "decided", ms=0.1))
 
 
 def again(decision: Decision) -> Decision:

@@ -7,13 +7,13 @@ from typing import Any
 
 import orjson
 
-from llmrouter.api.wire import Endpoint, parse
+from llmrouter.api.request_parser import Endpoint, parse
 from llmrouter.domain.chat import Caller
-from llmrouter.domain.decision import Question
-from llmrouter.domain.ports import Store
-from llmrouter.learning.journal import Journal, JournalOptions
-from llmrouter.signals.extract import Extractor
-from llmrouter.signals.fingerprint import Fingerprinter
+from llmrouter.domain.decision import RoutingContext
+from llmrouter.domain.interfaces import Store
+from llmrouter.features.extractor import Extractor
+from llmrouter.features.fingerprint import Fingerprinter
+from llmrouter.journal.journal import Journal, JournalOptions
 from llmrouter.store.memory import MemoryStore
 from tests.fakes import a_catalog, a_decision
 
@@ -39,11 +39,11 @@ async def journaled(
     for number, body in enumerate(bodies):
         request = parse(orjson.dumps(body), Endpoint.COMPLETE)
         features = extractor.features(request, caller)
-        question = Question(request, features, a_catalog(), ("small", "large"), caller=caller)
+        context = RoutingContext(request, features, a_catalog(), ("small", "large"), caller=caller)
         values = {"decision_id": f"d-{number}", "tenant": caller.tenant, **decided}
         values.setdefault("task", features.traits.task)
         values["created_at"] = 1_700_000_000.0 + number
-        journal.decided(a_decision(**values), question)
+        journal.decided(a_decision(**values), context)
         if flush_each:
             await journal.flush()
     await journal.flush()

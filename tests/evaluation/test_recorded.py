@@ -7,11 +7,11 @@ from typing import Any
 import orjson
 import pytest
 
-from llmrouter.api.wire import Endpoint, parse
+from llmrouter.api.request_parser import Endpoint, parse
 from llmrouter.domain.chat import Caller, ChatRequest, RouterOptions
 from llmrouter.evaluation import recorded
-from llmrouter.evaluation.recorded import Past, newest, pasts
-from llmrouter.learning.journal import LOG_NAME
+from llmrouter.evaluation.recorded import RecordedRequest, newest, pasts
+from llmrouter.journal.journal import LOG_NAME
 from llmrouter.store.memory import MemoryStore
 from tests.evaluation.journaled import journaled
 
@@ -21,7 +21,7 @@ def read(body: bytes) -> ChatRequest:
     return parse(body, Endpoint.COMPLETE)
 
 
-async def past(record: bool, caller: Caller | None = None, **asked: Any) -> Past:
+async def past(record: bool, caller: Caller | None = None, **asked: Any) -> RecordedRequest:
     """One request, recorded and read back."""
     store = await journaled([asked], record=record, caller=caller or Caller("app"))
     (found,) = pasts(await newest(store, 10), 10, read)

@@ -10,20 +10,20 @@ from typing import Any
 import pytest
 
 from llmrouter.domain.catalog import Acceptance, Cascade, Fallback
+from llmrouter.domain.completion import ResponseEvent, UpstreamRequest
 from llmrouter.domain.deadline import Deadline
-from llmrouter.domain.reply import ReplyEvent, UpstreamCall
+from llmrouter.execution.cascade.verification import Verifier
 from llmrouter.execution.executor import Execution, Executor, ExecutorOptions
-from llmrouter.execution.plan import Order
-from llmrouter.execution.verify import Verifier
+from llmrouter.execution.plan import ExecutionRequest
+from llmrouter.upstream.client import Reply, UpstreamClient, UpstreamLimits
 from llmrouter.upstream.health import TargetHealth
-from llmrouter.upstream.relay import Relay, RelayLimits, Reply
 from tests.fakes import RecordingObserver, a_catalog, a_decision, a_request, a_target
 from tests.faulty import FaultyUpstream
 
 FORMS = pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 NO_REPEAT = Fallback(retries=0)
-PATIENT = RelayLimits(connect_s=30.0, first_byte_s=30.0, idle_s=30.0)
-HASTY = RelayLimits(connect_s=30.0, first_byte_s=30.0, idle_s=0.5)
+PATIENT = UpstreamLimits(connect_s=30.0, first_byte_s=30.0, idle_s=30.0)
+HASTY = UpstreamLimits(connect_s=30.0, first_byte_s=30.0, idle_s=0.5)
 SILENT = frozenset({"hang", "hang_role", "loris", "too_short"})  # never get to a first token
 BREAK_OFF = frozenset({"hang_mid", "loris_mid"})  # fall silent after it
 LONG = {name: {"timeout_s": 30.0} for name in (*SILENT, *BREAK_OFF)}
@@ -34,9 +34,11 @@ class Patience:
 
     def __init__(self) -> None:
         env = {"KEY": "sk-1"}.get
-        self.patient, self.hasty = [Relay(limits=limits, env=env) for limits in (PATIENT, HASTY)]
+        self.patient, self.hasty = [
+            UpstreamClient(limits=limits, env=env) for limits in (PATIENT, HASTY)
+        ]
 
-    def send(self, call: UpstreamCall) -> Reply:
+    def send(self, call: UpstreamRequest) -> Reply:
         """Through the relay whose patience fits the target, which is called after its fault."""
         return (self.hasty if call.target.id in BREAK_OFF else self.patient).send(call)
 
@@ -69,7 +71,7 @@ class Bench:
         cascade_settings: Cascade | None = None,
         escalate: int = 0,
         **catalog: Any,
-    ) -> Order:
+    ) -> ExecutionRequest:
         """An order whose targets are called after what their upstream does, in that order."""
         made = [
             a_target(
@@ -82,7 +84,7 @@ class Bench:
             )
             for mode in modes
         ]
-        return Order(
+        return ExecutionRequest(
             request or a_request(**({"stream": True} if stream else {})),
             a_decision(modes[0], *modes[1:], cascade=cascade),
             a_catalog(*made, cascade=cascade_settings or Cascade(), **catalog),
@@ -127,7 +129,7 @@ def waits_for_ever(mode: str, stream: bool) -> bool:
     return mode in SILENT or (mode in BREAK_OFF and not stream)
 
 
-async def collect(execution: Execution) -> list[ReplyEvent]:
+async def collect(execution: Execution) -> list[ResponseEvent]:
     """Everything an execution yields."""
     return [event async for event in execution]
 

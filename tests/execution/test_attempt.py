@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from llmrouter.domain.ports import Attribute
-from llmrouter.domain.reply import ReplyEvent, UpstreamCall, Usage
+from llmrouter.domain.completion import ResponseEvent, UpstreamRequest, Usage
+from llmrouter.domain.interfaces import Attribute
 from llmrouter.domain.target import Target
 from llmrouter.errors import UpstreamFailure
-from llmrouter.execution.attempt import Desk, Run, Sending, error_type
-from llmrouter.execution.limits import TargetLimits
+from llmrouter.execution.attempt import AttemptRequest, AttemptRunner, ExecutionContext, error_type
+from llmrouter.execution.concurrency import ConcurrencyLimiter
 from llmrouter.upstream.health import TargetHealth
 from tests.fakes import RecordedSpan, RecordingObserver, a_target
 
@@ -25,13 +25,13 @@ CURRENT: ContextVar[str] = ContextVar("current", default="request")
 class Scripted:
     """An upstream that yields the scripted events, raises the scripted failure, and counts."""
 
-    def __init__(self, *script: ReplyEvent | UpstreamFailure) -> None:
+    def __init__(self, *script: ResponseEvent | UpstreamFailure) -> None:
         self.script = script
-        self.calls: list[UpstreamCall] = []
+        self.calls: list[UpstreamRequest] = []
         self.opened = self.closed = 0
 
     @contextlib.asynccontextmanager
-    async def send(self, call: UpstreamCall) -> AsyncIterator[AsyncIterator[ReplyEvent]]:
+    async def send(self, call: UpstreamRequest) -> AsyncIterator[AsyncIterator[ResponseEvent]]:
         """One reply."""
         self.calls.append(call)
         self.opened += 1
@@ -40,7 +40,7 @@ class Scripted:
         finally:
             self.closed += 1
 
-    async def _events(self) -> AsyncIterator[ReplyEvent]:
+    async def _events(self) -> AsyncIterator[ResponseEvent]:
         for step in self.script:
             if isinstance(step, UpstreamFailure):
                 raise step
@@ -70,24 +70,26 @@ class ContextObserver(RecordingObserver):
         return super()._span(f"chat {target.model}", attributes)
 
 
-def a_run(upstream: Scripted, name: str = "a", **desk: Any) -> Run:
+def a_run(upstream: Scripted, name: str = "a", **desk: Any) -> AttemptRunner:
     """An attempt at this upstream."""
-    made = Desk(upstream, desk.pop("observer", RecordingObserver()), TargetHealth(1), **desk)
-    sending = Sending(
+    made = ExecutionContext(
+        upstream, desk.pop("observer", RecordingObserver()), TargetHealth(1), **desk
+    )
+    sending = AttemptRequest(
         body=b"{}",
         stream=False,
         include_usage_added=False,
         input_tokens=40,
         timeout_s=2.0,
-        patience_s=1.0,
+        attempt_timeout_s=1.0,
     )
-    return Run(made, a_target(name), sending)
+    return AttemptRunner(made, a_target(name), sending)
 
 
 async def test_side_by_side_attempts_are_siblings_and_leave_no_trace() -> None:
     """Whatever tasks open and close them, each span's parent is the request's own."""
     observer = ContextObserver()
-    upstream = Scripted(ReplyEvent(b"{}"))
+    upstream = Scripted(ResponseEvent(b"{}"))
     one, two = (a_run(upstream, name, observer=observer) for name in "ab")
     await asyncio.gather(*(asyncio.ensure_future(run.open()) for run in (one, two)))
     assert CURRENT.get() == "request"
@@ -100,8 +102,8 @@ async def test_side_by_side_attempts_are_siblings_and_leave_no_trace() -> None:
 
 async def test_close_lets_go_of_everything_once() -> None:
     """Slot, span, connection; a second close says what the first one did."""
-    upstream = Scripted(ReplyEvent(b"{}", usage=Usage(10, 5)))
-    limits = TargetLimits(concurrent=1)
+    upstream = Scripted(ResponseEvent(b"{}", usage=Usage(10, 5)))
+    limits = ConcurrencyLimiter(concurrent=1)
     observer = RecordingObserver()
     run = a_run(upstream, limits=limits, observer=observer)
     await run.open()
@@ -140,7 +142,7 @@ async def test_costs_without_counts_are_estimates_only_where_money_may_be_due() 
         await failed.open()
     attempt = await failed.close("failed")
     assert (attempt.cost_usd, attempt.cost_estimated) == (0.0, False)
-    left = a_run(Scripted(ReplyEvent(b"x", text="eight ch")))
+    left = a_run(Scripted(ResponseEvent(b"x", text="eight ch")))
     await left.open()
     attempt = await left.close("cancelled")
     assert attempt.cost_estimated
@@ -149,7 +151,7 @@ async def test_costs_without_counts_are_estimates_only_where_money_may_be_due() 
 
 async def test_patience_bounds_the_first_event_alone() -> None:
     """The call carries both bounds."""
-    upstream = Scripted(ReplyEvent(b"{}"))
+    upstream = Scripted(ResponseEvent(b"{}"))
     run = a_run(upstream)
     await run.open()
     await run.close("ok")

@@ -10,8 +10,8 @@ import pytest
 from llmrouter.domain.chat import RouterOptions
 from llmrouter.domain.target import Price
 from llmrouter.errors import LLMRouterError, Overloaded
+from llmrouter.execution.concurrency import ConcurrencyLimiter
 from llmrouter.execution.executor import Execution
-from llmrouter.execution.limits import TargetLimits
 from tests.execution.conftest import FORMS, LONG, NO_REPEAT, Bench, collect, until
 from tests.fakes import a_request
 from tests.faulty import FLOOD_BYTES, FLOOD_EVENT, completion
@@ -63,7 +63,7 @@ async def test_a_slow_reader_is_not_outrun(bench: Bench) -> None:
 
 async def test_saturated_targets_hand_over_and_then_say_503(bench: Bench) -> None:
     """A full queue sends the request on; when every target is full, it is told so at once."""
-    executor = bench.make(limits=TargetLimits(concurrent=1, queue=0))
+    executor = bench.make(limits=ConcurrencyLimiter(concurrent=1, queue=0))
     held = await bench.run("drip", stream=True, executor=executor).open()
     moved = bench.run("drip", "ok", stream=True, executor=executor)
     await collect(moved)
@@ -76,7 +76,7 @@ async def test_saturated_targets_hand_over_and_then_say_503(bench: Bench) -> Non
 
 async def test_a_queue_passes_its_slot_on(bench: Bench) -> None:
     """Ten requests through one slot all get their answer."""
-    executor = bench.make(limits=TargetLimits(concurrent=1, queue=16))
+    executor = bench.make(limits=ConcurrencyLimiter(concurrent=1, queue=16))
     runs = [bench.run("ok", executor=executor) for _ in range(10)]
     bodies = await asyncio.gather(*(collect(run) for run in runs))
     assert [events[0].data for events in bodies] == [completion()] * 10

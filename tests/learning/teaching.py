@@ -10,19 +10,19 @@ from hashlib import blake2b
 from typing import Any
 
 from llmrouter.domain.chat import Caller
-from llmrouter.domain.decision import Feedback, Question, Source, Verdict
+from llmrouter.domain.decision import Feedback, RoutingContext, Source, StageResult
 from llmrouter.domain.features import Features, Traits
-from llmrouter.learning.fit import FitSettings, fit
-from llmrouter.learning.influence import CAPS
-from llmrouter.learning.learner import Learner, LearnerOptions
-from llmrouter.learning.lessons import Kind, Lesson
-from llmrouter.learning.network import NetworkSettings
+from llmrouter.learning.model.mlp import NetworkSettings
+from llmrouter.learning.model.training import FitSettings, fit
+from llmrouter.learning.online.example_buffer import CAPS
+from llmrouter.learning.online.online_learner import LearnerOptions, OnlineLearner
+from llmrouter.learning.online.training_example import ExampleKind, TrainingExample
 from llmrouter.store.memory import MemoryStore
 from tests.fakes import RecordingObserver, a_catalog, a_decision, a_request
 
 SUMS = ("What is {} plus {}?", "Add {} to {}.", "Compute {} times {}, please.")
 POEMS = ("Write a poem about {} and {}.", "A haiku on {} with {}.", "Sing of {} and of {}!")
-KEY_LEAST = CAPS[Kind.WORD].least
+KEY_LEAST = CAPS[ExampleKind.WORD].least
 SMALL = FitSettings(
     width=16, vocabulary=500, trees=20, lists=8, capacity=8000,
     network=NetworkSettings(members=2, hidden=16, epochs=30),
@@ -31,21 +31,23 @@ NEVER_FITS = LearnerOptions(first_fit=10**6, check_s=0.01, refresh=60)
 QUICK = LearnerOptions(first_fit=120, check_s=0.01, refresh=60)
 
 
-def question(text: str, task: str, key: str = "anonymous") -> Question:
+def context(text: str, task: str, key: str = "anonymous") -> RoutingContext:
     """A question of a task to small and large."""
     features = Features(
         blake2b(text.encode(), digest_size=16).hexdigest(), "c" * 32, text, "", 20, 50,
         frozenset(), 1, False, False, read_traits=lambda: Traits(task=task),
     )  # fmt: skip
     caller = Caller(key)
-    return Question(a_request(text), features, a_catalog(), ("small", "large"), caller=caller)
+    return RoutingContext(a_request(text), features, a_catalog(), ("small", "large"), caller=caller)
 
 
-def asked(number: int, dice: random.Random, key: str = "anonymous") -> tuple[Question, Verdict]:
+def asked(
+    number: int, dice: random.Random, key: str = "anonymous"
+) -> tuple[RoutingContext, StageResult]:
     """Sums are for small, poems for large."""
     texts, task, target = ((SUMS, "math", "small"), (POEMS, "writing", "large"))[number % 2]
     text = dice.choice(texts).format(dice.randrange(90), dice.randrange(90))
-    return question(text, task, key), Verdict(target, Source.LLM, "said so", task=task)
+    return context(text, task, key), StageResult(target, Source.LLM, "said so", task=task)
 
 
 class Bench:
@@ -55,7 +57,7 @@ class Bench:
         self.store = MemoryStore() if store is None else store
         self.observer = RecordingObserver()
         self.agreement = 0.8
-        self.learner = Learner(
+        self.learner = OnlineLearner(
             self.store, self.observer, lambda: self.agreement, over.get("options", QUICK)
         )
         self.dice = random.Random(7)
@@ -68,24 +70,26 @@ class Bench:
             about, verdict = asked(number, self.dice, key)
             if wrong:
                 other = "large" if verdict.target == "small" else "small"
-                verdict = Verdict(other, Source.LLM, "changed its mind", task=verdict.task)
+                verdict = StageResult(other, Source.LLM, "changed its mind", task=verdict.task)
             proposal = self.learner.propose(about)
             agreed += proposal is not None and proposal.target == verdict.target
-            self.learner.taught(about, proposal, verdict)
+            self.learner.observe_label(about, proposal, verdict)
         return agreed
 
-    def rate(self, number: int, key: str, score: float = -1.0, **over: Any) -> None:
+    def record_feedback(self, number: int, key: str, score: float = -1.0, **over: Any) -> None:
         """One rating of a decision that had been noted."""
         about, verdict = asked(2 * number, self.dice)
         decision = a_decision(
             verdict.target, decision_id=f"d-{number}", task="math", fingerprint=f"{number:032d}"
         )
         self.learner.decided(decision, about)
-        self.learner.rated(decision, Feedback(decision.decision_id, score, caller=key, **over))
+        self.learner.observe_feedback(
+            decision, Feedback(decision.decision_id, score, caller=key, **over)
+        )
 
     def fit(self) -> None:
         """A fit that is due, here and now and small, where another process would do it."""
-        examples = [Lesson.from_bytes(one).example() for one in self.learner.lessons()]
+        examples = [TrainingExample.from_bytes(one).example() for one in self.learner.lessons()]
         self.learner.adopt(fit(examples, SMALL).model)
         self.learner.refresh()
 
@@ -104,7 +108,7 @@ class Bench:
 
 
 @contextlib.asynccontextmanager
-async def running(learner: Learner) -> AsyncIterator[None]:
+async def running(learner: OnlineLearner) -> AsyncIterator[None]:
     """The learner's loop, ended afterwards as the service ends it."""
     task = asyncio.ensure_future(learner.run())
     try:
@@ -123,5 +127,5 @@ async def until(holds: Callable[[], object]) -> None:
 
 def trusted(bench: Bench, text: str) -> bool:
     """Whether a sum would be answered."""
-    proposal = bench.learner.propose(question(text, "math"))
+    proposal = bench.learner.propose(context(text, "math"))
     return proposal is not None and proposal.trusted

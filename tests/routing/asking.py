@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from llmrouter.domain.chat import ANONYMOUS, Caller, RouterOptions
-from llmrouter.domain.decision import Question, Source, Verdict
+from llmrouter.domain.decision import RoutingContext, Source, StageResult
 from llmrouter.domain.features import Features, Traits
 from tests.fakes import a_catalog, a_request
 
@@ -35,7 +35,7 @@ def a_question(
     features: Features | None = None,
     caller: Caller = ANONYMOUS,
     **over: Any,
-) -> Question:
+) -> RoutingContext:
     """A question to small and large; `options` become the request's."""
     values: dict[str, Any] = {
         "request": a_request(options=RouterOptions(**(options or {}))),
@@ -44,26 +44,26 @@ def a_question(
         "eligible": ("small", "large"),
         "caller": caller,
     }
-    return Question(**{**values, **over})
+    return RoutingContext(**{**values, **over})
 
 
 class Says:
     """A stage that says the scripted things in turn and then the last one; errors are raised."""
 
-    def __init__(self, *script: Verdict | Exception | None, name: str = "says") -> None:
+    def __init__(self, *script: StageResult | Exception | None, name: str = "says") -> None:
         self.name = name
         self.script = list(script)
-        self.asked: list[Question] = []
+        self.asked: list[RoutingContext] = []
 
-    async def decide(self, question: Question) -> Verdict | None:
+    async def decide(self, context: RoutingContext) -> StageResult | None:
         """The next scripted answer."""
-        self.asked.append(question)
+        self.asked.append(context)
         said = self.script.pop(0) if len(self.script) > 1 else self.script[0]
         if isinstance(said, Exception):
             raise said
         return said
 
 
-def says(target: str = "small", source: Source = Source.LLM, **over: Any) -> Verdict:
+def says(target: str = "small", source: Source = Source.LLM, **over: Any) -> StageResult:
     """A verdict."""
-    return Verdict(target, source, over.pop("reason", "a test"), **over)
+    return StageResult(target, source, over.pop("reason", "a test"), **over)

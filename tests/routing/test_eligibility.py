@@ -11,7 +11,12 @@ from hypothesis import strategies as st
 from llmrouter.domain.chat import Caller, RouterOptions
 from llmrouter.domain.decision import Exclusion
 from llmrouter.domain.target import Latency, Price
-from llmrouter.routing.eligibility import Demand, Eligibility, Screening, refusal
+from llmrouter.routing.eligibility import (
+    Eligibility,
+    EligibilityResult,
+    RequestConstraints,
+    refusal,
+)
 from tests.fakes import a_catalog, a_target
 from tests.routing.asking import some_features
 
@@ -26,12 +31,14 @@ WHOLE: Any = {
 
 def demand(
     options: dict[str, Any] | None = None, caller: Caller | None = None, **features: Any
-) -> Demand:
+) -> RequestConstraints:
     """What a request of 100 tokens in and 50 out asks for."""
-    return Demand(RouterOptions(**(options or {})), some_features(**features), caller or Caller())
+    return RequestConstraints(
+        RouterOptions(**(options or {})), some_features(**features), caller or Caller()
+    )
 
 
-def screened(asked: Demand, unavailable: Any = None, **over: Any) -> Screening:
+def screened(asked: RequestConstraints, unavailable: Any = None, **over: Any) -> EligibilityResult:
     """The screening of one target, `special`, beside one that can do everything."""
     everything = frozenset(
         {"tools", "json_schema", "vision", "reasoning", "audio", "files", "logprobs"}

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from llmrouter.domain.catalog import Prompts
 from llmrouter.domain.chat import RouterOptions
-from llmrouter.domain.decision import Question
+from llmrouter.domain.decision import RoutingContext
 from llmrouter.domain.features import TASKS, Features
+from llmrouter.domain.prompt_view import View, ViewTurn
 from llmrouter.domain.target import Price
-from llmrouter.domain.view import View, ViewTurn
 from llmrouter.errors import RouterLLMFailed
 from llmrouter.routing.prompt import (
     MAX_REASON_CHARS,
@@ -58,12 +58,12 @@ def a_question(
     fingerprint: str = FINGERPRINT,
     eligible: Sequence[str] = NAMES,
     **over: Any,
-) -> Question:
+) -> RoutingContext:
     """A question over three targets; `over` goes into the request."""
     targets = [a_target(name, price=Price(1.25, 10.0)) for name in NAMES]
     features = Features(fingerprint, "c", "", "", 1200, 300, frozenset({"tools"}), 1, True, False)
     catalog = a_catalog(*targets, prompts=Prompts(router=template))
-    return Question(a_request(**over), features, catalog, tuple(eligible))
+    return RoutingContext(a_request(**over), features, catalog, tuple(eligible))
 
 
 def an_answer(**over: Any) -> dict[str, Any]:
@@ -111,8 +111,8 @@ def test_a_template_sees_all_agreed_fields() -> None:
         skipped={"user": 2, "assistant": 3},
     )
     tools = [{"type": "function", "function": {"name": "search"}}, "odd", {"function": 3}]
-    question = a_question(template, tools=tools, options=RouterOptions(task="proof"))
-    system = messages_for(question, view)[0]["content"]
+    context = a_question(template, tools=tools, options=RouterOptions(task="proof"))
+    system = messages_for(context, view)[0]["content"]
     assert system.endswith(
         "Be brief.|Prove it.\n[2 image_url]|assistant: Step one.\n[calls tools];user: go on;|5|"
         "search|tools|1200|300|proof"

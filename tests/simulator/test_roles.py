@@ -9,18 +9,18 @@ import jsonschema_rs
 import orjson
 import pytest
 
-from llmrouter.catalog.watch import CatalogHolder
+from llmrouter.catalog.live_catalog import CatalogHolder
 from llmrouter.domain.catalog import Catalog
 from llmrouter.domain.chat import ANONYMOUS
-from llmrouter.domain.decision import Question
-from llmrouter.execution.judge import SCHEMA
+from llmrouter.domain.decision import RoutingContext
+from llmrouter.execution.cascade.judge import SCHEMA
+from llmrouter.features.extractor import Extractor
+from llmrouter.features.fingerprint import Fingerprinter
+from llmrouter.features.prompt_view import bounded_view
 from llmrouter.routing.prompt import answer_schema, messages_for, parse
-from llmrouter.signals.extract import Extractor
-from llmrouter.signals.fingerprint import Fingerprinter
-from llmrouter.signals.view import bounded_view
 from llmrouter.simulator.replies import reply
 from llmrouter.simulator.roles import asked, entry_of, wants_score
-from llmrouter.upstream.modes import Dialect, request_body
+from llmrouter.upstream.dialect import Dialect, request_body
 from tests.fakes import a_request
 
 PROMPTS = Path(__file__).parents[2] / "prompts"
@@ -39,8 +39,8 @@ def router_messages(catalog: Catalog, text: str) -> list[dict[str, str]]:
     """What the service asks its router LLM about a request."""
     request = a_request(text)
     features = Extractor(Fingerprinter(b"k" * 32)).features(request, ANONYMOUS)
-    question = Question(request, features, catalog, tuple(catalog.targets))
-    return messages_for(question, bounded_view(request))
+    context = RoutingContext(request, features, catalog, tuple(catalog.targets))
+    return messages_for(context, bounded_view(request))
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import orjson
 import pytest
 
-from llmrouter.domain.decision import Feedback, Shadowed, Source
-from llmrouter.domain.reply import Attempt, Completion
+from llmrouter.domain.completion import Attempt, Completion
+from llmrouter.domain.decision import Feedback, ShadowComparison, Source
 from llmrouter.telemetry.stats import Stats
 from tests.fakes import a_decision
 
@@ -57,7 +57,7 @@ def test_quality_to_cost_by_task_and_target() -> None:
     assert tiny["quality_per_usd"] == pytest.approx(0.5 / 0.01)
     assert (big["acceptance"], big["quality"]) == (1.0, None)
     assert big["cost_per_task_usd"] == pytest.approx(0.10)
-    stats.rated("code", a_decision("big"), Feedback("d", 0.5))
+    stats.observe_feedback("code", a_decision("big"), Feedback("d", 0.5))
     big = stats.snapshot()["tasks"]["code"]["big"]
     assert big["quality"] == 0.75
     assert big["quality_per_usd"] == pytest.approx(7.5)
@@ -79,10 +79,12 @@ def test_a_shadow_has_agreement_cost_and_estimated_quality() -> None:
     stats = Stats()
     assert stats.snapshot()["shadow"] == {}
     shadows = stats.shadows["llm"]
-    shadows.add(Shadowed("llm", "agreed", "", "code", "a", 0.2, 0.5, "a", 0.2, 0.5, 0.25))
-    shadows.add(Shadowed("llm", "disagreed", "", "code", "a", 0.2, 0.5, "b", 0.6, 0.75, 0.25))
-    shadows.add(Shadowed("llm", "disagreed", "", "code", "a", 0.2, None, "b", 1.0, 0.9))
-    shadows.add(Shadowed("llm", "abstained", "", "code", "a", 9.0, 0.5))
+    shadows.add(ShadowComparison("llm", "agreed", "", "code", "a", 0.2, 0.5, "a", 0.2, 0.5, 0.25))
+    shadows.add(
+        ShadowComparison("llm", "disagreed", "", "code", "a", 0.2, 0.5, "b", 0.6, 0.75, 0.25)
+    )
+    shadows.add(ShadowComparison("llm", "disagreed", "", "code", "a", 0.2, None, "b", 1.0, 0.9))
+    shadows.add(ShadowComparison("llm", "abstained", "", "code", "a", 9.0, 0.5))
     shown = stats.snapshot()["shadow"]["llm"]
     assert shown == {
         "requests": 4,

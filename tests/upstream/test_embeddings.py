@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from llmrouter.domain.encoder import EncoderSpec
+from llmrouter.domain.embedding_space import EncoderSpec
 from llmrouter.errors import EncoderFailed
 from llmrouter.upstream.embeddings import OpenAIEmbeddings
 

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from llmrouter.domain.encoder import EncoderSpec
-from llmrouter.learning.fetched import FetchedEncoder
+from llmrouter.domain.embedding_space import EncoderSpec
+from llmrouter.learning.encoders.remote import FetchedEncoder
 from llmrouter.upstream.embeddings import OpenAIEmbeddings
 from tests.llama import MODEL_NAME, LlamaServer, available, llama_server
 

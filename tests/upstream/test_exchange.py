@@ -12,7 +12,7 @@ import pytest
 import trustme
 from yarl import URL
 
-from llmrouter.upstream.exchange import AT_ONCE, Address, Exchange
+from llmrouter.upstream.exchange import AT_ONCE, HttpPoster, PreparedEndpoint
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\nok"
 
@@ -42,9 +42,9 @@ class Wire:
 
 
 @asynccontextmanager
-async def wired(*answers: bytes) -> AsyncIterator[tuple[Wire, Exchange]]:
+async def wired(*answers: bytes) -> AsyncIterator[tuple[Wire, HttpPoster]]:
     """A scripted server and an exchange to talk to it."""
-    wire, exchange = Wire(answers), Exchange(None, 5.0)
+    wire, exchange = Wire(answers), HttpPoster(None, 5.0)
     server = await asyncio.start_server(wire.serve, "127.0.0.1", 0)
     wire.base = URL(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1/x?y=1%202")
     try:
@@ -58,7 +58,7 @@ async def wired(*answers: bytes) -> AsyncIterator[tuple[Wire, Exchange]]:
 async def test_a_request_is_head_headers_and_body_as_given() -> None:
     """Path and query as they stand in the URL, the body byte for byte, its length announced."""
     async with wired(ANSWER) as (wire, exchange):
-        address = Address(wire.base, {"Accept": "a/b"})
+        address = PreparedEndpoint(wire.base, {"Accept": "a/b"})
         incoming = await exchange.post(address, {"baggage": "k=\u00fc"}, b"{ }\x00")
         assert await incoming.content.read() == b"ok"
         incoming.leave()
@@ -75,7 +75,7 @@ async def test_a_large_body_arrives_whole() -> None:
     """Also one that is not copied behind its head, and more than a socket takes at once."""
     body = bytes(range(256)) * (AT_ONCE // 16)
     async with wired(ANSWER) as (wire, exchange):
-        incoming = await exchange.post(Address(wire.base, {}), {}, body)
+        incoming = await exchange.post(PreparedEndpoint(wire.base, {}), {}, body)
         incoming.leave()
     assert wire.bodies == [body]
 
@@ -84,7 +84,7 @@ async def test_a_connection_is_kept_where_the_reply_was_read_to_its_end() -> Non
     """And closed where the next reply would begin with the rest of this one."""
     rest = ANSWER.replace(b"Length: 2", b"Length: 4")
     async with wired(ANSWER, rest, ANSWER) as (wire, exchange):
-        address = Address(wire.base, {})
+        address = PreparedEndpoint(wire.base, {})
         for _ in range(3):
             incoming = await exchange.post(address, {}, b"{}")
             assert await incoming.content.readany() == b"ok"
@@ -97,7 +97,7 @@ async def test_interim_replies_are_passed_over() -> None:
     """100 and 103 announce a reply, they are none."""
     interim = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: <x>\r\n\r\n"
     async with wired(interim + ANSWER) as (wire, exchange):
-        incoming = await exchange.post(Address(wire.base, {}), {}, b"{}")
+        incoming = await exchange.post(PreparedEndpoint(wire.base, {}), {}, b"{}")
         assert (incoming.status, await incoming.content.read()) == (200, b"ok")
         incoming.leave()
 
@@ -105,7 +105,7 @@ async def test_interim_replies_are_passed_over() -> None:
 async def test_what_is_no_reply_raises_and_keeps_no_connection() -> None:
     """The next request gets a new one."""
     async with wired(b"SMTP 220\r\n\r\n", ANSWER) as (wire, exchange):
-        address = Address(wire.base, {})
+        address = PreparedEndpoint(wire.base, {})
         with pytest.raises(aiohttp.http_exceptions.HttpProcessingError):
             await exchange.post(address, {}, b"{}")
         (await exchange.post(address, {}, b"{}")).leave()
@@ -115,7 +115,7 @@ async def test_what_is_no_reply_raises_and_keeps_no_connection() -> None:
 async def test_who_waits_for_a_body_can_be_told_that_it_is_late() -> None:
     """The reader gets the very error."""
     async with wired(ANSWER.replace(b"Length: 2", b"Length: 4")) as (wire, exchange):
-        incoming = await exchange.post(Address(wire.base, {}), {}, b"{}")
+        incoming = await exchange.post(PreparedEndpoint(wire.base, {}), {}, b"{}")
         asyncio.get_running_loop().call_later(0.01, incoming.fail, TimeoutError("late"))
         with pytest.raises(TimeoutError, match="late"):
             await incoming.content.read()
@@ -124,7 +124,7 @@ async def test_who_waits_for_a_body_can_be_told_that_it_is_late() -> None:
 async def test_a_name_and_password_in_the_url_are_credentials() -> None:
     """They are sent as such, and not as part of the host."""
     async with wired(ANSWER) as (wire, exchange):
-        address = Address(wire.base.with_user("me").with_password("pw"), {})
+        address = PreparedEndpoint(wire.base.with_user("me").with_password("pw"), {})
         (await exchange.post(address, {}, b"{}")).leave()
     assert b"\r\nAuthorization: Basic bWU6cHc=\r\n" in wire.heads[0]
     assert b"Host: 127.0.0.1" in wire.heads[0]
@@ -139,14 +139,14 @@ async def test_https_is_spoken_to_those_whose_certificate_is_trusted() -> None:
     wire = Wire([ANSWER])
     server = await asyncio.start_server(wire.serve, "localhost", 0, ssl=theirs)
     url = URL(f"https://localhost:{server.sockets[0].getsockname()[1]}/v1")
-    strict = Exchange(None, 5.0)
+    strict = HttpPoster(None, 5.0)
     async with server, aiohttp.TCPConnector(ssl=ours) as connector:
-        trusting = Exchange(connector, 5.0)
-        incoming = await trusting.post(Address(url, {}), {}, b"{}")
+        trusting = HttpPoster(connector, 5.0)
+        incoming = await trusting.post(PreparedEndpoint(url, {}), {}, b"{}")
         assert await incoming.content.read() == b"ok"
         incoming.leave()
         with pytest.raises(aiohttp.ClientConnectorCertificateError):
-            await strict.post(Address(url, {}), {}, b"secret")
+            await strict.post(PreparedEndpoint(url, {}), {}, b"secret")
         await strict.close()
     assert wire.bodies == [b"{}"]
 
@@ -155,4 +155,4 @@ async def test_https_is_spoken_to_those_whose_certificate_is_trusted() -> None:
 async def test_what_is_no_http_address_is_refused(url: str) -> None:
     """When the address is made, not when it is used."""
     with pytest.raises(aiohttp.InvalidURL):
-        Address(URL(url), {})
+        PreparedEndpoint(URL(url), {})

@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from llmrouter.domain.breaker import Breaker
 from llmrouter.domain.catalog import RouterLLM
-from llmrouter.domain.ports import ChatAnswer
+from llmrouter.domain.interfaces import ChatAnswer
 from llmrouter.errors import RouterLLMFailed
 from llmrouter.upstream.router_client import OpenAIChat
+from llmrouter.util.circuit_breaker import Breaker
 
 KEY = "sk-very-secret-0123456789"
 ENV = {"ROUTER_KEY": KEY}

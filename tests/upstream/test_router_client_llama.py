@@ -11,12 +11,12 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from llmrouter.domain.catalog import Prompts, RouterLLM
-from llmrouter.domain.decision import Question, Verdict
+from llmrouter.domain.decision import RoutingContext, StageResult
 from llmrouter.domain.features import Features
-from llmrouter.domain.view import View, ViewTurn
+from llmrouter.domain.prompt_view import View, ViewTurn
 from llmrouter.errors import RouterLLMFailed
-from llmrouter.routing.llm import LLM
 from llmrouter.routing.prompt import answer_schema, messages_for, parse
+from llmrouter.routing.stages.llm_router import LLMRouter
 from llmrouter.upstream.router_client import OpenAIChat
 from tests.fakes import RecordingObserver, a_catalog, a_request, a_target
 from tests.llama import MODEL_NAME, LlamaServer, available, llama_server
@@ -50,9 +50,9 @@ async def chat() -> AsyncIterator[OpenAIChat]:
     await client.close()
 
 
-def a_question(text: str, base_url: str) -> Question:
+def a_question(text: str, base_url: str) -> RoutingContext:
     """A question over three targets, with the llama server as the router LLM."""
-    return Question(
+    return RoutingContext(
         a_request(text),
         Features(f"{len(text):032x}", "c", text, "", 20, 100, frozenset(), 1, False, False),
         a_catalog(
@@ -69,10 +69,10 @@ def a_view(text: str) -> View:
     return View("", None, (ViewTurn("user", text),), {}, 1, len(text))
 
 
-async def decide(stage: LLM, question: Question) -> Verdict | RouterLLMFailed | None:
+async def decide(stage: LLMRouter, context: RoutingContext) -> StageResult | RouterLLMFailed | None:
     """What the stage says, its failure as a value."""
     try:
-        return await stage.decide(question)
+        return await stage.decide(context)
     except RouterLLMFailed as failure:
         return failure
 
@@ -81,10 +81,10 @@ async def test_they_agree_on_json_object_with_a_schema(
     server: LlamaServer, chat: OpenAIChat
 ) -> None:
     """json_schema is turned down (with a 500); json_object takes the schema, and it is obeyed."""
-    question = a_question(PROMPTS[0], server.base_url)
-    llm = question.catalog.router
+    context = a_question(PROMPTS[0], server.base_url)
+    llm = context.catalog.router
     assert llm is not None
-    messages = messages_for(question, a_view(PROMPTS[0]))
+    messages = messages_for(context, a_view(PROMPTS[0]))
     answer = await chat.ask(llm, messages, answer_schema(NAMES), 60.0)
     assert chat.dialect(llm).format == "json_object+schema"
     assert parse(answer.text, NAMES).target in NAMES
@@ -97,11 +97,11 @@ async def test_a_grammar_holds_the_model_to_whatever_is_eligible(
     server: LlamaServer, chat: OpenAIChat
 ) -> None:
     """With one target eligible, a model of random weights names exactly that one."""
-    question = a_question(PROMPTS[0], server.base_url)
-    llm = question.catalog.router
+    context = a_question(PROMPTS[0], server.base_url)
+    llm = context.catalog.router
     assert llm is not None
     for name in NAMES:
-        messages = messages_for(question, a_view(PROMPTS[0]))
+        messages = messages_for(context, a_view(PROMPTS[0]))
         answer = await chat.ask(llm, messages, answer_schema([name]), 60.0)
         assert parse(answer.text, [name]).target == name
 
@@ -113,7 +113,7 @@ async def test_every_prompt_gets_an_eligible_target_or_a_failure_with_a_kind(
     observer = RecordingObserver()
     decided = 0
     for text in PROMPTS:
-        stage = LLM(chat, observer, lambda request: a_view(request.messages[0].text))
+        stage = LLMRouter(chat, observer, lambda request: a_view(request.messages[0].text))
         said = await decide(stage, a_question(text, server.base_url))
         if isinstance(said, RouterLLMFailed):
             assert said.kind in KINDS
@@ -130,8 +130,8 @@ async def test_a_prompt_beyond_the_context_is_a_plain_failure(
     server: LlamaServer, chat: OpenAIChat
 ) -> None:
     """Too long is told apart from "not supported": nothing is unlearned, the circuit stays."""
-    question = a_question("", server.base_url)
-    llm = question.catalog.router
+    context = a_question("", server.base_url)
+    llm = context.catalog.router
     assert llm is not None
     long = [{"role": "user", "content": "q9~" * 8000}]
     with pytest.raises(RouterLLMFailed) as caught:

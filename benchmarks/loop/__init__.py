@@ -1,0 +1,1 @@
+"""The learning loop, replayed over an outcome set."""

@@ -1,0 +1,140 @@
+"""Executing and answering, for the two calls that do: `/complete` and the OpenAI drop-in.
+
+The upstream's bytes go out as they came. What `/complete` adds is spliced in front of the body's
+last brace, never by parsing and rebuilding it.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from llmrouter.api.body_reader import decision_headers
+from llmrouter.api.dependencies import Dependencies, Routed
+from llmrouter.api.error_response import InternalError, spliced
+from llmrouter.api.sse_response import stream
+from llmrouter.api.whole import FullResponse
+from llmrouter.domain.chat import Caller, ChatRequest
+from llmrouter.domain.completion import ResponseEvent
+from llmrouter.errors import LLMRouterError
+from llmrouter.ratelimit.key_limits import RequestReservation
+
+
+async def execute(
+    request: web.Request,
+    services: Dependencies,
+    caller: Caller,
+    chat: ChatRequest,
+    *,
+    explain: bool,
+) -> web.StreamResponse:
+    """Run a request and answer it; `explain` adds the `router` object. Holds its key's budget."""
+    limits = services.limits
+    held: RequestReservation | None = None
+    routed: Routed | None = None
+    if limits is not None:
+        held, chat = await limits.reserve(caller, chat, services.gateway.catalog.current)
+    elif services.keyring.open:
+        routed = await services.gateway.complete(chat, caller)
+        return await _answer(request, services, caller, routed, explain)
+    try:
+        routed = await services.gateway.complete(chat, caller)
+        return await _answer(request, services, caller, routed, explain)
+    finally:
+        completion = None if routed is None else routed.completion
+        router_usd = 0.0 if routed is None else _router_usd(routed, chat)
+        if completion is not None:
+            services.telemetry.spent(caller.name, completion.cost_usd + router_usd)
+        if held is not None and limits is not None and (routed is None or completion is not None):
+            await limits.settle(caller, held, completion, router_usd)
+
+
+async def _answer(
+    request: web.Request, services: Dependencies, caller: Caller, routed: Routed, explain: bool
+) -> web.StreamResponse:
+    try:
+        await routed.open()
+    except LLMRouterError as error:
+        _tell_decision(error, routed, explain)
+        raise
+    except ConnectionError:
+        raise
+    except Exception as defect:
+        failed = InternalError()
+        _tell_decision(failed, routed, explain)
+        raise failed from defect
+    headers = _headers(routed)
+    if routed.content_type.startswith("text/event-stream"):
+        if services.limits is not None:
+            headers.update(services.limits.headers(caller))
+        return await stream(request, services, routed, headers, last_chunk if explain else None)
+    try:
+        pieces = [event.data async for event in routed]
+    finally:
+        await routed.aclose()
+    body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+    if explain:
+        body = spliced(body, b"router", router_object(routed))
+    return FullResponse(body, headers, routed.status)
+
+
+def _tell_decision(error: LLMRouterError, routed: Routed, explain: bool) -> None:
+    """Have an error say which decision it came after."""
+    error.headers = {**error.headers, **_headers(routed)}
+    if explain:
+        error.details = {"router": _explained(routed)}
+
+
+def _headers(routed: Routed) -> dict[str, str]:
+    """The decision's headers, and who answered in the end where that is another target.
+
+    They go out at the commit point, so they are the same for a stream.
+    """
+    headers = decision_headers(routed.decision, routed.content_type)
+    if routed.tried != 1:
+        headers["x-llmrouter-attempts"] = str(routed.tried)
+    if routed.target is not None and routed.target != routed.decision.target:
+        headers["x-llmrouter-served-by"] = routed.target
+    return headers
+
+
+def _router_usd(routed: Routed, chat: ChatRequest) -> float:
+    """What this request's own decision cost; one named by its id was paid for by `/route`."""
+    return 0.0 if chat.options.decision_id else routed.decision.router_cost_usd
+
+
+def router_object(routed: Routed) -> bytes:
+    """The `router` object, as JSON."""
+    return orjson.dumps(_explained(routed))
+
+
+def _explained(routed: Routed) -> dict[str, Any]:
+    """The `router` object: the decision's own keys, what was attempted, and what it took."""
+    completion = routed.completion
+    shown = routed.decision.public()
+    shown["attempts"] = [] if completion is None else [a.public() for a in completion.attempts]
+    shown["cost_usd"] = None if completion is None else completion.cost_usd
+    shown["latency_ms"] = None if completion is None else completion.latency_ms
+    shown["router_cost_usd"] = routed.decision.router_cost_usd
+    if completion is not None and completion.phases_ms is not None:
+        shown["phases_ms"] = dict(completion.phases_ms)
+    if completion is not None and completion.bounds is not None:
+        shown["bounds"] = completion.bounds.public()
+    return shown
+
+
+def last_chunk(routed: Routed, first: ResponseEvent | None) -> bytes:
+    """A chunk of the stream that carries `router` and no choices."""
+    completion = routed.completion
+    head = {
+        "id": (first and first.response_id) or routed.decision.decision_id,
+        "object": "chat.completion.chunk",
+        "created": int(time.time()),
+        "model": (first and first.model)
+        or (completion.target if completion is not None else routed.decision.model),
+        "choices": [],
+    }
+    return b"data: " + spliced(orjson.dumps(head), b"router", router_object(routed)) + b"\n\n"

@@ -1,0 +1,187 @@
+"""What the HTTP layer is given, and nothing it could build itself.
+
+Handlers see these Protocols alone, so a fake gateway on a real socket tests all of them. The
+composition root fills in a `Dependencies` and hands it to `create_app`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from llmrouter.api.load_shedding import LoadShedder
+from llmrouter.auth.api_keys import OPEN, Authenticator
+from llmrouter.catalog.editor import Edit, Saved
+from llmrouter.catalog.loader import Edits
+from llmrouter.domain.catalog import Catalog
+from llmrouter.domain.chat import Caller, ChatRequest
+from llmrouter.domain.completion import Completion, ResponseEvent
+from llmrouter.domain.decision import Decision, Feedback
+from llmrouter.domain.interfaces import CatalogSource, Span
+from llmrouter.errors import LLMRouterError, Problem
+from llmrouter.ratelimit.key_limits import RateLimiter
+from llmrouter.util.lru import Recent
+
+
+class Routed(Protocol):
+    """An execution: `open` takes it to its commit point, where the first event is known to be good.
+
+    `target` then answers, after `tried` attempts. `completion` is set once the last event is out,
+    once `aclose` gave up the rest, or when no attempt succeeded. `error` tells of a reply that
+    broke off after its commit point and whose last event said so.
+    """
+
+    decision: Decision
+    status: int
+    content_type: str
+    completion: Completion | None
+    error: LLMRouterError | None
+
+    @property
+    def target(self) -> str | None:
+        """Who answers, once that is known."""
+        ...
+
+    @property
+    def tried(self) -> int:
+        """Attempts so far, the one that is running included."""
+        ...
+
+    async def open(self) -> object:
+        """Execute up to the first event; before it every failure raises."""
+        ...
+
+    def __aiter__(self) -> AsyncIterator[ResponseEvent]:
+        """The reply's events, the first included."""
+        ...
+
+    async def aclose(self) -> None:
+        """Let go of the upstream at once; idempotent."""
+        ...
+
+
+class Gateway(Protocol):
+    """The page to read first, as the handlers see it. Each call raises LLMRouterError."""
+
+    @property
+    def catalog(self) -> CatalogSource:
+        """Where the current catalog is."""
+        ...
+
+    async def decide(self, request: ChatRequest, caller: Caller) -> Decision:
+        """Decide, execute nothing."""
+        ...
+
+    async def complete(self, request: ChatRequest, caller: Caller) -> Routed:
+        """Decide. The execution starts when it is opened."""
+        ...
+
+    async def record_feedback(self, feedback: Feedback, caller: Caller) -> None:
+        """Keep feedback. NotFound when the caller has no such decision."""
+        ...
+
+    async def recent(self, limit: int, caller: Caller) -> list[dict[str, Any]]:
+        """The caller's newest decisions, newest first, in their public shape."""
+        ...
+
+
+class Telemetry(Protocol):
+    """The SERVER span around a request, counters, and the text for Prometheus."""
+
+    def request(
+        self, method: str, route: str, headers: Mapping[str, str]
+    ) -> AbstractContextManager[Span]:
+        """The request's span; `route` is the path's template, `headers` may carry a trace."""
+        ...
+
+    def count(self, name: str, value: float, attributes: Mapping[str, str]) -> None:
+        """Add to a counter."""
+        ...
+
+    def spent(self, key: str, cost_usd: float) -> None:
+        """A request of this key cost so much, its decision included."""
+        ...
+
+    def metrics_text(self) -> bytes | str:
+        """All metrics in the Prometheus text format."""
+        ...
+
+
+class CatalogStatus(Protocol):
+    """The catalog that serves, and what was wrong with the last edit."""
+
+    @property
+    def current(self) -> Catalog:
+        """The catalog that serves now. Raises when there has never been a valid one."""
+        ...
+
+    @property
+    def problems(self) -> Sequence[Problem]:
+        """Why the newest files are not the ones that serve; empty when they are."""
+        ...
+
+
+class CatalogEditor(Protocol):
+    """Edits of one target's file each; they serve when they return. Raises as `catalog.editor`."""
+
+    async def read(self, name: str) -> str:
+        """The file's text as it is on disk."""
+        ...
+
+    async def write(self, wanted: Edit) -> Catalog:
+        """Make an edit, or change nothing."""
+        ...
+
+    async def history(self, name: str) -> Sequence[Saved]:
+        """What the file held before its last edits, newest first."""
+        ...
+
+    async def revert(self, wanted: Edit, version: str | None = None) -> Catalog:
+        """Go back to a version of the history, by default the newest."""
+        ...
+
+
+Stats = Callable[[Caller], Awaitable[Mapping[str, Any]]]
+Preview = Callable[[Edits, int], Awaitable[bytes]]
+FindDecision = Callable[[str, Caller], Awaitable[Mapping[str, Any] | None]]
+
+
+Front = Callable[[Handler], Handler]
+"""What a connection asks before the application's own dispatch, which it is given."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dependencies:
+    """Everything the HTTP layer stands on.
+
+    `editor` edits the catalog's files; `preview` says, as JSON, what edits would change for the
+    newest recorded requests; `find_decision` reads one decision. Where one of the first two is
+    None, its paths are absent. `limits` None means no limits are configured at all. `read` keeps
+    what recent bodies were parsed to.
+    """
+
+    gateway: Gateway
+    telemetry: Telemetry
+    catalog: CatalogStatus
+    stats: Stats
+    keyring: Authenticator = OPEN
+    limits: RateLimiter | None = None
+    admission: LoadShedder = field(default_factory=LoadShedder)
+    editor: CatalogEditor | None = None
+    preview: Preview | None = None
+    find_decision: FindDecision | None = None
+    max_body_bytes: int = 10 * 1024 * 1024
+    started_at: float = field(default_factory=time.time)
+    version: str = "0.1.0"
+    read: Recent[tuple[str, bytes], ChatRequest] = field(default_factory=Recent)
+
+
+SERVICES: web.AppKey[Dependencies] = web.AppKey("services", Dependencies)
+CALLER: web.RequestKey[Caller] = web.RequestKey("caller", Caller)
+FRONT: web.AppKey[Front] = web.AppKey("front")

@@ -1,0 +1,52 @@
+"""Liveness and readiness. A broken catalog edit is shown, and does not take the service down."""
+
+from __future__ import annotations
+
+import time
+
+import orjson
+from aiohttp import web
+
+from llmrouter.api.dependencies import SERVICES
+from llmrouter.api.error_response import JSON
+from llmrouter.api.load_shedding import Phase
+
+NO_STORE = {"Content-Type": JSON, "Cache-Control": "no-store"}
+
+
+async def healthz(request: web.Request) -> web.Response:
+    """200 while the process answers at all."""
+    services = request.app[SERVICES]
+    body = {
+        "status": "ok",
+        "version": services.version,
+        "uptime_s": round(max(0.0, time.time() - services.started_at), 3),
+    }
+    return web.Response(body=orjson.dumps(body), headers=NO_STORE)
+
+
+async def readyz(request: web.Request) -> web.Response:
+    """200 when requests can be served, else 503; catalog problems are in the body either way."""
+    services = request.app[SERVICES]
+    problems = [
+        {"file": problem.file, "line": problem.line, "message": problem.message}
+        for problem in services.catalog.problems
+    ]
+    version: str | None = None
+    targets = 0
+    try:
+        catalog = services.catalog.current
+        version, targets = catalog.version, len(catalog.enabled)
+    except Exception:
+        status = "no catalog"
+    else:
+        phase = services.admission.phase
+        status = "ready" if phase is Phase.SERVING else phase.value
+    body = {
+        "status": status,
+        "running": services.admission.running,
+        "catalog": {"version": version, "targets": targets, "problems": problems},
+    }
+    return web.Response(
+        status=200 if status == "ready" else 503, body=orjson.dumps(body), headers=NO_STORE
+    )

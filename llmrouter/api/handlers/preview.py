@@ -1,0 +1,101 @@
+"""POST /catalog/preview: what an edit would change, before it does. Nothing is written.
+
+The edit is checked as `PUT /catalog/{id}` checks it, then recorded requests are decided under the
+catalog that serves and under the edited one, in another process.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+from aiohttp import web
+
+from llmrouter.api.body_reader import read_body
+from llmrouter.api.dependencies import SERVICES
+from llmrouter.api.error_response import JSON
+from llmrouter.api.request_parser import parse_object
+from llmrouter.api.router_options import shown, suggestion, wrong_type, wrong_value
+from llmrouter.catalog.loader import ROUTER, ROUTING, TARGETS, VERIFIER, Edits
+from llmrouter.catalog.target_file import id_problem
+from llmrouter.errors import BadRequest
+
+LAST: Final = 1000
+MOST: Final = 10_000
+MOST_FILES: Final = 600
+KEYS: Final = ("id", "text", "files", "last")
+OTHERS: Final = (ROUTING, ROUTER, VERIFIER)
+_TARGET_FILE: Final = re.compile(rf"{TARGETS}/(.*)\.md", re.DOTALL)
+
+
+async def preview(request: web.Request) -> web.Response:
+    """The report; a 400 with file and line where the edit could not be served."""
+    services = request.app[SERVICES]
+    look = services.preview
+    assert look is not None, "the path exists only where edits can be previewed"  # noqa: S101
+    edits, last = parse_edits(parse_object(await read_body(request, services)))
+    return web.Response(body=await look(edits, last), headers={"Content-Type": JSON})
+
+
+def parse_edits(document: dict[str, Any]) -> tuple[Edits, int]:
+    """`{id, text}` or `{files: {path: text}}`, where null takes a file away, and `last`.
+
+    Raises BadRequest.
+    """
+    for name in document:
+        if name not in KEYS:
+            raise BadRequest(
+                f"unknown key {shown(name)}{suggestion(name, KEYS)}",
+                param=name[:64],
+                code="unknown_parameter",
+            )
+    return (_files if "files" in document else _file)(document), _last(document.get("last"))
+
+
+def _file(document: dict[str, Any]) -> Edits:
+    name = document.get("id")
+    if not isinstance(name, str):
+        raise wrong_type("id", "a string", name)
+    if (wrong := id_problem(name)) is not None:
+        raise BadRequest(wrong, param="id", code="invalid_value")
+    if "text" not in document:
+        raise BadRequest(
+            "text is missing: send the file's new text, or null to take the target out",
+            param="text",
+            code="missing_required_parameter",
+        )
+    return {f"{TARGETS}/{name}.md": _text("text", document["text"])}
+
+
+def _files(document: dict[str, Any]) -> Edits:
+    files = document["files"]
+    for other in ("id", "text"):
+        if other in document:
+            raise wrong_value(other, "cannot stand beside files; send one of them")
+    if not isinstance(files, dict):
+        raise wrong_type("files", "an object", files)
+    if not 1 <= len(files) <= MOST_FILES:
+        raise wrong_value("files", f"must hold 1 to {MOST_FILES} files, not {len(files)}")
+    for path in files:
+        target = _TARGET_FILE.fullmatch(path)
+        if path not in OTHERS and (target is None or id_problem(target[1]) is not None):
+            raise wrong_value(
+                "files", f"names {shown(path)}; it is {TARGETS}/<id>.md or {', '.join(OTHERS)}"
+            )
+    return {path: _text(f"files.{path}", text) for path, text in files.items()}
+
+
+def _text(param: str, value: object) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise wrong_type(param, "a string or null", value)
+    return value
+
+
+def _last(value: object) -> int:
+    if value is None:
+        return LAST
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise wrong_type("last", "a whole number", value)
+    if value % 1 or not 1 <= value <= MOST:
+        raise wrong_value("last", f"must be a whole number from 1 to {MOST}, not {value:g}")
+    return int(value)

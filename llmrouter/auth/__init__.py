@@ -1,0 +1,1 @@
+"""Who is asking: API keys, tiers and the admin key."""

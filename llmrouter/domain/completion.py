@@ -1,0 +1,145 @@
+"""What comes back from a target, and what an execution adds up to.
+
+A reply is a stream of events, whether or not the caller streams: the first event is the commit
+point. Before it another target may be tried; after it the reply can only end or fail.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from llmrouter.domain.quick import quick
+from llmrouter.domain.target import Target
+
+
+@quick
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Token counts as the upstream reported them; `estimated` when it reported none."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
+    estimated: bool = False
+
+
+@quick
+@dataclass(frozen=True, slots=True)
+class UpstreamRequest:
+    """One attempt, ready to send.
+
+    `body` is the caller's body with only the routed fields replaced. `headers` carry trace context;
+    the upstream adapter adds credentials. `include_usage_added` tells the relay that the caller
+    did not ask for the usage chunk, so it must not reach the caller. `timeout_s` bounds the whole
+    reply, `first_timeout_s` the wait for its first event. `detail` asks for text and log-
+    probabilities on every event; without it they are read only where that costs nothing.
+    """
+
+    target: Target
+    body: bytes
+    stream: bool
+    timeout_s: float
+    headers: Mapping[str, str]
+    include_usage_added: bool = False
+    first_timeout_s: float | None = None
+    detail: bool = False
+
+
+@quick
+@dataclass(frozen=True, slots=True)
+class ResponseEvent:
+    """One piece of a reply, as bytes to relay.
+
+    Not streaming: the whole body. Streaming: one complete SSE event with its framing as received.
+    What the adapter learned from the piece comes along: `text` is the answer's text in this piece,
+    `logprobs` the tokens' log-probabilities, `margins` how far (0..1) each token's probability was
+    ahead of the next likeliest, where the upstream tells; `finish_reason`, `model`, `response_id`
+    and `usage` are set on the piece that carries them. `done` marks the stream's `[DONE]`;
+    `usage_only` the chunk that exists because the service asked for usage on its own account.
+    """
+
+    data: bytes
+    content_type: str = "application/json"
+    text: str = ""
+    finish_reason: str | None = None
+    model: str | None = None
+    response_id: str | None = None
+    usage: Usage | None = None
+    logprobs: tuple[float, ...] = ()
+    margins: tuple[float, ...] = ()
+    refusal: bool = False
+    done: bool = False
+    usage_only: bool = False
+
+
+@quick
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt, finished. `outcome` is `ok`, `failed`, `rejected` (by a cascade) or `cancelled`.
+
+    `confidence` is the answer's own measure (0..1) where a cascade took one. `signals` name what a
+    cascade judged it by: what found fault with a rejected answer, what could have with an accepted
+    one (`check`, `judge`, `schema`, …).
+    """
+
+    target: str
+    outcome: str
+    reason: str
+    latency_ms: float
+    cost_usd: float
+    usage: Usage = Usage()
+    status: int | None = None
+    ttft_ms: float | None = None
+    cost_estimated: bool = False
+    confidence: float | None = None
+    signals: tuple[str, ...] = ()
+
+    def public(self) -> dict[str, object]:
+        """The shape callers see; confidence where one was taken, and an estimate is marked."""
+        shown: dict[str, object] = {
+            "target": self.target,
+            "outcome": self.outcome,
+            "reason": self.reason,
+            "latency_ms": self.latency_ms,
+            "cost_usd": self.cost_usd,
+        }
+        if self.confidence is not None:
+            shown["confidence"] = round(self.confidence, 4)
+        if self.cost_estimated:
+            shown["cost_estimated"] = True
+        return shown
+
+
+@quick
+@dataclass(frozen=True, slots=True)
+class WorstCase:
+    """What a cascade could take at most, known before it started: every step tried, verified and
+    billed in full. `left_out` are the targets that did not fit, each with its reason."""
+
+    cost_usd: float
+    latency_ms: float
+    left_out: tuple[tuple[str, str], ...] = ()
+
+    def public(self) -> dict[str, object]:
+        """The shape callers see."""
+        left_out = [{"target": target, "reason": reason} for target, reason in self.left_out]
+        return {"cost_usd": self.cost_usd, "latency_ms": self.latency_ms, "left_out": left_out}
+
+
+@quick
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What an execution came to, once its last event is out. Costs include what was rejected.
+
+    `bounds` of a cascade are what it could have come to.
+    """
+
+    target: str
+    attempts: tuple[Attempt, ...]
+    cost_usd: float
+    latency_ms: float
+    finish_reason: str | None = None
+    phases_ms: Mapping[str, float] | None = None
+    bounds: WorstCase | None = None

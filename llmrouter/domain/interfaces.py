@@ -1,0 +1,290 @@
+"""The seams between rooms: each Protocol here has at least two implementations, a fake included.
+
+Rooms import these and never each other; `bootstrap` says which class stands behind which port.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from llmrouter.domain.catalog import Catalog, RouterLLM
+from llmrouter.domain.completion import Attempt, Completion, ResponseEvent, UpstreamRequest, Usage
+from llmrouter.domain.decision import Alternative, Decision, Feedback, RoutingContext, StageResult
+from llmrouter.domain.target import Target
+
+Attribute = str | bool | int | float | Sequence[str]
+
+
+class Stage(Protocol):
+    """One way of choosing. Adding one is one file."""
+
+    name: str
+
+    async def decide(self, context: RoutingContext) -> StageResult | None:
+        """A verdict, or None to abstain. Raising counts as abstaining and is noted."""
+        ...
+
+
+class CatalogSource(Protocol):
+    """Where the current catalog is. Reading `current` is free; it swaps whole."""
+
+    @property
+    def current(self) -> Catalog:
+        """The catalog that serves now."""
+        ...
+
+
+class Store(Protocol):
+    """Small values under string keys, with a time to live. Values are opaque bytes.
+
+    Every method raises StoreFailed when the backend cannot do it. Keys are namespaced by their
+    user (`decision:…`, `cache:…`, `session:…`).
+    """
+
+    async def get(self, key: str) -> bytes | None:
+        """The value, or None when it is absent or expired."""
+        ...
+
+    async def put(self, key: str, value: bytes, ttl_s: float | None) -> None:
+        """Write a value; `ttl_s` None keeps it until it is evicted."""
+        ...
+
+    async def delete(self, key: str) -> None:
+        """Remove a value; absent is fine."""
+        ...
+
+    async def append(self, log: str, entries: Sequence[bytes], keep: int) -> None:
+        """Append entries to a bounded log; the oldest beyond `keep` are dropped."""
+        ...
+
+    async def tail(self, log: str, last: int) -> list[bytes]:
+        """The newest `last` entries of a log, oldest first."""
+        ...
+
+    async def increment(self, key: str, by: float, ttl_s: float) -> float:
+        """Add to a counter atomically and return it; a new counter lives `ttl_s`."""
+        ...
+
+    async def close(self) -> None:
+        """Release what is held; the store is not used after."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ChatAnswer:
+    """What a small LLM (router or judge) said.
+
+    `logprob` is the mean token log-probability of the answer where the server gives one.
+    """
+
+    text: str
+    usage: Usage
+    model: str
+    finish_reason: str | None = None
+    refusal: bool = False
+    logprob: float | None = None
+
+
+class ChatModel(Protocol):
+    """A small LLM that answers a bounded question in JSON: the router's, and the judge's."""
+
+    async def ask(
+        self,
+        llm: RouterLLM,
+        messages: Sequence[Mapping[str, str]],
+        schema: Mapping[str, Any],
+        timeout_s: float,
+    ) -> ChatAnswer:
+        """One structured answer. Raises RouterLLMFailed; never retries beyond `llm.retries`."""
+        ...
+
+
+class Upstream(Protocol):
+    """Executes one attempt at one target."""
+
+    def send(
+        self, call: UpstreamRequest
+    ) -> AbstractAsyncContextManager[AsyncIterator[ResponseEvent]]:
+        """Open the reply; its first event is the commit point. Raises UpstreamFailure.
+
+        Leaving the context closes the upstream connection at once.
+        """
+        ...
+
+
+class Health(Protocol):
+    """Which targets are in no state to serve, fed by real outcomes."""
+
+    @property
+    def all_healthy(self) -> bool:
+        """Whether every target can serve, so that nobody need ask about one."""
+        ...
+
+    def unavailable(self, target: str) -> str | None:
+        """Why the target should be left out now, or None."""
+        ...
+
+    def record(self, target: str, ok: bool, retry_after_s: float | None = None) -> None:
+        """One attempt's outcome; `retry_after_s` is how long the target asked to be left alone."""
+        ...
+
+    def admit(self, target: str) -> bool:
+        """Whether an attempt may start now; where a probe is due, this caller takes it."""
+        ...
+
+
+class Span(Protocol):
+    """One step being traced."""
+
+    def set(self, name: str, value: Attribute) -> None:
+        """Set an attribute."""
+        ...
+
+    def event(self, name: str, attributes: Mapping[str, Attribute]) -> None:
+        """Something that happened within the step."""
+        ...
+
+    def fail(self, error_type: str, message: str = "") -> None:
+        """Mark the step as failed; `error_type` becomes `error.type`."""
+        ...
+
+    def headers(self) -> dict[str, str]:
+        """W3C trace context to send with a request made inside this step."""
+        ...
+
+
+class Observer(Protocol):
+    """Watches from outside: spans and metrics. Nothing on the way reads it back."""
+
+    def route(self) -> AbstractContextManager[Span]:
+        """The `route` step, child of the current span."""
+        ...
+
+    def chat(
+        self, model: str, provider: str, base_url: str, attributes: Mapping[str, Attribute]
+    ) -> AbstractContextManager[Span]:
+        """One `chat {model}` CLIENT step, child of the current span."""
+        ...
+
+    def attempt(
+        self, target: Target, attributes: Mapping[str, Attribute]
+    ) -> AbstractContextManager[Span]:
+        """A `chat` step for one attempt at a target.
+
+        It never is the current step, since attempts may run side by side.
+        """
+        ...
+
+    def decided(self, decision: Decision) -> None:
+        """A decision was made."""
+        ...
+
+    def router_called(self, llm: RouterLLM, usage: Usage, cost_usd: float, outcome: str) -> None:
+        """The router LLM was called; `outcome` is `ok` or the failure's kind."""
+        ...
+
+    def attempted(self, target: Target, attempt: Attempt) -> None:
+        """An attempt finished."""
+        ...
+
+    def completed(self, decision: Decision, completion: Completion, best_cost_usd: float) -> None:
+        """A completion is out; `best_cost_usd` is what the best target would have cost."""
+        ...
+
+    def observe_feedback(self, decision: Decision, feedback: Feedback) -> None:
+        """Feedback on a decision arrived."""
+        ...
+
+    def cache(self, outcome: str) -> None:
+        """A decision-cache lookup: `hit`, `stale`, `miss`, `off`, `error`."""
+        ...
+
+    def count(self, name: str, value: float, attributes: Mapping[str, str]) -> None:
+        """Any other `llmrouter_*` counter."""
+        ...
+
+
+class Journal(Protocol):
+    """Keeps what was decided and what came of it. Never waits, never fails a request."""
+
+    def decided(self, decision: Decision, context: RoutingContext) -> None:
+        """Note a decision."""
+        ...
+
+    def completed(self, decision: Decision, completion: Completion) -> None:
+        """Note an outcome."""
+        ...
+
+    def observe_feedback(self, decision: Decision, feedback: Feedback) -> None:
+        """Note feedback."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LearnedPrediction:
+    """What learned preferences would choose; `trusted` where their record lets it count.
+
+    `facts` is what the confidence was made of, handed back when the choice is compared. `audit` is
+    the least share of such answers that should be audited: high while trust is young. `again` is
+    the least share of the router LLM's answers that should be asked for a second time.
+    """
+
+    target: str
+    confidence: float
+    task: str
+    alternatives: tuple[Alternative, ...]
+    trusted: bool
+    facts: tuple[float, ...] = ()
+    audit: float = 0.0
+    again: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class QualityEstimate:
+    """What is expected of a target for one request: `quality` 0..1, and the `uncertainty` about it.
+
+    `uncertainty` is a standard deviation: high for a target of which little was seen.
+    """
+
+    target: str
+    quality: float
+    uncertainty: float
+
+
+class Preferences(Protocol):
+    """Learned preferences: they propose at once, and learn from what was decided instead."""
+
+    def propose(self, context: RoutingContext) -> LearnedPrediction | None:
+        """A proposal, or None while nothing is learned."""
+        ...
+
+    def observe_label(
+        self, context: RoutingContext, proposal: LearnedPrediction | None, verdict: StageResult
+    ) -> bool | None:
+        """The router LLM's verdict on a question, and what had been proposed for it.
+
+        Says whether the proposal was worth no less, None where there was none.
+        """
+        ...
+
+    def repeated(self, context: RoutingContext, first: StageResult, second: StageResult) -> bool:
+        """The router LLM was asked again in another way; whether it agreed with itself."""
+        ...
+
+
+class Embeddings(Protocol):
+    """Vectors of texts from somewhere that takes its time: a server, or a model of this machine."""
+
+    async def embed(self, texts: Sequence[str]) -> Sequence[Sequence[float]]:
+        """One vector a text, in order, all of one length. Raises EncoderFailed.
+
+        The caller bounds the wait; a cancelled call leaves nothing behind.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Release what is held; it is not used after."""
+        ...

@@ -1,0 +1,1 @@
+"""`llmrouter eval`: policies measured on outcome files."""

@@ -1,0 +1,362 @@
+"""Evaluates every policy on one outcome set, with paired bootstrap intervals.
+
+Why it exists: this is the one place where beliefs, policies and metrics meet. Given equal rows and
+seed it gives equal figures on one machine.
+
+What it refuses: it prints nothing and writes nothing; progress goes to a callback.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llmrouter.evaluation.benchmark import metrics, policies
+from llmrouter.evaluation.benchmark.costs import realise
+from llmrouter.evaluation.benchmark.dataset import Dataset, Row
+from llmrouter.evaluation.benchmark.estimates import Fitting, PriorEstimates, prior_estimates
+from llmrouter.evaluation.benchmark.estimators import BASELINES
+from llmrouter.evaluation.benchmark.metrics import Interval, interval
+from llmrouter.evaluation.benchmark.policies import CostQualityCurve, PolicyRun, Truth
+from llmrouter.evaluation.benchmark.results import (
+    CurveResult,
+    PairResult,
+    Point,
+    PolicyResult,
+    SetResult,
+    Single,
+)
+from llmrouter.evaluation.benchmark.training_sets import Family, answering, used
+
+Matrix = NDArray[np.float64]
+Progress = Callable[[str, float], None]
+
+ONE_POINT = 0.01
+PLAIN = "neighbours"
+"""The baseline that leads are over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """`fitting` as it says; `draws` of the bootstrap; `accuracies` of the simulated verifier."""
+
+    fitting: Fitting
+    draws: int = 1000
+    accuracies: tuple[float, ...] = (0.9, 0.8)
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """`result` is None where no row has outcomes; `scores` [n, T] are the first learner's."""
+
+    rows: tuple[Row, ...]
+    targets: tuple[str, ...]
+    scores: Matrix
+    result: SetResult | None
+
+
+def evaluate(
+    test: Dataset, found: Sequence[Family], options: Options, progress: Progress
+) -> Evaluated:
+    """Predicts for every row of `test`, and evaluates the rows that have outcomes."""
+    prompts = {row.prompt for row in test.rows}
+    targets = test.targets or tuple(sorted({t for family in found for t in family.graded}))
+    useful = used(found, targets, alone=bool(test.targets))
+    trained = [family.without(prompts) for family in useful]
+    shared = sum(len(a.rows) - len(b.rows) for a, b in zip(useful, trained, strict=True))
+    trained = [family for family in trained if family.rows]
+    held = prior_estimates(
+        test.rows, targets, trained, options.fitting, lambda n, s: progress(n, s * 0.85)
+    )
+    first = options.fitting.learners[0].name
+    graded = [number for number, row in enumerate(test.rows) if row.outcomes]
+    result = None
+    if graded:
+        rows = [test.rows[number] for number in graded]
+        notes = _notes(rows, targets, trained, shared, held)
+        part = _part(held, np.array(graded))
+        result = _measured(test.name, rows, part, options, trained, notes, progress)
+    progress("done", 1.0)
+    return Evaluated(test.rows, targets, np.clip(held.quality[first], 0.0, 1.0), result)
+
+
+def _part(held: PriorEstimates, rows: NDArray[np.int64]) -> PriorEstimates:
+    """Beliefs about some of the rows only."""
+    if len(rows) == len(held.mean_quality):
+        return held
+    place = np.full(len(held.mean_quality), -1)
+    place[rows] = np.arange(len(rows))
+    held_out = {
+        name: [(place[at][place[at] >= 0], one) for at, one in parts]
+        for name, parts in held.held_out.items()
+    }
+    return PriorEstimates(
+        held.targets,
+        held.mean_quality[rows],
+        held.mean_cost[rows],
+        {name: one[rows] for name, one in held.quality.items()},
+        {name: one[rows] for name, one in held.expected.items()},
+        held_out,
+        held.usd,
+    )
+
+
+def _notes(
+    rows: Sequence[Row],
+    targets: Sequence[str],
+    trained: Sequence[Family],
+    shared: int,
+    held: PriorEstimates,
+) -> list[str]:
+    notes = []
+    if not trained:
+        notes.append(
+            "no training rows: every figure comes from cross-validation on the test file, each "
+            "row estimated by a fit that has not seen it"
+        )
+    if shared:
+        notes.append(f"{shared} training rows share a prompt with the test set and were left out")
+    unseen = [t for t, families in answering(trained, targets).items() if trained and not families]
+    if unseen:
+        notes.append(f"never graded in training, so known by a prior alone: {', '.join(unseen)}")
+    partial = sum(len(row.outcomes) < len(targets) for row in rows)
+    if partial:
+        notes.append(
+            f"{partial} of {len(rows)} rows lack the outcome of some target: scores are weighted "
+            "means of recorded outcomes, right as far as targets were not picked by difficulty; "
+            "oracle and cascades need every outcome and are left out"
+        )
+    if not held.usd:
+        notes.append(
+            "no costs and no prices: "
+            + (
+                "cost is the share of calls to the stronger target"
+                if len(targets) == 2
+                else "every call costs 1 unit, so that there is nothing to save"
+            )
+        )
+    return notes
+
+
+def _measured(
+    name: str,
+    rows: Sequence[Row],
+    held: PriorEstimates,
+    options: Options,
+    trained: Sequence[Family],
+    notes: list[str],
+    progress: Progress,
+) -> SetResult:
+    score, known = policies.weighed(rows, held.targets)
+    strong = int(held.mean_quality.mean(axis=0).argmax())
+    nothing = np.full_like(held.mean_cost, np.nan)
+    costs = realise(
+        rows, held.targets, options.fitting.prices, held.mean_cost if held.usd else nothing, strong
+    )
+    if costs.unit == "USD" and not held.usd:
+        notes.append("costs are known for the test rows alone, so decisions ignore them")
+    truth = Truth(score, costs.realised, known)
+    played = _play(held, truth, rows, options)
+    draws = _Draws(len(rows), options.draws, options.fitting.seed)
+    reference = next(one for one in played if one.name == "always-best")
+    top = next((one for one in played if one.name == "oracle"), None)
+    plain = next((one.curve for one in played if one.name == PLAIN and one.curve), None)
+    results, curves = [], []
+    for number, one in enumerate(played):
+        results.append(_policy(one, reference, draws))
+        if one.curve is not None:
+            lowest = float(costs.realised.mean(axis=0).min())
+            curves.append(_curve(one, one.curve, _Marks(reference, top, plain, lowest), draws))
+        progress("bootstrap", 0.85 + 0.15 * (number + 1) / len(played))
+    return SetResult(
+        name=name,
+        rows=len(rows),
+        protocol=_protocol(trained, options),
+        unit=costs.unit,
+        cost_source=costs.source,
+        reference=reference.detail,
+        reference_score=float(reference.score.mean()),
+        reference_cost=float(reference.cost.mean()),
+        oracle_gap=float(top.score.mean() - reference.score.mean()) if top else float("nan"),
+        singles=_singles(held, truth),
+        policies=tuple(results),
+        curves=tuple(curves),
+        pairs=_pairs(held, truth, options, draws) if known.all() else (),
+        notes=tuple(notes),
+    )
+
+
+def _protocol(trained: Sequence[Family], options: Options) -> str:
+    if not trained:
+        return f"{options.fitting.folds}-fold cross-validation on the test file"
+    names = [name for family in trained for name in family.names]
+    rows = sum(len(family.rows) for family in trained)
+    return f"fitted on {' + '.join(names)} ({rows:,} rows)"
+
+
+def _play(
+    held: PriorEstimates, truth: Truth, rows: Sequence[Row], options: Options
+) -> list[PolicyRun]:
+    complete = bool(truth.coverage.all())
+    played = [
+        policies.always_cheapest(held, truth),
+        policies.always_best(held, truth),
+        policies.random(held, truth),
+        policies.rules(held, truth, [row.prompt for row in rows]),
+    ]
+    best = policies.best_on_test(held, truth)
+    if best.detail != played[1].detail:
+        played.insert(2, best)
+    for learner in options.fitting.learners:
+        played.append(policies.learned(held, truth, learner.name))
+        for below in (0.0, ONE_POINT):
+            dialled = policies.tuned(held, truth, learner.name, below)
+            if dialled is not None:
+                played.append(dialled)
+    if complete:
+        for accuracy in options.accuracies:
+            played.append(policies.plain_cascade(held, truth, accuracy))
+            played += [
+                policies.learned_cascade(held, truth, learner.name, accuracy)
+                for learner in options.fitting.learners
+                if learner.kind not in BASELINES
+            ]
+        played.append(policies.oracle(held, truth))
+    return played
+
+
+class _Draws:
+    """Bootstrap draws of one set, the same for each of its figures."""
+
+    def __init__(self, rows: int, draws: int, seed: int) -> None:
+        self.weights = metrics.bootstrap_weights(rows, draws, seed)
+
+    def means(self, values: Matrix) -> Matrix:
+        """Mean of [n] or [n, L] under each draw."""
+        return metrics.means(values, self.weights)
+
+    def mean(self, values: Matrix) -> Interval:
+        """The interval of a mean of [n]."""
+        return interval(float(values.mean()), self.means(values))
+
+
+def _policy(one: PolicyRun, reference: PolicyRun, draws: _Draws) -> PolicyResult:
+    base, spent = draws.means(reference.cost), draws.means(one.cost)
+    paid = float(reference.cost.mean())
+    saved = 1 - float(one.cost.mean()) / paid if paid > 0 else float("nan")
+    with np.errstate(divide="ignore", invalid="ignore"):
+        drawn = np.where(base > 0, 1 - spent / base, np.nan)
+    return PolicyResult(
+        name=one.name,
+        detail=one.detail,
+        score=draws.mean(one.score),
+        cost=draws.mean(one.cost),
+        saving=interval(saved, drawn),
+        gain=draws.mean(one.score - reference.score),
+        known=one.known,
+        sees_test=one.sees_test,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Marks:
+    """What a curve is measured against; `lowest` is the mean cost of the cheapest target."""
+
+    reference: PolicyRun
+    oracle: PolicyRun | None
+    plain: CostQualityCurve | None
+    lowest: float
+
+
+def _curve(one: PolicyRun, curve: CostQualityCurve, marks: _Marks, draws: _Draws) -> CurveResult:
+    reference, oracle, lowest = marks.reference, marks.oracle, marks.lowest
+    score, cost = curve.score.mean(axis=0), curve.cost.mean(axis=0)
+    scores, costs = draws.means(curve.score), draws.means(curve.cost)
+    base_score, base_cost = float(reference.score.mean()), float(reference.cost.mean())
+    base_scores, base_costs = draws.means(reference.score), draws.means(reference.cost)
+    area = metrics.area(score, cost, lowest, max(base_cost, lowest))
+    few = slice(0, 200)  # an envelope a draw is slow, and 200 draws place an area well enough
+    areas = np.array(
+        [
+            metrics.area(s, c, lowest, max(base_cost, lowest))
+            for s, c in zip(scores[few], costs[few], strict=True)
+        ]
+    )
+
+    def saved(below: float) -> Interval:
+        value = metrics.saving(score, cost, base_score - below, base_cost)
+        return interval(value, metrics.savings(scores, costs, base_scores - below, base_costs))
+
+    share = interval(float("nan"), np.array([]))
+    if oracle is not None:
+        gap = float(oracle.score.mean()) - base_score
+        gaps = draws.means(oracle.score) - base_scores
+        with np.errstate(divide="ignore", invalid="ignore"):
+            shares = np.where(gaps > metrics.TINY, (scores[:, 0] - base_scores) / gaps, np.nan)
+        value = (float(score[0]) - base_score) / gap if gap > metrics.TINY else float("nan")
+        share = interval(value, shares)
+    plain = np.nan if marks.plain is None else marks.plain.score[:, 0]
+    low, high = np.quantile(scores, [0.025, 0.975], axis=0)
+    points = tuple(
+        Point(float(p), float(s), float(lo), float(hi), float(c))
+        for p, s, lo, hi, c in zip(curve.prices, score, low, high, cost, strict=True)
+    )
+    return CurveResult(
+        policy=one.name,
+        points=points,
+        top=interval(float(score[0]), scores[:, 0]),
+        area=interval(area, areas),
+        saving_equal=saved(0.0),
+        saving_point=saved(ONE_POINT),
+        oracle_share=share,
+        lead=draws.mean(curve.score[:, 0] - plain),
+    )
+
+
+def _singles(held: PriorEstimates, truth: Truth) -> tuple[Single, ...]:
+    return tuple(
+        Single(
+            target,
+            float(held.mean_quality[:, column].mean()),
+            float(truth.score[:, column].mean()),
+            float(truth.cost[:, column].mean()),
+        )
+        for column, target in enumerate(held.targets)
+    )
+
+
+def _pairs(
+    held: PriorEstimates, truth: Truth, options: Options, draws: _Draws
+) -> tuple[PairResult, ...]:
+    if len(held.targets) != 2:
+        return ()
+    strong = int(held.mean_quality.mean(axis=0).argmax())
+    weak = 1 - strong
+    out = []
+    for learner in options.fitting.learners:
+        quality = held.quality[learner.name]
+        gain = quality[:, strong] - quality[:, weak]
+        scores = truth.score[:, weak], truth.score[:, strong]
+        whole = metrics.pair_curve(gain, *scores).recovered
+        drawn = metrics.pair_recovered(gain, *scores, draws.weights)
+
+        def figure(
+            measure: Callable[[Matrix], float], whole: Matrix = whole, drawn: Matrix = drawn
+        ) -> Interval:
+            there = drawn[~np.isnan(drawn).any(axis=1)]
+            return interval(measure(whole), np.array([measure(one) for one in there]))
+
+        out.append(
+            PairResult(
+                learner.name,
+                held.targets[strong],
+                held.targets[weak],
+                figure(metrics.apgr),
+                figure(lambda recovered: metrics.cpt(recovered, 0.5)),
+                figure(lambda recovered: metrics.cpt(recovered, 0.8)),
+            )
+        )
+    return tuple(out)

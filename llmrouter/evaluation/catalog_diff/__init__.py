@@ -1,0 +1,1 @@
+"""`llmrouter catalog diff`: what an edited catalog would change."""

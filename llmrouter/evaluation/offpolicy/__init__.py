@@ -1,0 +1,1 @@
+"""`llmrouter report --policy`: what another policy would have scored."""

@@ -1,0 +1,1 @@
+"""`llmrouter train`: a preference model from outcomes, rules or the journal."""

@@ -1,0 +1,1 @@
+"""`llmrouter report`: quality to cost per task, and its trend."""

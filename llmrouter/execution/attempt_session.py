@@ -1,0 +1,193 @@
+"""What the direct way and the cascade share: starting attempts, and keeping account of them."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from dataclasses import dataclass
+
+from llmrouter.domain.completion import Attempt, Completion, ResponseEvent, WorstCase
+from llmrouter.domain.target import Target
+from llmrouter.errors import LLMRouterError, UpstreamFailure
+from llmrouter.execution.attempt import AttemptRequest, AttemptRunner, ExecutionContext
+from llmrouter.execution.error_mapping import final_error
+from llmrouter.execution.plan import ExecutionRequest, attempt_timeout_s
+from llmrouter.execution.request_body import prepare
+from llmrouter.execution.retry_policy import Next, consequence, rejected_option
+from llmrouter.execution.retry_state import RetryState
+
+_STREAM_FACTOR = 10.0  # a stream may flow this many times longer than its target's timeout_s
+
+
+@dataclass(slots=True)
+class ExecutionRecord:
+    """What an execution has come to so far. `target` and `finish_reason` are of the answer.
+
+    `final_usd` is the part of the cost that belongs to no attempt (a judge's)."""
+
+    attempts: list[Attempt]
+    started: float
+    target: str | None = None
+    finish_reason: str | None = None
+    final_usd: float = 0.0
+    waited_ms: float = 0.0
+    verified_ms: float = 0.0
+    bounds: WorstCase | None = None
+
+
+class AttemptSession:
+    """One order being executed. `refused` remembers options that targets refused: (id, option)."""
+
+    def __init__(
+        self, desk: ExecutionContext, order: ExecutionRequest, refused: set[tuple[str, str]]
+    ) -> None:
+        self.desk = desk
+        self.order = order
+        self.account = ExecutionRecord([], desk.clock())
+        self._refused = refused
+        self._started = 0
+
+    def start(
+        self, target: Target, following: Target | None = None, *, candidates: int = 0
+    ) -> AttemptRunner:
+        """An attempt, ready to open. A cascade's attempts ask for every detail."""
+        order = self.order
+        request = order.request
+        detail = order.decision.cascade
+        body, added = prepare(
+            request,
+            target,
+            ask_usage=(target.id, "stream_options") not in self._refused,
+            candidates=0 if (target.id, "logprobs") in self._refused else candidates,
+        )
+        remaining = order.deadline.remaining_s()
+        patience = attempt_timeout_s(order, target, following, remaining)
+        if request.stream and not detail:
+            total = min(remaining, target.timeout_s * _STREAM_FACTOR)
+        else:
+            total = patience
+        number, self._started = self._started, self._started + 1
+        sending = AttemptRequest(
+            body=body,
+            stream=request.stream,
+            include_usage_added=added,
+            input_tokens=order.decision.estimate.input_tokens,
+            timeout_s=total,
+            attempt_timeout_s=patience,
+            number=number,
+            detail=detail,
+        )
+        return AttemptRunner(self.desk, target, sending)
+
+    async def open(
+        self, target: Target, course: RetryState, following: Target | None, *, candidates: int = 0
+    ) -> tuple[AttemptRunner, ResponseEvent] | None:
+        """Open an attempt; None when it failed, which is then noted on the course."""
+        run = self.start(target, following, candidates=candidates)
+        try:
+            event = await run.open()
+        except UpstreamFailure as failure:
+            option = self._doubtful(failure, target, candidates)
+            if option is None:
+                await self.failed(run, failure, course)
+                return None
+            self._refused.add((target.id, option))
+            await self.close(run, "failed", str(failure), failure)
+        except BaseException as error:
+            await self.abandon(run, error)
+            raise
+        else:
+            self.desk.health.record(target.id, ok=True)
+            return run, event
+        opened = await self.open(target, course, following, candidates=candidates)
+        if opened is None and course.final is not None:
+            self._refused.discard((target.id, option))  # it was the caller's own mistake
+        return opened
+
+    def _doubtful(self, failure: UpstreamFailure, target: Target, candidates: int) -> str | None:
+        """The option a refusal may be about, of those that were added and not given up yet.
+
+        Log-probabilities are asked of targets that do not list them too, on the chance. There any
+        refusal that would be final may be about them.
+        """
+        option = rejected_option(failure)
+        if option is None and candidates and "logprobs" not in target.capabilities:
+            final = failure.status in (400, 422) and consequence(failure).then is Next.NOTHING
+            option = "logprobs" if final else None
+        added = candidates if option == "logprobs" else self.order.request.stream
+        return option if added and (target.id, option) not in self._refused else None
+
+    async def wait(self, seconds: float) -> None:
+        """Wait before an attempt, and put it on the account."""
+        started = self.desk.clock()
+        await asyncio.sleep(seconds)
+        self.account.waited_ms += (self.desk.clock() - started) * 1000.0
+
+    async def failed(
+        self, run: AttemptRunner, failure: UpstreamFailure, course: RetryState
+    ) -> None:
+        """Close a failed attempt and let everyone who should know of it know."""
+        result = course.failed(run.target, failure)
+        await self.close(run, "failed", str(failure), failure)
+        observer = self.desk.observer
+        if result.ill:
+            self.desk.health.record(run.target.id, ok=False, retry_after_s=failure.retry_after_s)
+        if result.ours:
+            labels = {"target": run.target.id, "kind": failure.kind}
+            observer.count("upstream_misconfigured", 1, labels)
+
+    async def close(
+        self,
+        run: AttemptRunner,
+        outcome: str,
+        reason: str = "",
+        failure: UpstreamFailure | None = None,
+        *,
+        confidence: float | None = None,
+        signals: tuple[str, ...] = (),
+    ) -> Attempt:
+        """End an attempt and put it on the account."""
+        known = run.attempt is not None
+        attempt = await run.close(
+            outcome, reason, failure=failure, confidence=confidence, signals=signals
+        )
+        if not known:
+            self.account.attempts.append(attempt)
+        return attempt
+
+    async def abandon(self, run: AttemptRunner, error: BaseException) -> None:
+        """Close an attempt that something else than the upstream ended: the caller, or a defect."""
+        if isinstance(error, asyncio.CancelledError | GeneratorExit):
+            await self.close(run, "cancelled", "the caller left")
+        else:
+            await self.close(run, "failed", f"defect: {type(error).__name__}")
+
+    def final_error(self, course: RetryState) -> LLMRouterError:
+        """The error once the course is at its end."""
+        return final_error(
+            course.failures, course.final, self.account.attempts, self.order.deadline
+        )
+
+    def completion(self) -> Completion:
+        """The account as the domain knows it. The phases after the first add up to `latency_ms`."""
+        account, decision = self.account, self.order.decision
+        attempts = tuple(account.attempts)
+        latency_ms = (self.desk.clock() - account.started) * 1000.0
+        earlier = self.order.request.options.decision_id is not None
+        phases = {
+            "route": 0.0 if earlier else decision.timing_ms,
+            "attempts": max(0.0, latency_ms - account.waited_ms - account.verified_ms),
+        }
+        if account.waited_ms:
+            phases["waits"] = account.waited_ms
+        if account.verified_ms:
+            phases["verify"] = account.verified_ms
+        return Completion(
+            target=account.target or decision.target,
+            attempts=attempts,
+            cost_usd=math.fsum(a.cost_usd for a in attempts) + account.final_usd,
+            latency_ms=latency_ms,
+            finish_reason=account.finish_reason,
+            phases_ms=phases,
+            bounds=account.bounds,
+        )

@@ -1,0 +1,86 @@
+"""The caller's request as one target's request: only the routed members change."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from llmrouter.domain.chat import ChatRequest
+from llmrouter.domain.target import Target
+from llmrouter.execution.json_splice import splice
+
+
+def prepare(
+    request: ChatRequest, target: Target, *, ask_usage: bool = True, candidates: int = 0
+) -> tuple[bytes, bool]:
+    """The body to send, and whether the usage chunk was asked for on the service's own account.
+
+    Sets `model`, removes `router`, writes a bare `prompt` as messages. A stream asks for its
+    usage unless `ask_usage` is False. `candidates` 1 asks for the tokens' log-probabilities where
+    the caller does not say, 2 for those of the next likeliest as well. Raises ValueError when the
+    body is not a JSON object.
+    """
+    document = request.document
+    if not (
+        request.bare_prompt or candidates or "router" in document or "stream_options" in document
+    ):
+        quick = _quick(request, target, ask_usage=ask_usage)
+        if quick is not None:
+            return quick
+    replace: dict[str, bytes | None] = {"model": orjson.dumps(target.model), "router": None}
+    if request.bare_prompt:
+        messages = [{"role": message.role, "content": message.text} for message in request.messages]
+        replace["prompt"] = None
+        replace["messages"] = orjson.dumps(messages)
+    if candidates and "logprobs" not in document:
+        replace["logprobs"] = b"true"
+    if candidates > 1 and document.get("logprobs", True) and "top_logprobs" not in document:
+        replace["top_logprobs"] = orjson.dumps(candidates)
+    added = False
+    if request.stream and ask_usage:
+        given = document.get("stream_options")
+        options: Mapping[str, Any] = given if isinstance(given, dict) else {}
+        if options.get("include_usage") is not True:
+            replace["stream_options"] = orjson.dumps({**options, "include_usage": True})
+            added = True
+    return splice(request.body, replace), added
+
+
+_MODEL = re.compile(rb'"model"\s*+:\s*+"(?:[^"\\]++|\\.)*+"')
+
+
+def _quick(request: ChatRequest, target: Target, *, ask_usage: bool) -> tuple[bytes, bool] | None:
+    """The usual request, without walking its members; None where this cannot be sure.
+
+    A name can be spelled with escapes only by `\\u`. So where there is none, and the parse holds a
+    top-level `model`, the one place that reads `"model"` is that member.
+    """
+    body = request.body
+    if (
+        not isinstance(request.document.get("model"), str)
+        or body.count(b'"model"') != 1
+        or b"\\u" in body
+    ):
+        return None
+    member = _MODEL.search(body)
+    if member is None:
+        return None
+    head, tail = body[: member.start()], body[member.end() :]
+    model = b'"model":' + orjson.dumps(target.model)
+    if not (request.stream and ask_usage):
+        return b"%b%b%b" % (head, model, tail), False
+    end = tail.rindex(b"}")
+    usage = b',"stream_options":{"include_usage":true}'
+    return b"%b%b%b%b%b" % (head, model, tail[:end], usage, tail[end:]), True
+
+
+def sample(body: bytes) -> bytes:
+    """The same request as one more sample: not streamed, and free to differ from the first."""
+    temperature = orjson.loads(body).get("temperature")
+    replace: dict[str, bytes | None] = {"stream": None, "stream_options": None}
+    if temperature == 0:
+        replace["temperature"] = b"0.7"
+    return splice(body, replace)

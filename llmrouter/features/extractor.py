@@ -1,0 +1,191 @@
+"""Reads one request into Features: bytes → ChatRequest → **Features** → RoutingContext.
+
+Runs once a request, before anything is known about its decision, so it does no more than every
+request needs: sizes, needed capabilities, the two names. Traits are read later, if at all. It
+judges nothing: a feature is a measurement or a field of the body.
+
+Token counts are estimates. Text counts a quarter of a token per character and 0.375 more for every
+UTF-8 byte beyond the first of each character, which is close for English, Cyrillic (about 0.6 a
+character) and CJK (1 a character); each turn adds 4. Tool schemas and tool calls count a quarter
+of a token per byte of JSON. What is not text counts PART_TOKENS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from llmrouter.domain.chat import Caller, ChatRequest, Message
+from llmrouter.domain.features import Features, Traits
+from llmrouter.features.fingerprint import (
+    SHAPING,
+    Fingerprinter,
+    Subject,
+    canonical_shape,
+    turn_extras,
+)
+from llmrouter.features.harness_envelopes import strip_envelopes
+from llmrouter.features.task_classifier import measure
+
+DEFAULT_OUTPUT_TOKENS: Final = 512
+"""What is assumed when the caller sets no limit: a long answer of a page."""
+
+TRAITS_KEPT: Final = 2048
+
+TURN_TOKENS: Final = 4
+PART_TOKENS: Final[Mapping[str, int]] = {
+    "image_url": 765,  # one 1024 x 1024 image in high detail
+    "image": 765,
+    "input_image": 765,
+    "input_audio": 600,  # a minute, at ten tokens a second
+    "audio": 600,
+    "file": 3000,  # a few pages
+    "input_file": 3000,
+}
+OTHER_PART_TOKENS: Final = 500
+
+PART_NEEDS: Final[Mapping[str, str]] = {
+    "image_url": "vision",
+    "image": "vision",
+    "input_image": "vision",
+    "input_audio": "audio",
+    "audio": "audio",
+    "file": "files",
+    "input_file": "files",
+}
+NO_NEEDS: Final[frozenset[str]] = frozenset()
+_NO_REASONING: Final = frozenset({"none", "minimal"})
+_NO_EXTRAS: Final[Mapping[int, bytes]] = {}
+
+
+class Extractor:
+    """Measures requests; `fingerprinter` holds the key that names them."""
+
+    def __init__(self, fingerprinter: Fingerprinter) -> None:
+        self._fingerprinter = fingerprinter
+        self._measured: dict[str, Traits] = {}
+
+    def _traits(self, fingerprint: str, text: str, system: str, task: str | None) -> Traits:
+        """The traits, measured once a fingerprint: rules ask for them on every request."""
+        traits = self._measured.get(fingerprint)
+        if traits is None:
+            traits = measure(text, system, task)
+            if len(self._measured) >= TRAITS_KEPT:
+                del self._measured[next(iter(self._measured))]
+            self._measured[fingerprint] = traits
+        return traits
+
+    def features(self, request: ChatRequest, caller: Caller) -> Features:
+        """The features of `request`. Pure but for the key; never raises on a parsed request."""
+        document, messages = request.document, request.messages
+        shape = canonical_shape(document)
+        tokens, turns, rich = 0.0, 0, False
+        last_user: Message | None = None
+        system = ""
+        for message in messages:
+            text, role = message.text, message.role
+            tokens += estimate_tokens(text) + TURN_TOKENS
+            if role == "user":
+                turns += 1
+                last_user = message
+            elif role in ("system", "developer"):
+                system = f"{system}\n{text}" if system else text
+            if message.parts or message.calls_tools:
+                rich = True
+        extras: Mapping[int, bytes] = turn_extras(request) if rich else _NO_EXTRAS
+        if rich:
+            tokens += _rich_tokens(messages, extras)
+        text = "" if last_user is None else strip_envelopes(last_user.text)
+        output_tokens, asked = requested_output(document)
+        prints = self._fingerprinter.prints(Subject(request, caller, output_tokens, shape, extras))
+        task = request.options.task
+        return Features(
+            fingerprint=prints.fingerprint,
+            conversation=prints.conversation,
+            text=text,
+            system=system,
+            input_tokens=int(tokens + len(shape) / 4) + 1,
+            output_tokens=output_tokens,
+            needs=needs_of(document, messages) if shape or rich else NO_NEEDS,
+            turns=turns,
+            tools=bool(shape) and bool(document.get("tools") or document.get("functions")),
+            continuation=_continues(messages[-1], text),
+            asked_output=asked,
+            read_traits=lambda: self._traits(prints.fingerprint, text, system, task),
+        )
+
+
+def estimate_tokens(text: str) -> float:
+    """About how many tokens `text` is; see the module's first lines."""
+    if text.isascii():
+        return len(text) * 0.25
+    characters = len(text)
+    size = len(text.encode("utf-8", "surrogatepass"))
+    return characters * 0.25 + (size - characters) * 0.375
+
+
+def requested_output(document: Mapping[str, Any]) -> tuple[int, bool]:
+    """Output tokens over all `n` choices, and whether the caller set the limit."""
+    limit = document.get("max_completion_tokens") or document.get("max_tokens")
+    choices = document.get("n") or 1
+    if limit is None:
+        return DEFAULT_OUTPUT_TOKENS * int(choices), False
+    return int(limit) * int(choices), True
+
+
+def needs_of(document: Mapping[str, Any], messages: tuple[Message, ...]) -> frozenset[str]:
+    """The capabilities that a target must have to serve the request."""
+    needs = {
+        PART_NEEDS[kind] for message in messages for kind in message.parts if kind in PART_NEEDS
+    }
+    if not SHAPING.isdisjoint(document):
+        needs.update(_needs_of_fields(document))
+    return frozenset(needs) if needs else NO_NEEDS
+
+
+def _needs_of_fields(document: Mapping[str, Any]) -> set[str]:
+    needs = set()
+    if document.get("tools") or document.get("functions") or _chooses_tool(document):
+        needs.add("tools")
+    shape = document.get("response_format")
+    if isinstance(shape, Mapping) and shape.get("type") == "json_schema":
+        needs.add("json_schema")
+    if _reasons(document):
+        needs.add("reasoning")
+    modalities = document.get("modalities")
+    if isinstance(modalities, list) and "audio" in modalities:
+        needs.add("audio")
+    if document.get("logprobs") is True:
+        needs.add("logprobs")
+    return needs
+
+
+def _chooses_tool(document: Mapping[str, Any]) -> bool:
+    choice = document.get("tool_choice") or document.get("function_call")
+    return choice is not None and choice not in ("none", "auto", "")
+
+
+def _reasons(document: Mapping[str, Any]) -> bool:
+    effort = document.get("reasoning_effort")
+    if isinstance(effort, str):
+        return effort.lower() not in _NO_REASONING
+    reasoning = document.get("reasoning")
+    if not isinstance(reasoning, Mapping) or reasoning.get("enabled") is False:
+        return False
+    return reasoning.get("effort") not in _NO_REASONING
+
+
+def _rich_tokens(messages: tuple[Message, ...], extras: Mapping[int, bytes]) -> float:
+    tokens = 0.0
+    for index, message in enumerate(messages):
+        for kind, count in message.parts.items():
+            tokens += PART_TOKENS.get(kind, OTHER_PART_TOKENS) * count
+        if message.calls_tools and not message.parts:
+            tokens += len(extras.get(index, b"")) / 4
+    return tokens
+
+
+def _continues(last: Message, text: str) -> bool:
+    if last.role in ("tool", "function"):
+        return True
+    return last.role == "user" and text.lstrip()[:12].lower() == "observation:"

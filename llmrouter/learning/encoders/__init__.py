@@ -1,0 +1,1 @@
+"""From text to vectors: hashed features, and embeddings from local or remote models."""

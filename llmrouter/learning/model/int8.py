@@ -1,0 +1,44 @@
+"""Products with rows that are kept as one byte a number: the encoder's, the sketch's, the memory's.
+
+Why it exists: such rows become floats before they are multiplied, four times as large, and a worker
+has its allocator ask the system for every block above 64 KB (see `server.bound_malloc`): pages that
+fault in one by one, and took longer than the product. Here a piece at a time is converted.
+
+What it refuses: to keep a buffer of its own, which threads would have to share.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llmrouter.learning.encoders.hashed_features import Floats
+
+Bytes = NDArray[np.int8]
+Rows = NDArray[np.signedinteger[Any]]
+
+_PIECE = 16_320
+"""Numbers that are converted at once: just below 64 KB."""
+
+
+def combined(weights: Floats, table: Bytes, rows: Rows) -> Floats:
+    """The sum [width] of the table's `rows`, each times its weight."""
+    width = table.shape[1]
+    step = max(_PIECE // width, 1)
+    out = np.zeros(width, np.float32)
+    for at in range(0, len(rows), step):
+        piece = table.take(rows[at : at + step], axis=0).astype(np.float32)
+        out += weights[at : at + step] @ piece
+    return out
+
+
+def products(table: Bytes, rows: Rows, key: Floats) -> Floats:
+    """The product of each of the table's `rows` with `key` [width]."""
+    step = max(_PIECE // table.shape[1], 1)
+    out = np.empty(len(rows), np.float32)
+    for at in range(0, len(rows), step):
+        piece = table.take(rows[at : at + step], axis=0).astype(np.float32)
+        np.dot(piece, key, out=out[at : at + step])
+    return out

@@ -1,0 +1,1 @@
+"""Learning while the service runs: labels in, examples kept, models fitted and swapped."""

@@ -1,0 +1,1 @@
+"""When a prediction may decide: confidence, agreement with the teacher, abstention."""

@@ -1,0 +1,118 @@
+"""From a question to a proposal: estimates, a choice, and how far its record lets it count.
+
+Why it exists: reading the model is the fast path, a quarter of a millisecond behind a request;
+teaching it is not. Here is what both share: the model that serves now, and the trust it has earned.
+
+What it refuses: it learns nothing, waits for nothing and does no I/O.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llmrouter.domain.catalog import Catalog
+from llmrouter.domain.decision import Alternative, RoutingContext
+from llmrouter.domain.interfaces import LearnedPrediction, QualityEstimate
+from llmrouter.domain.utility import choose, penalty
+from llmrouter.learning.encoders.text_encoder import Encoded
+from llmrouter.learning.model.cold_start import cold_start_estimates
+from llmrouter.learning.model.quality_model import Estimates, QualityModel
+from llmrouter.learning.trust.agreement_model import AgreementModel, facts
+from llmrouter.learning.trust.teacher_agreement import TeacherConsistency
+
+Floats = NDArray[np.floating]
+
+TEXT_LIMIT = 4_000  # characters of a request that are learned from
+OWN_WISH = 0.8
+"""How much quality counts where a request has no wish of its own. The labels that were learned were
+given at the catalog's own trade-off, so that price is left to part what is equally good."""
+CHECKED = 0.75
+"""Weight from which on a remembered grade of this very request outranks the router LLM's word."""
+TYPICAL_TOKENS = 1000, 500
+"""Input and output tokens of the request whose dearest price is the scale of all burdens."""
+
+
+class Predictor:
+    """Proposes with `model` (None: nothing is learned yet) as far as `trust` goes."""
+
+    def __init__(self, trust: AgreementModel) -> None:
+        self.model: QualityModel | None = None
+        self.trust = trust
+        self.steady = TeacherConsistency()
+        self._introduced: tuple[QualityModel, Catalog] | None = None
+        self._scale: tuple[str, float] = ("", 0.0)
+
+    def propose(self, context: RoutingContext) -> LearnedPrediction | None:
+        """What the model would choose, and whether its record lets that count. None: no model."""
+        estimates = self._estimates(context)
+        if estimates is None:
+            return None
+        quality = np.asarray(estimates.quality, dtype=np.float64)
+        asks = context.quality != context.catalog.quality
+        choice = choose(quality, self._burdens(context), context.quality if asks else OWN_WISH)
+        task = context.features.traits.task
+        known = facts(estimates, choice)
+        confidence = self.trust.confidence(known, task)
+        return LearnedPrediction(
+            target=context.eligible[choice.index],
+            confidence=confidence,
+            task=task,
+            alternatives=tuple(
+                Alternative(context.eligible[i], round(float(quality[i]), 4))
+                for i in choice.order[1:]
+            ),
+            trusted=self.trust.trusts(task, confidence),
+            facts=known,
+            audit=self.trust.windows.audit_share(task),
+            again=self.steady.wanted() * self.trust.named,
+        )
+
+    def prospects(self, context: RoutingContext) -> tuple[QualityEstimate, ...]:
+        """What is expected of each eligible target, for exploring; empty while nothing is learned.
+
+        The doubt shrinks with the graded requests near this one.
+        """
+        found = self._estimates(context)
+        if found is None:
+            return ()
+        doubts = found.uncertainty / np.sqrt(1.0 + found.support)
+        each = zip(context.eligible, found.quality.tolist(), doubts.tolist(), strict=True)
+        return tuple(QualityEstimate(*one) for one in each)
+
+    def graded(self, encoded: Encoded | None) -> dict[str, float]:
+        """Checked grades (0..1) of this very request, as far as any are remembered."""
+        if self.model is None or encoded is None:
+            return {}
+        return self.model.graded(encoded, CHECKED)
+
+    def _estimates(self, context: RoutingContext) -> Estimates | None:
+        """Estimates for the eligible targets by a model that knows of the catalog's new ones; None
+        where there is no model, or nothing at hand of what it reads.
+        """
+        model, catalog = self.model, context.catalog
+        if model is None:
+            return None
+        told = self._introduced
+        if told is None or told[0] is not model or told[1] is not catalog:
+            model.heirs = cold_start_estimates(model.targets, model.base.prior, catalog.targets)
+            self._introduced = model, catalog
+        try:
+            return model.estimate(context.features.text[:TEXT_LIMIT], context.eligible)
+        except LookupError:  # an encoder that has to be asked has not answered
+            return None
+
+    def _burdens(self, context: RoutingContext) -> Floats:
+        """On one scale for the whole catalog, so that dear requests weigh what they cost."""
+        catalog, features = context.catalog, context.features
+        if self._scale[0] != catalog.version or not catalog.version:
+            self._scale = catalog.version, scale_of(catalog)
+        targets, size = context.targets(), (features.input_tokens, features.output_tokens)
+        costs = np.array([t.price.cost(*size) for t in targets])
+        waits = np.array([t.latency.total_ms(size[1]) for t in targets])
+        return penalty(costs, waits, scale_usd=self._scale[1])
+
+
+def scale_of(catalog: Catalog) -> float:
+    """USD of a typical request at the dearest enabled target: the unit of every burden."""
+    return max((target.price.cost(*TYPICAL_TOKENS) for target in catalog.enabled), default=0.0)

@@ -1,0 +1,1 @@
+"""Rate limits and budgets per API key, in sliding windows over a shared store."""

@@ -1,0 +1,367 @@
+"""Per-key limits: requests, tokens and money, each in a sliding window, all off unless set.
+
+A request is counted when it arrives. Tokens and money are known only afterwards, so an estimate
+is reserved first and replaced by the truth when the reply is out: a burst cannot pass a budget
+together. When less than the estimate is left, the rest is reserved and becomes the request's
+`max_cost_usd`, so that the end of a budget still buys what it can. A store that fails lets
+requests pass for a moment, without asking it again, and is counted: limits protect a budget, they
+must not become the outage.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from llmrouter.auth.api_keys import ApiKey
+from llmrouter.domain.catalog import Catalog
+from llmrouter.domain.chat import Caller, ChatRequest
+from llmrouter.domain.completion import Completion
+from llmrouter.domain.interfaces import Store
+from llmrouter.domain.quick import quick
+from llmrouter.domain.target import Price
+from llmrouter.errors import RateLimited, StoreFailed
+from llmrouter.ratelimit.quota_lease import REST_S, QuotaLease
+from llmrouter.ratelimit.sliding_window import Quota, QuotaExceeded, Reservation, SlidingWindow
+from llmrouter.util.tasks import repeatedly
+
+log = logging.getLogger(__name__)
+
+BYTES_PER_TOKEN = 4
+ASSUMED_OUTPUT_TOKENS = 512
+QUIET_S = 1.0  # how long a store that failed is left alone
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_QUOTA = re.compile(r"(\d+(?:\.\d+)?)/(\d*)([smhd])")
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPolicy:
+    """What one key may use. Each quota is off when None; `allow` limits its targets."""
+
+    requests: Quota | None = None
+    tokens: Quota | None = None
+    spend_usd: Quota | None = None
+    allow: frozenset[str] | None = None
+
+
+UNLIMITED = KeyPolicy()
+
+
+class PoliciesInvalid(ValueError):
+    """The configured limits cannot be read."""
+
+
+def parse_policies(text: str) -> dict[str, KeyPolicy]:
+    """Read `name requests=60/m tokens=100000/h; * spend_usd=5/d allow=a|b`. Raises PoliciesInvalid.
+
+    Entries are separated by `;`. A quota is a number, a slash and a span (`30/10s`, `60/m`,
+    `5/d`). The name `*` is the policy of every key that has none of its own.
+    """
+    policies: dict[str, KeyPolicy] = {}
+    for entry in filter(None, (part.split() for part in text.split(";"))):
+        name, *settings = entry
+        if name in policies or not settings:
+            raise PoliciesInvalid(f"limits of {name}: write each key once, with its limits")
+        read: dict[str, Quota | frozenset[str]] = {}
+        for setting in settings:
+            what, _, value = setting.partition("=")
+            if what == "allow" and value:
+                read[what] = frozenset(value.split("|"))
+                continue
+            found = _QUOTA.fullmatch(value)
+            if what not in ("requests", "tokens", "spend_usd") or found is None:
+                raise PoliciesInvalid(
+                    f"limits of {name}: {setting} is not requests=, tokens= or spend_usd= with a "
+                    "quota such as 60/m, or allow=id|id"
+                )
+            limit, count, unit = found.groups()
+            quota = Quota(float(limit), float(count or 1) * _UNITS[unit])
+            if quota.limit <= 0 or quota.window_s <= 0:
+                raise PoliciesInvalid(f"limits of {name}: {setting} must be above zero")
+            read[what] = quota
+        policies[name] = KeyPolicy(**read)  # type: ignore[arg-type]  # one dict, checked above
+    return policies
+
+
+def restricted(keys: tuple[ApiKey, ...], policies: Mapping[str, KeyPolicy]) -> tuple[ApiKey, ...]:
+    """The keys with the targets their policies allow them."""
+    star = policies.get("*", UNLIMITED)
+    return tuple(replace(key, allow=policies.get(key.name, star).allow) for key in keys)
+
+
+@quick
+@dataclass(frozen=True, slots=True)
+class RequestReservation:
+    """What one request holds until its cost is known."""
+
+    tokens: Reservation | None
+    spend: Reservation | None
+
+
+class _Allowances:
+    """One key's quotas; `shown` is what `x-ratelimit-*` headers are written from."""
+
+    def __init__(
+        self, requests: QuotaLease | None, tokens: QuotaLease | None, spend: QuotaLease | None
+    ) -> None:
+        self.requests = requests
+        self.tokens = tokens
+        self.spend = spend
+        self.shown = [
+            (
+                tuple(f"x-ratelimit-{what}-{name}" for what in ("limit", "remaining", "reset")),
+                f"{allowance.quota.limit:.12g}",
+                amount,
+                allowance,
+            )
+            for name, allowance, amount in (
+                ("requests", requests, _units),
+                ("tokens", tokens, _units),
+                ("spend-usd", spend, _money),
+            )
+            if allowance is not None
+        ]
+
+
+class RateLimiter:
+    """All keys' allowances. Policies are by key name; `*` serves names without one."""
+
+    def __init__(
+        self,
+        policies: Mapping[str, KeyPolicy],
+        store: Store,
+        count: Callable[[str, float, Mapping[str, str]], None] | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._policies = policies
+        self._store = store
+        self._count = count
+        self._clock = clock
+        self._allowances: dict[str, _Allowances] = {}
+        self._prices = _Prices()
+        self._quiet_until = 0.0
+
+    def policy(self, name: str) -> KeyPolicy:
+        """The policy a key name falls under."""
+        return self._policies.get(name) or self._policies.get("*", UNLIMITED)
+
+    async def admit(self, caller: Caller) -> None:
+        """Count one request. Raises RateLimited."""
+        allowance = self._of(caller).requests
+        if allowance is not None and allowance.at_once(1.0) is None:
+            await self._hold(caller, "requests", allowance, 1.0, partly=False)
+
+    async def reserve(
+        self, caller: Caller, request: ChatRequest, catalog: Catalog
+    ) -> tuple[RequestReservation | None, ChatRequest]:
+        """Hold what the request may use; the request comes back with what its budget allows.
+
+        Raises RateLimited when a quota is used up.
+        """
+        allowances = self._of(caller)
+        if allowances.tokens is None and allowances.spend is None:
+            return None, request
+        size = _estimate_tokens(request)
+        tokens: Reservation | None = None
+        spend: Reservation | None = None
+        if allowances.tokens is not None:
+            tokens = allowances.tokens.at_once(float(sum(size)))
+            if tokens is None:
+                tokens = await self._hold(caller, "tokens", allowances.tokens, float(sum(size)))
+        if allowances.spend is not None:
+            cost = self._prices.most_usd(caller, request, catalog, size)
+            try:
+                spend = allowances.spend.at_once(cost)
+                if spend is None:
+                    spend = await self._hold(caller, "spend_usd", allowances.spend, cost)
+            except BaseException:  # refused, or the caller left
+                await self.settle(caller, RequestReservation(tokens, None), None)
+                raise
+            if spend is not None and spend.amount < cost:
+                options = replace(request.options, max_cost_usd=spend.amount)
+                request = replace(request, options=options, kept=False)
+        return RequestReservation(tokens, spend), request
+
+    async def settle(
+        self,
+        caller: Caller,
+        held: RequestReservation,
+        completion: Completion | None,
+        router_usd: float = 0.0,
+    ) -> None:
+        """Replace a reservation by what was used; None when nothing was executed."""
+        allowances = self._of(caller)
+        tokens, cost = 0.0, router_usd
+        if completion is not None:
+            cost += completion.cost_usd
+            for attempt in completion.attempts:
+                tokens += attempt.usage.input_tokens + attempt.usage.output_tokens
+        try:
+            if allowances.tokens is not None and held.tokens is not None:
+                await allowances.tokens.settle(held.tokens, tokens)
+            if allowances.spend is not None and held.spend is not None:
+                await allowances.spend.settle(held.spend, cost)
+        except StoreFailed as error:
+            self._store_failed(error)
+
+    async def charge(self, caller: Caller, cost_usd: float) -> None:
+        """Count money that was spent without a reservation, such as the router LLM's."""
+        if cost_usd > 0.0 and self._of(caller).spend is not None:
+            await self.settle(caller, RequestReservation(None, Reservation(0, 0.0)), None, cost_usd)
+
+    def headers(self, caller: Caller) -> dict[str, str]:
+        """How the caller's quotas stand, under the names OpenAI's clients read."""
+        shown: dict[str, str] = {}
+        for names, limit, amount, allowance in self._of(caller).shown:
+            standing = allowance.standing()
+            shown[names[0]] = limit
+            shown[names[1]] = amount(standing.remaining)
+            shown[names[2]] = duration(standing.reset_s)
+        return shown
+
+    async def run(self) -> None:
+        """Give back what is held in vain, until cancelled; then everything."""
+        try:
+            await repeatedly(self._rest, REST_S)
+        finally:
+            await self._rest(at_end=True)
+
+    async def _rest(self, *, at_end: bool = False) -> None:
+        for allowances in list(self._allowances.values()):
+            for *_, allowance in allowances.shown:
+                try:
+                    await allowance.rest(at_end=at_end)
+                except StoreFailed as error:
+                    self._store_failed(error)
+
+    async def _hold(
+        self,
+        caller: Caller,
+        what: str,
+        allowance: QuotaLease,
+        amount: float,
+        *,
+        partly: bool = True,
+    ) -> Reservation | None:
+        """Take from a quota; None when the store failed, which lets the request pass.
+
+        Raises RateLimited.
+        """
+        if self._clock() < self._quiet_until:
+            self._pass()
+            return None
+        try:
+            got = await allowance.take(amount, partly=partly)
+        except StoreFailed as error:
+            self._store_failed(error)
+            return None
+        if isinstance(got, QuotaExceeded):
+            raise _limited(caller, what, allowance.quota, got)
+        return got
+
+    def _of(self, caller: Caller) -> _Allowances:
+        allowances = self._allowances.get(caller.name)
+        if allowances is None:
+            policy = self.policy(caller.name)
+            allowances = _Allowances(
+                self._allowance(caller.name, "requests", policy.requests),
+                self._allowance(caller.name, "tokens", policy.tokens),
+                self._allowance(caller.name, "spend", policy.spend_usd),
+            )
+            self._allowances[caller.name] = allowances  # as many as there are keys
+        return allowances
+
+    def _allowance(self, name: str, what: str, quota: Quota | None) -> QuotaLease | None:
+        if quota is None:
+            return None
+        window = SlidingWindow(self._store, f"limit:{name}:{what}", quota, self._clock)
+        return QuotaLease(window)
+
+    def _store_failed(self, error: StoreFailed) -> None:
+        log.warning("limits could not be counted, requests pass: %s", error)
+        self._quiet_until = self._clock() + QUIET_S
+        self._pass()
+
+    def _pass(self) -> None:
+        if self._count is not None:
+            self._count("llmrouter.limits.store_errors", 1.0, {})
+
+
+def _estimate_tokens(request: ChatRequest) -> tuple[int, int]:
+    """Input and output tokens a request may use, by its size and what it asks for."""
+    document = request.document
+    asked = document.get("max_completion_tokens") or document.get("max_tokens")
+    written = int(asked) if isinstance(asked, (int, float)) else ASSUMED_OUTPUT_TOKENS
+    choices = document.get("n") or 1
+    return len(request.body) // BYTES_PER_TOKEN + 1, written * int(choices)
+
+
+class _Prices:
+    """The prices that may be the highest, in one catalog, for each set of targets in reach."""
+
+    def __init__(self) -> None:
+        self._catalog: Catalog | None = None
+        self._highest: dict[frozenset[str] | None, list[Price]] = {}
+
+    def most_usd(
+        self, caller: Caller, request: ChatRequest, catalog: Catalog, size: tuple[int, int]
+    ) -> float:
+        """What the request may cost: at the target it pins, or at the dearest it may reach."""
+        pinned = None if request.model is None else catalog.targets.get(request.model)
+        if pinned is not None:
+            cost = pinned.price.cost(*size)
+        else:
+            cost = 0.0
+            for price in self._in_reach(caller.allow, catalog):
+                cost = max(cost, price.cost(*size))
+        most = request.options.max_cost_usd
+        return cost if most is None else min(cost, most)
+
+    def _in_reach(self, allow: frozenset[str] | None, catalog: Catalog) -> list[Price]:
+        if catalog is not self._catalog:
+            self._catalog, self._highest = catalog, {}
+        found = self._highest.get(allow)
+        if found is None:
+            every = [t.price for t in catalog.enabled if allow is None or t.id in allow]
+            pairs = {(price.input, price.output): price for price in every}
+            found = self._highest[allow] = [
+                price
+                for pair, price in pairs.items()
+                if not any(o != pair and o[0] >= pair[0] and o[1] >= pair[1] for o in pairs)
+            ]
+        return found
+
+
+def duration(seconds: float) -> str:
+    """A span as OpenAI writes them: `6m0s`, `1.5s`, `20ms`. Rounded up."""
+    ms = math.ceil(seconds * 1000.0 - 1e-6)
+    if ms < 1000:
+        return f"{ms}ms"
+    minutes, ms = divmod(ms, 60_000)
+    hours, minutes = divmod(minutes, 60)
+    head = f"{hours}h{minutes}m" if hours else f"{minutes}m" if minutes else ""
+    return f"{head}{ms / 1000:g}s"
+
+
+def _units(amount: float) -> str:
+    """Whole units, rounded down."""
+    return str(int(amount + 1e-6))
+
+
+def _money(amount: float) -> str:
+    """Money to a ten-thousandth of a cent, rounded down."""
+    return f"{int(amount * 1e6 + 1e-3) / 1e6:.12g}"
+
+
+def _limited(caller: Caller, what: str, quota: Quota, refused: QuotaExceeded) -> RateLimited:
+    unit = {"requests": "requests", "tokens": "tokens", "spend_usd": "USD"}[what]
+    code = "insufficient_quota" if what == "spend_usd" else "rate_limit_exceeded"
+    return RateLimited(
+        f"{caller.name} has used its {quota.limit:g} {unit} per {quota.window_s:g} s",
+        code=code,
+        retry_after_s=refused.retry_after_s,
+    )

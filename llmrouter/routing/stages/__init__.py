@@ -1,0 +1,1 @@
+"""The stages that may decide: each answers with a target or abstains."""

@@ -1,0 +1,93 @@
+"""Another strategy deciding alongside, unseen: what it would have chosen, cost and been worth.
+
+A strategy can be tried on real requests before it is trusted with any. The answer is the live
+stage's alone; the shadow runs behind it and its verdicts go nowhere but into a note: whether it
+agreed, what either choice should cost, what the preference model expects of both, and what the
+shadow itself took (one of `llm` calls the router LLM). Too many at once are dropped. Requests that
+a pinned model, a rule or the cache answers are not shadowed: it stands around the stage that
+chooses afresh.
+
+It refuses to grade: an estimate of quality comes from the preference model or there is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from llmrouter.domain.decision import RoutingContext, ShadowComparison, StageResult
+from llmrouter.domain.interfaces import QualityEstimate, Stage
+from llmrouter.util.tasks import Background
+
+Prospects = Callable[[RoutingContext], Sequence[QualityEstimate]]
+
+
+class Shadow:
+    """A stage around the live one; `strategies` are the pipelines that `learned.shadow` names.
+
+    `prospects` gives the preference model's estimates, `note` hears of every comparison.
+    """
+
+    def __init__(
+        self,
+        inner: Stage,
+        strategies: Mapping[str, Sequence[Stage]],
+        prospects: Prospects,
+        note: Callable[[ShadowComparison], None],
+        background: Background,
+    ) -> None:
+        self.name = inner.name
+        self._inner = inner
+        self._strategies = strategies
+        self._prospects = prospects
+        self._note = note
+        self._background = background
+
+    async def decide(self, context: RoutingContext) -> StageResult | None:
+        """The live stage's verdict, as if nobody else were there."""
+        verdict = await self._inner.decide(context)
+        name = context.catalog.learned.shadow
+        if name is not None and verdict is not None:
+            self._background.start(self._compare(name, context, verdict), "shadow")
+        return verdict
+
+    async def _compare(self, name: str, context: RoutingContext, live: StageResult) -> None:
+        said: StageResult | None = None
+        try:
+            said = await self._ask(name, context)
+            outcome = "abstained"
+            if said is not None:
+                outcome = "agreed" if said.target == live.target else "disagreed"
+        except Exception:
+            outcome = "failed"  # counted, and nobody's request
+        expected = {one.target: one.quality for one in self._prospects(context)}
+        target = None if said is None else said.target
+        self._note(
+            ShadowComparison(
+                strategy=name,
+                outcome=outcome,
+                tenant=context.caller.tenant,
+                task=live.task or context.features.traits.task,
+                live=live.target,
+                live_usd=_usd(context, live.target),
+                live_quality=expected.get(live.target),
+                target=target,
+                usd=None if target is None else _usd(context, target),
+                quality=None if target is None else expected.get(target),
+                own_usd=0.0 if said is None else said.cost_usd,
+            )
+        )
+
+    async def _ask(self, name: str, context: RoutingContext) -> StageResult | None:
+        """The first verdict of the strategy that may be served."""
+        for stage in self._strategies[name]:
+            said = await stage.decide(context)
+            if said is not None and said.target in context.eligible:
+                return said
+        return None
+
+
+def _usd(context: RoutingContext, target: str) -> float:
+    """What the request should cost at a target, as a decision estimates it."""
+    features = context.features
+    price = context.catalog.targets[target].price
+    return price.cost(features.input_tokens, features.output_tokens)

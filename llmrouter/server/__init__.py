@@ -1,0 +1,1 @@
+"""Runs the service: sockets, worker processes, signals and a clean exit."""

@@ -1,0 +1,305 @@
+"""One attempt at one target over HTTP: bytes out, bytes back as they came.
+
+The body is sent as given and the reply is relayed as received; what the service wants to know of
+it (usage, finish reason, errors) is read beside the bytes and never written into them.
+
+It refuses: redirects, cookies, proxies from the environment, compressed replies it would have to
+guess at, bodies and events beyond a size, and every 200 that is no answer (HTML, an error object,
+an empty stream, a stream cut short). It retries nothing but a pooled connection that the server
+had already closed: repeating an attempt is decided elsewhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+
+import aiohttp
+from aiohttp.streams import StreamReader
+from yarl import URL
+
+from llmrouter.domain.completion import ResponseEvent, UpstreamRequest
+from llmrouter.errors import UpstreamFailure
+from llmrouter.upstream.error_mapping import failure_of, refused
+from llmrouter.upstream.exchange import HttpPoster, PreparedEndpoint, RawResponse
+from llmrouter.upstream.sse_decoder import MAX_EVENT_BYTES
+from llmrouter.upstream.stream_parser import EVENT_STREAM, Stream, whole
+
+_FOR_WHOLE = {
+    "Content-Type": "application/json",
+    "Accept": "application/json",
+    "Accept-Encoding": "identity",
+    "User-Agent": "llmrouter",
+}
+_FOR_STREAM = {**_FOR_WHOLE, "Accept": EVENT_STREAM}
+_MAX_ERROR_BYTES = 64 * 1024
+_DRAIN_S = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamLimits:
+    """Seconds and bytes. `first_byte_s` bounds the wait for a stream's first event where the call
+    names no bound of its own, `idle_s` the wait for each further one."""
+
+    connect_s: float = 5.0
+    first_byte_s: float = 120.0
+    idle_s: float = 60.0
+    max_body_bytes: int = 32 * 1024 * 1024
+    max_event_bytes: int = MAX_EVENT_BYTES
+
+
+class UpstreamClient:
+    """Implements `Upstream` over connections of its own unless a connector is lent.
+
+    `env` reads a variable by name (credentials are read per call, so a rotated key is seen).
+    """
+
+    def __init__(
+        self,
+        connector: aiohttp.BaseConnector | None = None,
+        *,
+        limits: UpstreamLimits | None = None,
+        env: Callable[[str], str | None] = os.environ.get,
+    ) -> None:
+        self._limits = limits or UpstreamLimits()
+        self._exchange = HttpPoster(connector, self._limits.connect_s)
+        self._env = env
+        self._addresses: dict[tuple[str, bool], PreparedEndpoint] = {}
+
+    def send(self, call: UpstreamRequest) -> Reply:
+        """Open the reply; iterate it inside `async with`. Raises UpstreamFailure."""
+        return Reply(self, call)
+
+    async def close(self) -> None:
+        """Close the connections, if they are this relay's own."""
+        await self._exchange.close()
+
+    async def post(self, call: UpstreamRequest) -> RawResponse:
+        """Send the call and return once the reply's headers are there."""
+        address = self._addresses.get((call.target.base_url, call.stream)) or self._address(call)
+        headers = self._headers(call)
+        try:
+            return await self._exchange.post(address, headers, call.body)
+        except aiohttp.ClientConnectorError:
+            raise
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+            # A kept connection that the server closed a moment ago looks just like this.
+            return await self._exchange.post(address, headers, call.body)
+
+    @property
+    def limits(self) -> UpstreamLimits:
+        """The bounds in force."""
+        return self._limits
+
+    def _headers(self, call: UpstreamRequest) -> Mapping[str, str]:
+        variable = call.target.api_key_env
+        if variable is None:
+            return call.headers
+        key = self._env(variable)
+        if not key:
+            raise UpstreamFailure(
+                "misconfigured", f"{call.target.id}: the variable {variable} is not set"
+            )
+        if not key.isascii() or not key.isprintable():
+            raise UpstreamFailure(
+                "misconfigured", f"{call.target.id}: the variable {variable} holds no valid key"
+            )
+        return {**call.headers, "Authorization": "Bearer " + key}
+
+    def _address(self, call: UpstreamRequest) -> PreparedEndpoint:
+        base_url = call.target.base_url
+        try:
+            base, mark, query = base_url.partition("?")
+            url = URL(base.rstrip("/") + "/chat/completions" + mark + query)
+            address = PreparedEndpoint(url, _FOR_STREAM if call.stream else _FOR_WHOLE)
+        except ValueError as error:
+            message = f"{call.target.id}: base_url: {error}"
+            raise UpstreamFailure("misconfigured", message) from None
+        if len(self._addresses) > 1000:
+            self._addresses.clear()
+        self._addresses[base_url, call.stream] = address
+        return address
+
+
+class Reply:
+    """One reply being received: an async context manager over an async iterator of events."""
+
+    __slots__ = (
+        "_call",
+        "_first_at",
+        "_idle_timer",
+        "_incoming",
+        "_late",
+        "_over_at",
+        "_relay",
+        "_stream",
+        "_waiting_since",
+        "_whole",
+    )
+
+    def __init__(self, relay: UpstreamClient, call: UpstreamRequest) -> None:
+        self._relay = relay
+        self._call = call
+        self._incoming: RawResponse | None = None
+        self._whole: ResponseEvent | None = None
+        self._stream: Stream | None = None
+        if call.stream:
+            self._stream = Stream(
+                detail=call.detail,
+                strip_usage=call.include_usage_added,
+                limit=relay.limits.max_event_bytes,
+            )
+        self._late = ""
+        self._over_at = self._first_at = math.inf
+        self._waiting_since: float | None = None
+        self._idle_timer: asyncio.TimerHandle | None = None
+
+    async def __aenter__(self) -> Reply:
+        call = self._call
+        bound = call.first_timeout_s
+        if bound is None:
+            bound = self._relay.limits.first_byte_s if call.stream else math.inf
+        now = asyncio.get_running_loop().time()
+        self._over_at = now + call.timeout_s
+        self._first_at = min(now + bound, self._over_at)
+        try:
+            if math.isinf(self._first_at):
+                await self._begin()
+            else:
+                async with asyncio.timeout_at(self._first_at):
+                    await self._begin()
+        except Exception as error:
+            answered = self._incoming is not None
+            self._close()
+            raise failure_of(error, answered=answered) from error
+        except BaseException:
+            self._close()
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._close()
+
+    def __aiter__(self) -> Reply:
+        return self
+
+    async def __anext__(self) -> ResponseEvent:
+        stream = self._stream
+        if stream is None:
+            event, self._whole = self._whole, None
+            if event is None:
+                raise StopAsyncIteration
+            return event
+        if not stream.ready and not stream.ended:
+            await self._fill(stream)
+        if stream.ready:
+            return stream.ready.popleft()
+        if stream.failure is not None:
+            raise stream.failure
+        raise StopAsyncIteration
+
+    async def _begin(self) -> None:
+        """Headers, and the whole body where it is not a stream."""
+        incoming = self._incoming = await self._relay.post(self._call)
+        kind = incoming.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        if incoming.status != 200:
+            if 200 < incoming.status < 300:
+                raise UpstreamFailure("malformed", f"{incoming.status} is no answer")
+            body = await _body(incoming, _MAX_ERROR_BYTES, cut=True)
+            raise refused(incoming.status, body, incoming.headers)
+        if self._call.stream and kind != "application/json":
+            if kind == "text/html":
+                raise UpstreamFailure("malformed", "the upstream answered a stream with HTML")
+            return
+        event = whole(await _body(incoming, self._relay.limits.max_body_bytes), kind)
+        if self._call.stream:
+            raise UpstreamFailure("malformed", "the upstream answered a stream with plain JSON")
+        self._whole = event
+        incoming.leave()
+
+    async def _fill(self, stream: Stream) -> None:
+        """Read until there is an event to hand out, or the reply has ended or failed."""
+        try:
+            if stream.committed or math.isinf(self._first_at):
+                await self._receive(stream)
+            else:
+                async with asyncio.timeout_at(self._first_at):
+                    await self._receive(stream)
+        except Exception as error:
+            stream.ended = True
+            stream.failure = (
+                UpstreamFailure("timeout", self._late)
+                if self._late
+                else failure_of(error, answered=True)
+            )
+
+    async def _receive(self, stream: Stream) -> None:
+        incoming = self._incoming
+        assert incoming is not None  # noqa: S101 - entered before iterated
+        content = incoming.content
+        loop = asyncio.get_running_loop()
+        self._waiting_since = loop.time()
+        if self._idle_timer is None:
+            self._watch(loop)
+        try:
+            while not stream.ready and not stream.ended:
+                chunk = await content.readany()
+                if chunk:
+                    stream.feed(chunk)
+                elif content.at_eof():
+                    stream.end()
+            if stream.ended and stream.failure is None and not content.is_eof():
+                await _drain(content)
+        finally:
+            self._waiting_since = None
+
+    def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Both bounds of a stream: one timer a stream, looking back, so a chunk costs nothing."""
+        now, idle_s = loop.time(), self._relay.limits.idle_s
+        silent_at = idle_s + (now if self._waiting_since is None else self._waiting_since)
+        due = min(silent_at, self._over_at)
+        if now < due:
+            self._idle_timer = loop.call_at(max(due, now + 0.001), self._watch, loop)
+            return
+        self._late = "the stream fell silent" if now >= silent_at else "the stream took too long"
+        if self._incoming is not None:
+            self._incoming.fail(TimeoutError(self._late))
+
+    def _close(self) -> None:
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+        if self._incoming is not None:
+            self._incoming.leave()
+
+
+async def _body(incoming: RawResponse, limit: int, *, cut: bool = False) -> bytes:
+    """The whole body; beyond `limit` bytes it is cut, or UpstreamFailure `too_large`."""
+    content = incoming.content
+    pieces: list[bytes] = []
+    size = 0
+    while size <= limit:
+        piece = await content.readany()
+        if not piece and content.at_eof():
+            break
+        pieces.append(piece)
+        size += len(piece)
+    if size > limit and not cut:
+        raise UpstreamFailure("too_large", f"the reply is over {limit} bytes")
+    return pieces[0] if len(pieces) == 1 and size <= limit else b"".join(pieces)[:limit]
+
+
+async def _drain(content: StreamReader) -> None:
+    """After the end marker, take the transfer's own end, so that the connection can be kept."""
+    with contextlib.suppress(TimeoutError, aiohttp.ClientError, OSError):
+        async with asyncio.timeout(_DRAIN_S):
+            await content.readany()

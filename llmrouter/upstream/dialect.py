@@ -1,0 +1,225 @@
+"""Which request a server understands: structured output, token limit, log-probabilities. Pure.
+
+Servers that speak "the OpenAI API" differ. A `Dialect` starts with the best form of every feature
+and loses one form for each that a server turned down:
+
+1. structured output: `json_schema` (strict), `json_object` with the schema beside it (llama.cpp),
+   `json_object`, plain text. From the second on, the schema also stands in the prompt.
+2. the token limit: `max_tokens`, `max_completion_tokens` (first where the model reasons), none.
+3. temperature 0, log-probabilities, the least reasoning effort, a system turn: asked for until
+   turned down.
+
+It refuses to read a failure as "not supported": a feature is dropped when a 4xx (or a 500 that
+says so: llama.cpp's Python server answers a wrong `response_format` with 500) names it, or when a
+bare 400 or 422 leaves nothing else to suspect. A time-out, a broken connection, an overlong prompt
+or an unknown model never drops anything.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal
+
+import orjson
+
+Format = Literal["json_schema", "json_object+schema", "json_object", "text"]
+FORMATS: Final[tuple[Format, ...]] = ("json_schema", "json_object+schema", "json_object", "text")
+EFFORTS: Final = ("minimal", "none", "low")
+MAX_TOKENS: Final = 256
+MAX_REASONING_TOKENS: Final = 1500  # what the model thinks counts against its limit, too
+
+_REASONS = re.compile(r"^(o\d|gpt-5)(?!.*chat)", re.IGNORECASE)
+_NAMES: Final[Mapping[str, re.Pattern[str]]] = {
+    "format": re.compile(
+        r"response.?(format|schema)|json.?(schema|object|mode)|structured.?output|grammar", re.I
+    ),
+    "logprobs": re.compile(r"log.?prob", re.I),
+    "max_tokens": re.compile(r"\bmax_tokens\b", re.I),
+    "max_completion_tokens": re.compile(r"\bmax_completion_tokens\b", re.I),
+    "temperature": re.compile(r"\btemperature\b", re.I),
+    "effort": re.compile(r"reasoning.?effort", re.I),
+    "system": re.compile(r"system.?(role|message|prompt)|roles?\b.{0,40}\bsystem\b", re.I),
+}
+_SAYS_UNSUPPORTED = re.compile(
+    r"not? (support|implement|allow|permitt)|unsupported|validation error|input should be|"
+    r"unrecogni[sz]ed|unknown (parameter|field|argument)|invalid (parameter|value|type)|"
+    r"extra inputs|must be one of",
+    re.I,
+)
+_ANOTHER_MATTER = re.compile(
+    r"context.{0,3}(length|window)|context_length_exceeded|maximum context|too long|"
+    r"model_not_found|model .{0,120}(not (be )?found|does not exist)|content.?(filter|policy)",
+    re.I | re.S,
+)
+_IN_PROMPT = (
+    "\n\nAnswer with one JSON object and nothing else. It must be valid under this JSON schema:\n"
+)
+# What OpenAI's strict mode does not take for every model; the answer is checked anyway.
+_NOT_STRICT = frozenset({"minLength", "maxLength", "minimum", "maximum", "pattern", "default"})
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """What is known of one model on one server. `rejected` holds the forms it turned down."""
+
+    reasons: bool = False
+    rejected: frozenset[str] = frozenset()
+
+    @property
+    def format(self) -> Format:
+        """The form of structured output to ask for."""
+        return next((form for form in FORMATS if form not in self.rejected), "text")
+
+    @property
+    def limit(self) -> str | None:
+        """The name under which the token limit is sent; None where both were turned down."""
+        names = ("max_tokens", "max_completion_tokens")
+        for name in names[::-1] if self.reasons else names:
+            if name not in self.rejected:
+                return name
+        return None
+
+    @property
+    def effort(self) -> str | None:
+        """The least reasoning that was not turned down; None where the model does not reason."""
+        if not self.reasons:
+            return None
+        return next((effort for effort in EFFORTS if effort not in self.rejected), None)
+
+    def sends(self, feature: str) -> bool:
+        """Whether a feature that is either sent or not is sent."""
+        if feature in ("temperature", "logprobs") and self.reasons:
+            return False
+        return feature not in self.rejected
+
+    def without(self, form: str) -> Dialect:
+        """The dialect after `form` was turned down.
+
+        A model that has no `max_tokens` is one that reasons: temperature and log-probabilities go
+        with it, in one step instead of three refusals.
+        """
+        reasons = self.reasons or form == "max_tokens"
+        return replace(self, reasons=reasons, rejected=self.rejected | {form})
+
+
+@dataclass(frozen=True, slots=True)
+class DialectRejection:
+    """What a server said to a request: its status, its message and the parameter it names."""
+
+    status: int
+    message: str
+    param: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Downgrade:
+    """The next dialect to try. `named` is false when the feature was only suspected."""
+
+    dialect: Dialect
+    named: bool
+
+
+def first_dialect(model: str) -> Dialect:
+    """Where to start with a model nobody asked yet. Names are a hint; refusals correct it."""
+    return Dialect(reasons=bool(_REASONS.match(model.rpartition("/")[2])))
+
+
+def request_body(
+    dialect: Dialect,
+    model: str,
+    messages: Sequence[Mapping[str, str]],
+    schema: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The chat-completions body in this dialect."""
+    body: dict[str, Any] = {"model": model}
+    turns = [dict(message) for message in messages]
+    if dialect.format != "json_schema":
+        turns = _with_schema(turns, schema)
+    if not dialect.sends("system"):
+        turns = _without_system(turns)
+    body["messages"] = turns
+    if dialect.limit:
+        body[dialect.limit] = MAX_REASONING_TOKENS if dialect.reasons else MAX_TOKENS
+    if dialect.sends("temperature"):
+        body["temperature"] = 0
+    if dialect.sends("logprobs"):
+        body["logprobs"] = True
+    if dialect.effort:
+        body["reasoning_effort"] = dialect.effort
+    match dialect.format:
+        case "json_schema":
+            strict = {"name": "answer", "strict": True, "schema": strict_schema(schema)}
+            body["response_format"] = {"type": "json_schema", "json_schema": strict}
+        case "json_object+schema":
+            body["response_format"] = {"type": "json_object", "schema": dict(schema)}
+        case "json_object":
+            body["response_format"] = {"type": "json_object"}
+        case "text":
+            pass
+    return body
+
+
+def strict_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """The schema in the subset of strict mode: bounds on values are left out."""
+    return {
+        key: _strict(value) if key != "properties" else {k: _strict(v) for k, v in value.items()}
+        for key, value in schema.items()
+        if key not in _NOT_STRICT
+    }
+
+
+def downgrade(dialect: Dialect, refusal: DialectRejection) -> Downgrade | None:
+    """The dialect to try after a refusal, or None when it is not about how we asked."""
+    status, message = refusal.status, refusal.message
+    said_so = status in (400, 403, 404, 415, 422, 501)
+    if not said_so and not (status == 500 and _SAYS_UNSUPPORTED.search(message)):
+        return None
+    if _ANOTHER_MATTER.search(message):
+        return None
+    sent = tuple(_sent(dialect))
+    for text in (refusal.param, message):
+        for feature, form in sent:
+            if text and _NAMES[feature].search(text):
+                return Downgrade(dialect.without(form), named=True)
+    if status not in (400, 422):
+        return None
+    suspects = [form for feature, form in sent if feature != "system"]
+    return Downgrade(dialect.without(suspects[0]), named=False) if suspects else None
+
+
+def _sent(dialect: Dialect) -> Iterator[tuple[str, str]]:
+    """What this dialect sends and could do without: feature and form, the likeliest first."""
+    if dialect.format != "text":
+        yield "format", dialect.format
+    if dialect.sends("logprobs"):
+        yield "logprobs", "logprobs"
+    if dialect.effort:
+        yield "effort", dialect.effort
+    if dialect.limit:
+        yield dialect.limit, dialect.limit
+    if dialect.sends("temperature"):
+        yield "temperature", "temperature"
+    if dialect.sends("system"):
+        yield "system", "system"
+
+
+def _with_schema(turns: list[dict[str, str]], schema: Mapping[str, Any]) -> list[dict[str, str]]:
+    rule = _IN_PROMPT + orjson.dumps(schema).decode()
+    if turns and turns[0]["role"] == "system":
+        return [{**turns[0], "content": turns[0]["content"] + rule}, *turns[1:]]
+    return [{"role": "system", "content": rule.strip()}, *turns]
+
+
+def _without_system(turns: list[dict[str, str]]) -> list[dict[str, str]]:
+    """System text at the head of the first user turn, for templates that know no system turn."""
+    system = "\n\n".join(turn["content"] for turn in turns if turn["role"] == "system")
+    rest = [turn for turn in turns if turn["role"] != "system"]
+    if not rest:
+        return [{"role": "user", "content": system}]
+    return [{**rest[0], "content": f"{system}\n\n{rest[0]['content']}"}, *rest[1:]]
+
+
+def _strict(value: Any) -> Any:
+    return strict_schema(value) if isinstance(value, Mapping) else value

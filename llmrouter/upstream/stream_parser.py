@@ -1,0 +1,186 @@
+"""A streamed reply, read event by event beside the bytes. No I/O.
+
+A chunk is parsed only where it can hold a fact the service wants (usage, finish reason, an
+error), or where the call asks for every detail. What does not commit the reply (comments, a chunk
+with a role alone) is held until the first token, so a stream that dies before it can still be
+answered by another target. A stream that ends without `[DONE]` and without a finish reason was
+cut short; one that ends before it said anything is empty, which is an error and not an end.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from dataclasses import replace
+
+from llmrouter.domain.completion import ResponseEvent
+from llmrouter.errors import UpstreamFailure
+from llmrouter.upstream.response_parser import error_of, parsed, read
+from llmrouter.upstream.sse_decoder import MAX_EVENT_BYTES, Splitter, data_of
+
+EVENT_STREAM = "text/event-stream"
+_TELLING = re.compile(rb'"(?:usage|finish_reason|error|refusal)"\s*:\s*["{\[]|data:\s*\[DONE\]')
+_FIELDS = (b":", b"data", b"event", b"id", b"retry")
+_MAX_HELD_EVENTS = 64
+
+
+class Stream:
+    """Feed it what arrives and take from `ready`; once that is empty, `failure` may say why.
+
+    `detail` reads text and log-probabilities off every chunk; `strip_usage` marks the chunk that
+    exists only because the service asked for usage. `ended` is true once nothing more is due.
+    """
+
+    __slots__ = (
+        "_detail",
+        "_finished",
+        "_held",
+        "_splitter",
+        "_strip_usage",
+        "ended",
+        "failure",
+        "ready",
+    )
+
+    def __init__(
+        self, *, detail: bool = False, strip_usage: bool = False, limit: int = MAX_EVENT_BYTES
+    ) -> None:
+        self._detail = detail
+        self._strip_usage = strip_usage
+        self._splitter = Splitter(limit)
+        self._held: list[ResponseEvent] | None = []
+        self._finished = False
+        self.ready: deque[ResponseEvent] = deque()
+        self.failure: UpstreamFailure | None = None
+        self.ended = False
+
+    @property
+    def committed(self) -> bool:
+        """Whether the first token has been seen."""
+        return self._held is None
+
+    def feed(self, chunk: bytes) -> None:
+        """Take bytes as they arrived, in any chunking."""
+        try:
+            for event in self._splitter.feed(chunk):
+                if self.ended:
+                    return
+                self._take(event)
+        except UpstreamFailure as failure:
+            self._fail(failure)
+
+    def end(self) -> None:
+        """The bytes are out. A last event without its blank line counts where it is complete."""
+        try:
+            rest = self._splitter.rest()
+            data = None if self.ended else data_of(rest)
+            if data == b"[DONE]" or (data is not None and parsed(data) is not None):
+                self._take(rest.rstrip(b"\r\n") + b"\n\n")
+            if self.ended:
+                return
+            if self._held is not None:
+                if rest.strip() and not rest.lstrip().startswith(_FIELDS):
+                    raise UpstreamFailure("malformed", "the upstream's answer is no event stream")
+                said = "only comments or a role" if self._held else "nothing"
+                raise UpstreamFailure("empty", f"the stream ended having said {said}")
+            if not self._finished:
+                raise UpstreamFailure("interrupted", "the stream broke off")
+        except UpstreamFailure as failure:
+            self._fail(failure)
+        self.ended = True
+
+    def _fail(self, failure: UpstreamFailure) -> None:
+        self.failure = failure
+        self.ended = True
+
+    def _take(self, raw: bytes) -> None:
+        """One complete event: read what it may tell, then hold it or make it ready."""
+        if self._held is None and not self._detail and _TELLING.search(raw) is None:
+            self.ready.append(ResponseEvent(raw, EVENT_STREAM))
+            return
+        data = data_of(raw)
+        if not data:  # a comment, or an empty event that keeps a connection alive
+            self._put(ResponseEvent(raw, EVENT_STREAM), commits=False)
+        elif data == b"[DONE]":
+            if self._held is not None:
+                raise UpstreamFailure("empty", "the stream ended without an answer")
+            self.ready.append(ResponseEvent(raw, EVENT_STREAM, done=True))
+            self.ended = True
+        else:
+            self._chunk(raw, data)
+
+    def _chunk(self, raw: bytes, data: bytes) -> None:
+        document = parsed(data)
+        if document is None:
+            if self._held is not None:
+                raise UpstreamFailure("malformed", "the stream's first event is no JSON object")
+            self.ready.append(ResponseEvent(raw, EVENT_STREAM))
+            return
+        error = error_of(document)
+        if error is not None:
+            raise UpstreamFailure("error_body", error[0], status=error[1], body=data)
+        reading = read(document)
+        if reading.finish_reason is not None:
+            self._finished = True
+            if self._held is not None and says_nothing(reading.finish_reason, reading.has_content):
+                raise UpstreamFailure("empty", "the stream finished without an answer")
+        event = ResponseEvent(
+            raw,
+            EVENT_STREAM,
+            text=reading.text,
+            finish_reason=reading.finish_reason,
+            model=reading.model,
+            response_id=reading.response_id,
+            usage=reading.usage,
+            logprobs=reading.logprobs,
+            margins=reading.margins,
+            refusal=reading.refusal,
+            usage_only=self._strip_usage and reading.usage is not None and not reading.choices,
+        )
+        self._put(event, commits=reading.has_content or reading.finish_reason is not None)
+
+    def _put(self, event: ResponseEvent, *, commits: bool) -> None:
+        held = self._held
+        if held is None:
+            self.ready.append(event)
+            return
+        held.append(event)
+        if commits or len(held) > _MAX_HELD_EVENTS:
+            if event.refusal:
+                held[0] = replace(held[0], refusal=True)  # who decides sees the first event alone
+            self.ready.extend(held)
+            self._held = None
+
+
+def whole(body: bytes, kind: str) -> ResponseEvent:
+    """The one event of a reply that is not a stream. Raises UpstreamFailure where it is none."""
+    if not body.strip():
+        raise UpstreamFailure("empty", "the upstream answered an empty body")
+    document = parsed(body)
+    if document is None:
+        named = f" ({kind})" if kind and kind != "application/json" else ""
+        raise UpstreamFailure("malformed", f"the upstream's answer is no JSON object{named}")
+    error = error_of(document)
+    if error is not None:
+        raise UpstreamFailure("error_body", error[0], status=error[1], body=body)
+    reading = read(document)
+    if not reading.choices or says_nothing(reading.finish_reason, reading.has_content):
+        raise UpstreamFailure("empty", "the upstream's answer has no content")
+    return ResponseEvent(
+        body,
+        "application/json",
+        text=reading.text,
+        finish_reason=reading.finish_reason,
+        model=reading.model,
+        response_id=reading.response_id,
+        usage=reading.usage,
+        logprobs=reading.logprobs,
+        margins=reading.margins,
+        refusal=reading.refusal,
+        done=True,
+    )
+
+
+def says_nothing(finish_reason: str | None, has_content: bool) -> bool:
+    """An answer that stopped by itself and holds nothing; one cut off by a limit may."""
+    return not has_content and finish_reason in (None, "stop")

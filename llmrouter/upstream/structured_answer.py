@@ -1,0 +1,104 @@
+"""What a small LLM's reply comes to: an answer, or which kind of failure it is. Pure.
+
+A truncated answer, a refusal and a body that is no completion are failures of different kinds,
+because they call for different remedies; none of them is ever read as half an answer.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from llmrouter.domain.completion import Usage
+from llmrouter.domain.interfaces import ChatAnswer
+from llmrouter.errors import RouterLLMFailed
+from llmrouter.upstream.response_parser import error_of, parsed, read
+
+MAX_ANSWER_CHARS = 20_000
+
+
+def answer_of(body: bytes, model: str, prompt_chars: int, schema: Mapping[str, Any]) -> ChatAnswer:
+    """The answer in a reply of status 200. Raises RouterLLMFailed, with the tokens it cost.
+
+    `model` is reported where the server names none. Where it counts no tokens, they are estimated
+    at four characters each.
+    """
+    document = parsed(body)
+    if document is None:
+        raise RouterLLMFailed("malformed", "the server's answer is no JSON object")
+    if (error := error_of(document)) is not None:
+        raise RouterLLMFailed("http", f"an error in a 200: {error[0]}")
+    reading = read(document)
+    usage = reading.usage or Usage(prompt_chars // 4, len(reading.text) // 4, estimated=True)
+    spent = {"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens}
+    if reading.refusal:
+        raise RouterLLMFailed("refusal", "the model declined to answer", **spent)
+    if reading.finish_reason == "length":
+        raise RouterLLMFailed("truncated", "the answer hit its token limit", **spent)
+    if not reading.text.strip():
+        raise RouterLLMFailed("malformed", "the answer is empty", **spent)
+    if len(reading.text) > MAX_ANSWER_CHARS:
+        raise RouterLLMFailed("malformed", f"over {MAX_ANSWER_CHARS} characters", **spent)
+    return ChatAnswer(
+        text=reading.text,
+        usage=usage,
+        model=reading.model or model,
+        finish_reason=reading.finish_reason,
+        logprob=mean_logprob(document, reading.text, schema),
+    )
+
+
+def mean_logprob(document: Mapping[str, Any], text: str, schema: Mapping[str, Any]) -> float | None:
+    """The mean token log-probability, or None where the reply has none.
+
+    Where the schema has a property with an `enum` (the choice), only the tokens of its value
+    count: those of braces and prose say nothing about how sure the choice is.
+    """
+    tokens = _tokens(document)
+    if not tokens:
+        return None
+    span = _choice_span(text, schema)
+    chosen: list[float] = []
+    if span is not None and b"".join(raw for raw, _ in tokens) == text.encode():
+        at = 0
+        for raw, logprob in tokens:
+            if at < span[1] and at + len(raw) > span[0]:
+                chosen.append(logprob)
+            at += len(raw)
+    values = chosen or [logprob for _, logprob in tokens]
+    return min(0.0, sum(values) / len(values))
+
+
+def _tokens(document: Mapping[str, Any]) -> list[tuple[bytes, float]]:
+    """Each token's bytes and log-probability; empty when anything is not as it should be."""
+    try:
+        content = document["choices"][0]["logprobs"]["content"]
+        return [_token(entry) for entry in content]
+    except (KeyError, IndexError, TypeError, ValueError, OverflowError, AttributeError):
+        return []
+
+
+def _token(entry: Mapping[str, Any]) -> tuple[bytes, float]:
+    raw = entry.get("bytes")
+    logprob = entry["logprob"]
+    if isinstance(logprob, bool) or not isinstance(logprob, int | float) or logprob != logprob:
+        raise ValueError("no number")
+    value = max(float(logprob), -100.0)  # some servers write -inf as a very large number
+    return (bytes(raw) if isinstance(raw, list) else str(entry["token"]).encode()), value
+
+
+def _choice_span(text: str, schema: Mapping[str, Any]) -> tuple[int, int] | None:
+    """Where the value of the first property with an enum stands in `text`, in bytes."""
+    properties = schema.get("properties", {})
+    name = next((key for key, rule in properties.items() if "enum" in rule), None)
+    if name is None:
+        return None
+    label = re.escape(orjson.dumps(name).decode())
+    found = re.search(label + r'\s*:\s*"((?:[^"\\]|\\.)*)"', text)
+    if found is None:
+        return None
+    start, end = found.span(1)
+    return len(text[:start].encode()), len(text[:end].encode())

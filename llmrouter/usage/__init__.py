@@ -1,0 +1,1 @@
+"""What the service was used for: totals per tenant, task and target, and their drift."""

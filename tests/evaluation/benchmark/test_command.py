@@ -1,0 +1,139 @@
+"""The command: its words, files, exit codes, and silence in a pipe."""
+
+import json
+from pathlib import Path
+
+import orjson
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from llmrouter.evaluation.benchmark.command import EvalCommand, eval_command, spread
+
+runner = CliRunner()
+
+
+def _app() -> typer.Typer:
+    app = typer.Typer()
+    app.command("eval", cls=EvalCommand)(eval_command)
+    app.callback()(lambda: None)
+    return app
+
+
+def _rows(path: Path, count: int, *, outcomes: bool = True, offset: int = 0) -> Path:
+    lines = []
+    for number in range(offset, offset + count):
+        row: dict[str, object] = {"id": f"r{number}", "task": "t", "prompt": f"prompt {number}"}
+        if outcomes:
+            row["outcomes"] = {"big": 1.0, "small": float(number % 2)}
+        lines.append(orjson.dumps(row))
+    path.write_bytes(b"\n".join(lines) + b"\n")
+    return path
+
+
+def test_one_train_option_takes_several_files() -> None:
+    """As a shell's glob gives them; the run ends at the next option or at `--`."""
+    assert spread(["t", "--train", "a", "b", "--json", "j"], "--train") == [
+        *("t", "--train", "a", "--train", "b", "--json", "j")
+    ]
+    assert spread(["--train", "a", "--", "t"], "--train") == ["--train", "a", "--", "t"]
+    assert spread(["t", "--train"], "--train") == ["t", "--train"]
+    assert spread(["--train=a", "t"], "--train") == ["--train=a", "t"]
+
+
+def test_everything_asked_for_is_written(tmp_path: Path) -> None:
+    """Table on standard output, JSON, page and predictions in files; two training files."""
+    test = _rows(tmp_path / "test.jsonl", 30)
+    trains = [_rows(tmp_path / f"t{n}.jsonl", 40, offset=100 * n) for n in (1, 2)]
+    prices = tmp_path / "prices.yaml"
+    prices.write_text("big: 1.0\nsmall: 0.1\n")
+    out = {name: tmp_path / name for name in ("r.json", "r.html", "r.jsonl")}
+    arguments = ["eval", str(test), "--train", *map(str, trains), "--prices", str(prices)]
+    arguments += ["--json", str(out["r.json"]), "--html", str(out["r.html"])]
+    arguments += ["--predictions", str(out["r.jsonl"]), "--draws", "40"]
+    done = runner.invoke(_app(), arguments)
+    assert done.exit_code == 0, done.output
+    assert "always-cheapest" in done.stdout
+    assert "fitted on t1 + t2 (80 rows)" in done.stdout
+    assert done.stderr == ""
+    report = json.loads(out["r.json"].read_bytes())
+    assert report["schema"] == 1
+    assert report["sets"][0]["name"] == "test"
+    assert report["sets"][0]["cost"] == {"unit": "USD", "source": "priced"}
+    page = out["r.html"].read_text("utf-8")
+    assert "<svg" in page
+    assert "http" not in page.replace("http://www.w3.org", "")
+    lines = [json.loads(line) for line in out["r.jsonl"].read_bytes().splitlines()]
+    assert [line["id"] for line in lines] == [f"r{n}" for n in range(30)]
+    assert all(set(line["scores"]) == {"big", "small"} for line in lines)
+    assert all(0 <= score <= 1 for line in lines for score in line["scores"].values())
+
+
+def test_rows_without_outcomes_are_predicted_and_no_table_is_printed(tmp_path: Path) -> None:
+    """It says so on standard error and succeeds."""
+    test = _rows(tmp_path / "test.jsonl", 5, outcomes=False)
+    train = _rows(tmp_path / "train.jsonl", 40, offset=100)
+    wanted = tmp_path / "p.jsonl"
+    arguments = ["eval", str(test), "--train", str(train), "--predictions", str(wanted)]
+    done = runner.invoke(_app(), arguments)
+    assert done.exit_code == 0, done.output
+    assert done.stdout == ""
+    assert "no row has outcomes, so there is no table" in done.stderr
+    assert len(wanted.read_bytes().splitlines()) == 5
+
+
+def test_without_training_files_it_cross_validates(tmp_path: Path) -> None:
+    """And the table says so."""
+    done = runner.invoke(_app(), ["eval", str(_rows(tmp_path / "t.jsonl", 40)), "--draws", "20"])
+    assert done.exit_code == 0, done.output
+    assert "5-fold cross-validation" in done.stdout
+    assert "note: no training rows" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("extra", "says"),
+    [
+        (["--train", "absent.jsonl"], "absent.jsonl:1: no such file"),
+        (["--prices", "absent.yaml"], "absent.yaml:1: no such file"),
+        (["--json", "nowhere/r.json"], "does not exist"),
+        (["--json", "test.jsonl"], "would overwrite an input"),
+        (["--json", "r", "--html", "r"], "would overwrite an input or another output"),
+        (["--train", "bare.jsonl"], "nothing to fit on"),
+        (["--encoder", "nonsense"], "no encoder 'nonsense'"),
+        (["--nonsense"], "No such option"),
+        (["--train"], "--train"),
+        (["--draws", "3"], "--draws"),
+    ],
+)
+def test_wrong_usage_is_exit_code_two(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, extra: list[str], says: str
+) -> None:
+    """With one line that says what is wrong."""
+    monkeypatch.chdir(tmp_path)
+    _rows(Path("test.jsonl"), 20)
+    _rows(Path("bare.jsonl"), 20, outcomes=False, offset=50)
+    done = runner.invoke(_app(), ["eval", "test.jsonl", *extra])
+    assert done.exit_code == 2
+    assert says in done.stderr
+    assert done.stdout == ""
+
+
+def test_a_bad_row_is_exit_code_two_with_its_line(tmp_path: Path) -> None:
+    """File, line and reason."""
+    test = _rows(tmp_path / "test.jsonl", 20)
+    test.write_bytes(test.read_bytes() + b'{"id": "x", "prompt": "p", "outcomes": {"big": 7}}\n')
+    done = runner.invoke(_app(), ["eval", str(test)])
+    assert done.exit_code == 2
+    assert f"{test}:21: " in done.stderr
+    assert "expected 0..1" in done.stderr
+
+
+def test_too_few_or_no_graded_rows_need_training_files(tmp_path: Path) -> None:
+    """Nothing is invented from nothing."""
+    done = runner.invoke(_app(), ["eval", str(_rows(tmp_path / "few.jsonl", 4))])
+    assert done.exit_code == 2
+    assert "too few for cross-validation" in done.stderr
+    bare = _rows(tmp_path / "bare.jsonl", 4, outcomes=False)
+    done = runner.invoke(_app(), ["eval", str(bare)])
+    assert done.exit_code == 2
+    assert "give --train files" in done.stderr

@@ -1,0 +1,284 @@
+"""What a key may use, and what it is told when it has."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+import orjson
+import pytest
+
+from llmrouter.api.request_parser import Endpoint, parse
+from llmrouter.auth.api_keys import Authenticator, parse_keys
+from llmrouter.domain.chat import Caller, ChatRequest
+from llmrouter.domain.completion import Attempt, Completion, Usage
+from llmrouter.errors import RateLimited
+from llmrouter.ratelimit.key_limits import (
+    QUIET_S,
+    KeyPolicy,
+    PoliciesInvalid,
+    RateLimiter,
+    _estimate_tokens,
+    _Prices,
+    duration,
+    parse_policies,
+    restricted,
+)
+from llmrouter.ratelimit.sliding_window import Quota
+from tests.api.fakes import CATALOG, Counters, FakeTelemetry
+
+ALICE, BOB = Caller("alice"), Caller("bob")
+
+
+def a_request(**more: Any) -> ChatRequest:
+    """A short request."""
+    body = {"messages": [{"role": "user", "content": "hi"}], **more}
+    return parse(orjson.dumps(body), Endpoint.COMPLETE)
+
+
+def limits(policies: dict[str, KeyPolicy], store: Counters | None = None) -> RateLimiter:
+    """Limits over counters in memory, at a standing time."""
+    return RateLimiter(policies, store or Counters(), None, lambda: 1e6)  # type: ignore[arg-type]  # the part of a store it uses
+
+
+def a_completion(tokens: int, cost_usd: float) -> Completion:
+    """What an execution came to."""
+    attempt = Attempt("small", "ok", "", 1.0, cost_usd, Usage(tokens, 0))
+    return Completion("small", (attempt,), cost_usd, 1.0)
+
+
+def test_policies_are_read() -> None:
+    """One line configures all keys."""
+    read = parse_policies("alice requests=60/m tokens=1000/10s allow=small|large; * spend_usd=5/d")
+    assert read["alice"].requests == Quota(60, 60)
+    assert read["alice"].tokens == Quota(1000, 10)
+    assert read["alice"].allow == frozenset({"small", "large"})
+    assert read["*"].spend_usd == Quota(5, 86400)
+    assert parse_policies("") == {}
+
+
+def test_a_policys_allow_list_reaches_its_keys() -> None:
+    """Eligibility reads it from the caller."""
+    policies = parse_policies("alice allow=small; * requests=1/s")
+    keys = restricted(parse_keys("alice:a,bob:b"), policies)
+    ring = Authenticator(keys)
+    assert ring.caller({"x-api-key": "a"}).allow == frozenset({"small"})
+    assert ring.caller({"x-api-key": "b"}).allow is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["alice", "alice rps=1/s", "alice requests=60", "a requests=0/m", "a allow=", "a x; a x"],
+)
+def test_policies_that_cannot_be_read_are_refused(text: str) -> None:
+    """A limit that is silently ignored is a bill."""
+    with pytest.raises(PoliciesInvalid):
+        parse_policies(text)
+
+
+async def test_each_key_has_its_own_quota_and_star_serves_the_rest() -> None:
+    """One key's burst does not cost another's."""
+    held = limits({"alice": KeyPolicy(requests=Quota(1, 60)), "*": KeyPolicy(Quota(2, 60))})
+    await held.admit(ALICE)
+    with pytest.raises(RateLimited) as caught:
+        await held.admit(ALICE)
+    assert caught.value.retry_after_s is not None
+    assert 0 < caught.value.retry_after_s <= 63
+    await held.admit(BOB)
+    await held.admit(BOB)
+    with pytest.raises(RateLimited):
+        await held.admit(BOB)
+
+
+async def test_a_budget_holds_when_all_come_at_once() -> None:
+    """Reservations stop a burst before anything is spent."""
+    held = limits({"*": KeyPolicy(spend_usd=Quota(0.05, 60))})
+    reserved: list[float] = []
+
+    async def one() -> None:
+        got, _ = await held.reserve(ALICE, a_request(max_tokens=1000), CATALOG)
+        assert got is not None
+        assert got.spend is not None
+        reserved.append(got.spend.amount)
+
+    results = await asyncio.gather(*(one() for _ in range(30)), return_exceptions=True)
+    assert sum(reserved) == pytest.approx(0.05)
+    assert any(isinstance(result, RateLimited) for result in results)
+
+
+async def test_the_end_of_a_budget_limits_the_price_instead_of_the_service() -> None:
+    """What is left becomes the request's own cost limit, so cheap targets still serve."""
+    held = limits({"*": KeyPolicy(spend_usd=Quota(0.001, 60))})
+    got, request = await held.reserve(ALICE, a_request(max_tokens=1000), CATALOG)
+    assert got is not None
+    assert request.options.max_cost_usd == pytest.approx(0.001)
+    with pytest.raises(RateLimited) as caught:
+        await held.reserve(ALICE, a_request(), CATALOG)
+    assert caught.value.code == "insufficient_quota"
+
+
+async def test_the_truth_replaces_the_reservation() -> None:
+    """A cheap answer gives back what it did not need."""
+    held = limits({"*": KeyPolicy(tokens=Quota(1000, 60), spend_usd=Quota(0.009, 60))})
+    for _ in range(20):
+        got, request = await held.reserve(ALICE, a_request(max_tokens=900), CATALOG)
+        assert got is not None
+        assert request.options.max_cost_usd is None
+        await held.settle(ALICE, got, a_completion(4, 0.00001))
+
+
+async def test_nothing_executed_costs_nothing() -> None:
+    """A failed request gives its reservation back whole."""
+    held = limits({"*": KeyPolicy(tokens=Quota(1000, 60))})
+    for _ in range(5):
+        got, _ = await held.reserve(ALICE, a_request(max_tokens=900), CATALOG)
+        assert got is not None
+        await held.settle(ALICE, got, None)
+
+
+async def test_used_tokens_are_refused_when_they_are_gone() -> None:
+    """What answers really took is what counts."""
+    held = limits({"*": KeyPolicy(tokens=Quota(100, 60))})
+    got, _ = await held.reserve(ALICE, a_request(max_tokens=10), CATALOG)
+    assert got is not None
+    await held.settle(ALICE, got, a_completion(500, 0.0))
+    with pytest.raises(RateLimited):
+        await held.reserve(ALICE, a_request(max_tokens=10), CATALOG)
+
+
+async def test_without_a_policy_nothing_is_counted() -> None:
+    """Off means off: not one write."""
+    store = Counters()
+    held = limits({"bob": KeyPolicy(requests=Quota(1, 60))}, store)
+    await held.admit(ALICE)
+    request = a_request()
+    assert await held.reserve(ALICE, request, CATALOG) == (None, request)
+    assert store.writes == 0
+
+
+async def test_a_store_that_fails_lets_requests_pass_and_is_counted() -> None:
+    """Limits must not become the outage."""
+    store, telemetry = Counters(), FakeTelemetry()
+    store.broken = True
+    policy = KeyPolicy(Quota(1, 60), Quota(1, 60), Quota(1, 60))
+    held = RateLimiter({"*": policy}, store, telemetry.count)  # type: ignore[arg-type]  # the part of a store it uses
+    for _ in range(3):
+        await held.admit(ALICE)
+        got, _ = await held.reserve(ALICE, a_request(), CATALOG)
+        assert got is not None
+        await held.settle(ALICE, got, a_completion(1, 1.0))
+    assert telemetry.counts["llmrouter.limits.store_errors"] >= 9
+
+
+async def test_money_spent_without_a_reservation_counts() -> None:
+    """The router LLM's own calls are on the same bill."""
+    held = limits({"*": KeyPolicy(spend_usd=Quota(1.0, 60))})
+    await held.charge(ALICE, 1.5)
+    with pytest.raises(RateLimited):
+        await held.reserve(ALICE, a_request(), CATALOG)
+
+
+async def test_a_store_that_failed_is_left_alone_for_a_moment() -> None:
+    """One that times out would otherwise cost every request its time-out, three times over."""
+    store = Counters()
+    now = [1e6]
+    held = RateLimiter({"*": KeyPolicy(Quota(5, 60))}, store, None, lambda: now[0])  # type: ignore[arg-type]  # the part of a store it uses
+    store.broken = True
+    await held.admit(ALICE)
+    store.broken = False
+    await held.admit(ALICE)
+    assert store.writes == 0
+    now[0] += QUIET_S
+    for _ in range(5):
+        await held.admit(ALICE)
+    with pytest.raises(RateLimited):
+        await held.admit(ALICE)
+
+
+async def test_a_caller_who_leaves_while_it_is_counted_holds_nothing() -> None:
+    """A cancelled reservation goes back whole, wherever it was at that moment."""
+    request = a_request(max_tokens=100)
+    for steps in range(0, 400, 5):
+        store = Counters()
+        policy = KeyPolicy(tokens=Quota(1000, 60), spend_usd=Quota(1.0, 60))
+        held = limits({"*": policy}, store)
+        taking = asyncio.ensure_future(held.reserve(ALICE, request, CATALOG))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        if not taking.cancel():
+            break
+        with pytest.raises(asyncio.CancelledError):
+            await taking
+        assert {round(units, 9) for units in store.values.values()} <= {0.0}
+    else:
+        pytest.fail("it never ended")
+
+
+def test_a_pinned_target_reserves_its_own_price() -> None:
+    """Not the dearest one's, which its key may not even reach; n choices are paid n times."""
+    pinned = a_request(model="small", max_tokens=1000)
+    size = (len(pinned.body) // 4 + 1, 1000)
+    small, large = (CATALOG.targets[name].price.cost(*size) for name in ("small", "large"))
+    most_usd = _Prices().most_usd
+    assert most_usd(ALICE, pinned, CATALOG, _estimate_tokens(pinned)) == small
+    auto = replace(pinned, model="auto")
+    assert most_usd(ALICE, auto, CATALOG, size) == large
+    only = Caller("alice", allow=frozenset({"small"}))
+    assert most_usd(only, auto, CATALOG, size) == small
+    cheaper = replace(CATALOG, targets={"small": CATALOG.targets["small"]})
+    assert most_usd(ALICE, auto, cheaper, size) == small
+    assert _estimate_tokens(a_request(max_tokens=10, n=3))[1] == 30
+
+
+async def test_headers_say_how_quotas_stand() -> None:
+    """Under OpenAI's names; what a request has reserved is not there any more."""
+    policy = KeyPolicy(Quota(10, 60), Quota(1000, 3600), Quota(0.5, 86400))
+    held = limits({"alice": policy})
+    await held.admit(ALICE)
+    got, _ = await held.reserve(ALICE, a_request(max_tokens=100, model="small"), CATALOG)
+    assert got is not None
+    shown = held.headers(ALICE)
+    assert shown["x-ratelimit-limit-requests"] == "10"
+    assert shown["x-ratelimit-remaining-requests"] == "9"
+    assert shown["x-ratelimit-limit-tokens"] == "1000"
+    assert 860 < int(shown["x-ratelimit-remaining-tokens"]) < 890
+    assert shown["x-ratelimit-limit-spend-usd"] == "0.5"
+    assert 0.49 < float(shown["x-ratelimit-remaining-spend-usd"]) < 0.5
+    assert shown["x-ratelimit-reset-requests"].startswith("1m")
+    await held.settle(ALICE, got, None)
+    assert held.headers(ALICE)["x-ratelimit-remaining-tokens"] == "1000"
+    assert held.headers(ALICE)["x-ratelimit-reset-tokens"] == "0ms"
+    assert held.headers(BOB) == {}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "written"),
+    [
+        (0.0, "0ms"),
+        (0.0171, "18ms"),
+        (1.0, "1s"),
+        (61.5, "1m1.5s"),
+        (360.0, "6m0s"),
+        (7384.25, "2h3m4.25s"),
+        (0.9996, "1s"),
+        (59.9999, "1m0s"),
+    ],
+)
+def test_spans_are_written_as_openai_writes_them(seconds: float, written: str) -> None:
+    """Clients parse them."""
+    assert duration(seconds) == written
+
+
+async def test_what_is_held_ahead_goes_back_when_the_service_ends() -> None:
+    """A worker that is replaced takes no quota with it; one that rests keeps none for long."""
+    store = Counters()
+    held = limits({"*": KeyPolicy(requests=Quota(10_000, 60))}, store)
+    running = asyncio.ensure_future(held.run())
+    await asyncio.sleep(0)
+    for _ in range(5):
+        await held.admit(ALICE)
+    assert sum(store.values.values()) > 5
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert sum(store.values.values()) == pytest.approx(5)

@@ -1,0 +1,261 @@
+"""The relay on a real socket: bytes as they came, connections kept or closed, nothing leaked."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from llmrouter.domain.completion import ResponseEvent, UpstreamRequest
+from llmrouter.errors import UpstreamFailure
+from llmrouter.upstream.client import UpstreamClient, UpstreamLimits
+from tests.fakes import a_target
+from tests.faulty import DONE, ROLE, STREAM, WORDS, FaultyUpstream, completion
+
+LIMITS = UpstreamLimits(max_body_bytes=4096, max_event_bytes=4096)
+HASTY = UpstreamLimits(idle_s=0.5)
+
+
+@pytest.fixture
+async def upstream() -> AsyncIterator[FaultyUpstream]:
+    """The upstream that fails in every way."""
+    async with FaultyUpstream() as server:
+        yield server
+
+
+@pytest.fixture
+async def relay() -> AsyncIterator[UpstreamClient]:
+    """A relay with small limits."""
+    made = UpstreamClient(limits=LIMITS, env={"KEY": "sk-1", "BAD": "sk\n1"}.get)
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+async def hasty() -> AsyncIterator[UpstreamClient]:
+    """A relay that soon calls a stream silent."""
+    made = UpstreamClient(limits=HASTY)
+    yield made
+    await made.close()
+
+
+def a_call(upstream: FaultyUpstream, mode: str, **over: Any) -> UpstreamRequest:
+    """A call to this mode."""
+    stream = over.pop("stream", False)
+    target = a_target(base_url=upstream.url(mode), api_key_env=over.pop("key", None))
+    body = b'{"stream":true}' if stream else b"{}"
+    return UpstreamRequest(target, body, stream, over.pop("timeout_s", 5.0), {}, **over)
+
+
+async def received(relay: UpstreamClient, call: UpstreamRequest) -> list[ResponseEvent]:
+    """Everything a call yields."""
+    async with relay.send(call) as events:
+        return [event async for event in events]
+
+
+async def test_a_whole_reply_is_one_event(relay: UpstreamClient, upstream: FaultyUpstream) -> None:
+    """The body byte for byte, and done."""
+    (event,) = await received(relay, a_call(upstream, "ok"))
+    assert event.data == completion()
+    assert event.done
+
+
+async def test_a_stream_is_relayed_as_received(
+    relay: UpstreamClient, upstream: FaultyUpstream
+) -> None:
+    """Every event, in order, byte for byte."""
+    events = await received(relay, a_call(upstream, "ok", stream=True))
+    assert tuple(event.data for event in events) == STREAM
+
+
+async def test_odd_framing_survives(relay: UpstreamClient) -> None:
+    """CRLF, comments, `event:` lines and several data lines come out as they went in."""
+    odd = (
+        b": hello\r\n\r\n",
+        b'event: message\r\ndata: {"choices": [{"delta":\r\ndata: {"content": "x"}}]}\r\n\r\n',
+        b'id: 7\ndata: {"choices": [], "x": 1.0}\n\n',
+        b"data:[DONE]\r\n\r\n",
+    )
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        for byte in b"".join(odd):
+            await response.write(bytes([byte]))
+        return response
+
+    async with _server(answer) as target_url:
+        call = UpstreamRequest(a_target(base_url=target_url), b"{}", True, 5.0, {})
+        assert tuple(event.data for event in await received(relay, call)) == odd
+
+
+async def test_credentials_are_read_and_never_told(
+    relay: UpstreamClient, upstream: FaultyUpstream
+) -> None:
+    """A missing or impossible key names its variable, never a value."""
+    await received(relay, a_call(upstream, "ok", key="KEY"))
+    assert upstream.seen[0].headers["authorization"] == "Bearer sk-1"
+    for variable in ("ABSENT", "BAD"):
+        with pytest.raises(UpstreamFailure, match=variable) as caught:
+            await received(relay, a_call(upstream, "ok", key=variable))
+        assert caught.value.kind == "misconfigured"
+        assert "sk" not in str(caught.value)
+
+
+async def test_connections_are_kept_after_whole_and_streamed_replies(
+    relay: UpstreamClient, upstream: FaultyUpstream
+) -> None:
+    """Six replies, one connection."""
+    for _ in range(3):
+        await received(relay, a_call(upstream, "ok"))
+        await received(relay, a_call(upstream, "ok", stream=True))
+    assert upstream.open == 1
+
+
+async def test_a_kept_connection_that_was_closed_is_replaced_at_once(
+    relay: UpstreamClient, upstream: FaultyUpstream
+) -> None:
+    """A server that hangs up on an idle connection costs the caller nothing."""
+    upstream.script["ok"] = ["ok", "reset", "ok"]
+    for _ in range(2):
+        (event,) = await received(relay, a_call(upstream, "ok"))
+        assert event.data == completion()
+    assert upstream.hits("ok") == 3
+
+
+async def test_leaving_closes_the_connection_at_once(
+    relay: UpstreamClient, upstream: FaultyUpstream
+) -> None:
+    """Also in the middle of a stream."""
+    async with relay.send(a_call(upstream, "drip", stream=True)) as events:
+        assert (await anext(events)).data == ROLE
+    async with asyncio.timeout(30):
+        while not upstream.left:  # noqa: ASYNC110 - a socket
+            await asyncio.sleep(0.005)
+    assert upstream.left == 1
+
+
+@pytest.mark.parametrize("mode", ["hang_mid", "loris_mid"])
+async def test_silence_ends_a_stream(
+    hasty: UpstreamClient, upstream: FaultyUpstream, mode: str
+) -> None:
+    """Silence is the time without a complete event: single bytes do not break it."""
+    got: list[bytes] = []
+    async with hasty.send(a_call(upstream, mode, stream=True)) as events:
+        got.append((await anext(events)).data)
+        got.append((await anext(events)).data)
+        with pytest.raises(UpstreamFailure, match="silent"):
+            await anext(events)
+    assert got == [ROLE, WORDS[0]]
+
+
+async def test_a_slow_reader_is_no_silent_upstream(
+    hasty: UpstreamClient, upstream: FaultyUpstream
+) -> None:
+    """Time in which nobody asks for an event does not count."""
+    async with hasty.send(a_call(upstream, "ok", stream=True)) as events:
+        await anext(events)
+        await asyncio.sleep(2 * HASTY.idle_s)
+        assert [event.data async for event in events][-1] == DONE
+
+
+async def test_the_whole_reply_has_a_bound_in_time(
+    relay: UpstreamClient, upstream: FaultyUpstream
+) -> None:
+    """A stream that never ends does end."""
+    with pytest.raises(UpstreamFailure) as caught:
+        await received(relay, a_call(upstream, "drip", stream=True, timeout_s=0.3))
+    assert caught.value.kind == "timeout"
+
+
+async def test_bodies_and_events_have_a_bound_in_size(relay: UpstreamClient) -> None:
+    """Declared or not, compressed or not."""
+    huge = completion("x" * 100_000)
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        if request.path.startswith("/zip"):
+            packed = gzip.compress(huge)
+            return web.Response(body=packed, headers={"Content-Encoding": "gzip"})
+        if request.path.startswith("/stream"):
+            body = b"data: " + huge + b"\n\n"
+            return web.Response(body=body, content_type="text/event-stream")
+        return web.Response(body=huge, content_type="application/json")
+
+    async with _server(answer) as base:
+        for path, stream in (("/zip", False), ("/plain", False), ("/stream", True)):
+            target = a_target(base_url=base + path)
+            with pytest.raises(UpstreamFailure) as caught:
+                await received(relay, UpstreamRequest(target, b"{}", stream, 5.0, {}))
+            assert caught.value.kind == "too_large"
+
+
+async def test_a_compressed_reply_is_relayed_plain(relay: UpstreamClient) -> None:
+    """Servers are asked not to compress; one that does all the same is understood."""
+    asked: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        asked.append(request.headers["Accept-Encoding"])
+        return web.Response(body=gzip.compress(completion()), headers={"Content-Encoding": "gzip"})
+
+    async with _server(answer) as base:
+        call = UpstreamRequest(a_target(base_url=base), b"{}", False, 5.0, {})
+        (event,) = await received(relay, call)
+    assert event.data == completion()
+    assert asked == ["identity"]
+
+
+async def test_a_redirect_is_not_followed(relay: UpstreamClient, upstream: FaultyUpstream) -> None:
+    """A credential never wanders to another host."""
+    with pytest.raises(UpstreamFailure, match="redirects"):
+        await received(relay, a_call(upstream, "redirect", key="KEY"))
+    assert upstream.hits("ok") == 0
+
+
+async def test_a_base_url_that_is_none_is_our_misconfiguration(relay: UpstreamClient) -> None:
+    """It says so instead of crashing."""
+    call = UpstreamRequest(a_target(base_url="http://[oops"), b"{}", False, 5.0, {})
+    with pytest.raises(UpstreamFailure) as caught:
+        await received(relay, call)
+    assert caught.value.kind == "misconfigured"
+
+
+async def test_a_base_url_may_carry_a_query(relay: UpstreamClient) -> None:
+    """Some providers version their API there."""
+    asked: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        asked.append(request.path_qs)
+        return web.Response(body=completion())
+
+    async with _server(answer) as base:
+        target = a_target(base_url=base + "/v1/?api-version=2")
+        await received(relay, UpstreamRequest(target, b"{}", False, 5.0, {}))
+    assert asked == ["/v1/chat/completions?api-version=2"]
+
+
+async def test_a_lent_connector_stays_its_owners(upstream: FaultyUpstream) -> None:
+    """Closing the relay does not close what it was lent."""
+    async with aiohttp.TCPConnector() as connector:
+        relay = UpstreamClient(connector)
+        await received(relay, a_call(upstream, "ok"))
+        await relay.close()
+        assert not connector.closed
+
+
+@asynccontextmanager
+async def _server(answer: Callable[[web.Request], Awaitable[Any]]) -> AsyncIterator[str]:
+    app = web.Application()
+    app.router.add_post("/{path:.*}", answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
