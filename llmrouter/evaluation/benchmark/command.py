@@ -9,6 +9,7 @@ What it refuses: to overwrite an input, and to go on after a row it cannot read.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -75,7 +76,9 @@ def eval_command(
     html: Annotated[Path | None, typer.Option(help="Write one page with plots.")] = None,
     predictions: Annotated[
         Path | None,
-        typer.Option(help='Write `{"id", "scores": {target: 0..1}}` a row; needs no outcomes.'),
+        typer.Option(
+            help='Write `{"id", "scores": {target: 0..1}, "costs"?: {target: USD}}` a row.'
+        ),
     ] = None,
     encoder: Annotated[
         list[str] | None,
@@ -185,16 +188,15 @@ def _write(
 
 
 def _prediction_lines(one: Evaluated) -> list[bytes]:
-    return [
-        orjson.dumps(
-            {
-                "id": row.id,
-                "scores": {
-                    target: round(float(score), 6)
-                    for target, score in zip(one.targets, scores, strict=True)
-                },
-            }
-        )
-        + b"\n"
-        for row, scores in zip(one.rows, one.scores, strict=True)
-    ]
+    """One JSON line a row; `costs` has the targets whose cost training rows or prices tell."""
+    lines = []
+    for row, scores, usd in zip(one.rows, one.scores, one.costs, strict=True):
+        line: dict[str, Any] = {
+            "id": row.id,
+            "scores": {t: round(float(s), 6) for t, s in zip(one.targets, scores, strict=True)},
+        }
+        costs = {t: float(f"{c:.6g}") for t, c in zip(one.targets, usd, strict=True) if isfinite(c)}
+        if costs:
+            line["costs"] = costs
+        lines.append(orjson.dumps(line) + b"\n")
+    return lines

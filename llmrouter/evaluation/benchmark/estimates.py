@@ -37,8 +37,9 @@ class PriorEstimates:
     """Everything is over test rows, in order, and targets: [n, T].
 
     `mean_quality` and `mean_cost` are training means (costs: or prices, or default units);
-    `quality` and `expected` are each learner's own, by name; `held_out` is a learner's evidence for
-    tuning, one a fit, with the rows [m] that the fit answers.
+    `quality` and `expected` are each learner's own, by name; `expected_usd` is `expected` as far as
+    training or prices tell it (NaN elsewhere). `held_out` is a learner's evidence for tuning, one a
+    fit, with the rows [m] that the fit answers.
     """
 
     targets: tuple[str, ...]
@@ -48,6 +49,7 @@ class PriorEstimates:
     expected: dict[str, Matrix]
     held_out: dict[str, list[tuple[NDArray[np.int64], HeldOut]]]
     usd: bool
+    expected_usd: dict[str, Matrix]
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +225,7 @@ def _finished(
     held_out: dict[str, list[tuple[NDArray[np.int64], HeldOut]]],
 ) -> PriorEstimates:
     """Completes costs: filled where some are known, default units where none is."""
-    usd = bool(costs.size) and not np.isnan(costs).all()
+    usd, expected_usd = bool(costs.size) and not np.isnan(costs).all(), expected
     if usd:
         costs = fill(costs)
         expected = {n: np.where(np.isnan(one), costs, one) for n, one in expected.items()}
@@ -235,7 +237,7 @@ def _finished(
             name: [(rows, _in_units(one, costs[0])) for rows, one in parts]
             for name, parts in held_out.items()
         }
-    return PriorEstimates(targets, means, costs, quality, expected, held_out, usd)
+    return PriorEstimates(targets, means, costs, quality, expected, held_out, usd, expected_usd)
 
 
 def _in_units(one: HeldOut, units: NDArray[np.float64]) -> HeldOut:

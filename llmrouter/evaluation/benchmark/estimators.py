@@ -126,9 +126,9 @@ def _model(
     expected = mean_costs(train, test, targets, prices)
     expected_train = mean_costs(train, train, targets, prices)
     if any(row.costs for row in train):
-        costs = fit_costs(model.inputs, seen, [row.costs for row in train])
-        expected = _prefer(costs.estimate_many(batch, targets), expected)
-        expected_train = _prefer(costs.estimate_many(seen, targets), expected_train)
+        costs = fit_costs(seen.readable, [row.costs for row in train])
+        expected = _prefer(costs.estimate_many(batch.readable, targets), expected)
+        expected_train = _prefer(costs.estimate_many(seen.readable, targets), expected_train)
     progress(learner.name, 1.0)
     held_out = _held_out(train, targets, model.targets, fitted.held_out, expected_train, prices)
     return Prediction(quality, expected, held_out)

@@ -50,11 +50,15 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Evaluated:
-    """`result` is None where no row has outcomes; `scores` [n, T] are the first learner's."""
+    """`result` is None where no row has outcomes.
+
+    `scores` [n, T] are the first learner's; `costs` [n, T] its expected USD, NaN where unknown.
+    """
 
     rows: tuple[Row, ...]
     targets: tuple[str, ...]
     scores: Matrix
+    costs: Matrix
     result: SetResult | None
 
 
@@ -80,7 +84,8 @@ def evaluate(
         part = _part(held, np.array(graded))
         result = _measured(test.name, rows, part, options, trained, notes, progress)
     progress("done", 1.0)
-    return Evaluated(test.rows, targets, np.clip(held.quality[first], 0.0, 1.0), result)
+    scores = np.clip(held.quality[first], 0.0, 1.0)
+    return Evaluated(test.rows, targets, scores, held.expected_usd[first], result)
 
 
 def _part(held: PriorEstimates, rows: NDArray[np.int64]) -> PriorEstimates:
@@ -101,6 +106,7 @@ def _part(held: PriorEstimates, rows: NDArray[np.int64]) -> PriorEstimates:
         {name: one[rows] for name, one in held.expected.items()},
         held_out,
         held.usd,
+        {name: one[rows] for name, one in held.expected_usd.items()},
     )
 
 

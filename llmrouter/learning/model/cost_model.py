@@ -1,111 +1,146 @@
-"""Expected cost per request and target, learned from what requests really cost.
+"""Expected cost of one request at each target, learned from what requests really cost.
 
-Why it exists: a target's mean cost hides that one question takes it ten times the tokens of
-another. Saving money at equal quality needs the cost of *this* request; it helps where answers
-vary in length, and changes nothing where they do not.
+A target's mean cost hides that one question takes ten times the tokens of another, so a choice at
+equal quality needs the cost of *this* request. Each target's cost, relative to its mean, is a ridge
+regression on the readable measurements of the text (`hashing.READABLE`), never below a tenth of the
+mean. The unit is the caller's: USD on outcome files, output tokens in the service, where the price
+is applied afterwards and a price edit counts at once.
 
-What it refuses: it knows nothing of prices. It learns from recorded costs in USD and predicts
-USD; where a catalog's prices change, scale its answers or fit it again. No scikit-learn needed.
+The regression rests on sums alone (`CostSums`), so a running service updates it request by request.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
-from llmrouter.learning.encoders.hashed_features import Floats
-from llmrouter.learning.encoders.text_encoder import Encoded, EncodedBatch
-from llmrouter.learning.model.quality_model import Inputs
-from llmrouter.learning.model.storage import ModelUnreadable, pack, unpack
+from llmrouter.learning.encoders.hashed_features import READABLE, Floats
 
+Matrix = NDArray[np.float64]
+
+WIDTH = len(READABLE)
 FEWEST = 20
-"""Recorded costs that a target needs before they are believed to depend on the request."""
-_FLOOR = 1e-9
-_RIDGE = 100.0
-_FAR = 5.0
+"""Recorded costs that a target needs before its cost is taken to depend on the request."""
+FLOOR = 0.1
+"""The least expected cost, as a share of the target's mean."""
+RIDGE = 100.0
+CLIP = 4.0
+"""Measurements further from their mean than this many standard deviations count as that far."""
+SMALLEST_SPREAD = 1e-3
+
+
+@dataclass(slots=True)
+class CostSums:
+    """Sums over one target's observed costs, all that the regression needs.
+
+    With measurements x [WIDTH] and cost y: `count` of them, `x` and `y` their sums, `xx` the sum of
+    outer products, `xy` the sum of x * y.
+    """
+
+    count: float = 0.0
+    y: float = 0.0
+    x: Matrix = field(default_factory=lambda: np.zeros(WIDTH))
+    xy: Matrix = field(default_factory=lambda: np.zeros(WIDTH))
+    xx: Matrix = field(default_factory=lambda: np.zeros((WIDTH, WIDTH)))
+
+    def add(self, readable: Floats, costs: Matrix) -> None:
+        """Adds observed `costs` [n] of requests measured as `readable` [n, WIDTH].
+
+        Raises `ValueError` for a negative or non-finite cost.
+        """
+        if not (np.isfinite(costs).all() and (costs >= 0).all()):
+            raise ValueError("a cost is negative or not finite")
+        seen = readable.astype(np.float64)
+        self.count += len(costs)
+        self.y += float(costs.sum())
+        self.x += seen.sum(axis=0)
+        self.xy += costs @ seen
+        self.xx += seen.T @ seen
+
+    def fade(self, share: float) -> None:
+        """Makes what was observed so far count `share` (0..1) of what it did."""
+        self.count *= share
+        self.y *= share
+        self.x *= share
+        self.xy *= share
+        self.xx *= share
+
+    @property
+    def mean(self) -> float:
+        """The mean observed cost; 0 without any."""
+        return self.y / self.count if self.count else 0.0
+
+    def regression(self) -> tuple[Floats, Floats, Floats]:
+        """Centre, spread and slope [WIDTH] of the relative cost; a slope of 0 under `FEWEST`."""
+        count = max(self.count, 1.0)
+        centre = self.x / count
+        covariance = self.xx / count - np.outer(centre, centre)
+        spread = np.sqrt(np.maximum(covariance.diagonal(), 0.0)) + SMALLEST_SPREAD
+        slope = np.zeros(WIDTH)
+        if self.count >= FEWEST and self.mean > 0:
+            gram = count * covariance / np.outer(spread, spread) + RIDGE * np.eye(WIDTH)
+            wanted = (self.xy - self.x * self.mean) / spread / self.mean
+            slope = np.linalg.solve(gram, wanted)
+        return centre.astype(np.float32), spread.astype(np.float32), slope.astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True)
 class CostModel:
-    """Log-linear in the preference model's inputs: `slope` float32 [d, T], `level` float32 [T].
-
-    `level` is the log of the mean cost in USD, corrected so that the mean over the training
-    requests is the recorded one. Costs are kept within e**5 of the level.
-    """
+    """`mean` float32 [T]; `centre`, `spread`, `slope` float32 [T, WIDTH], in `targets`' order."""
 
     targets: tuple[str, ...]
-    inputs: Inputs
+    mean: Floats
+    centre: Floats
+    spread: Floats
     slope: Floats
-    level: Floats
-
-    def estimate(self, encoded: Encoded) -> dict[str, float]:
-        """USD per target for one request."""
-        built = self.inputs.build(encoded.vector, encoded.readable)
-        return dict(zip(self.targets, self._usd(built[None])[0].tolist(), strict=True))
-
-    def estimate_many(self, batch: EncodedBatch, targets: Sequence[str]) -> Floats:
-        """USD float32 [n, T] for n requests; NaN where a target has no recorded cost."""
-        usd = self._usd(self.inputs.build(batch.vectors, batch.readable))
-        out = np.full((len(batch), len(targets)), np.nan, np.float32)
-        for column, target in enumerate(targets):
-            if target in self.targets:
-                out[:, column] = usd[:, self.targets.index(target)]
-        return out
-
-    def _usd(self, built: Floats) -> Floats:
-        moved = np.minimum(np.maximum(built @ self.slope, -_FAR), _FAR)
-        return np.asarray(np.exp(moved + self.level), np.float32)
-
-    def to_bytes(self) -> bytes:
-        """Versioned bytes (see `storage`), without the shared `inputs`."""
-        meta = {"kind": "costs", "targets": list(self.targets)}
-        return pack(meta, {"slope": self.slope, "level": self.level})
 
     @classmethod
-    def from_bytes(cls, data: bytes, inputs: Inputs) -> CostModel:
-        """Restores a model for the `inputs` it was fitted on. Raises `ModelUnreadable`."""
-        meta, arrays = unpack(data)
-        targets = meta.get("targets")
-        slope, level = arrays.get("slope"), arrays.get("level")
-        if meta.get("kind") != "costs" or not isinstance(targets, list):
-            raise ModelUnreadable("these bytes are not a cost model")
-        width = inputs.width
-        if slope is None or level is None or slope.shape != (width, len(targets)):
-            raise ModelUnreadable(f"the cost model does not fit inputs of width {width}")
-        return cls(
-            tuple(map(str, targets)), inputs, slope.astype(np.float32), level.astype(np.float32)
+    def of(cls, sums: Mapping[str, CostSums]) -> CostModel:
+        """The model of each target's sums."""
+        parts = [one.regression() for one in sums.values()]
+        shape = (len(parts), WIDTH)
+        centre, spread, slope = (
+            np.array([part[at] for part in parts], np.float32).reshape(shape) for at in range(3)
         )
+        mean = np.array([one.mean for one in sums.values()], np.float32)
+        return cls(tuple(sums), mean, centre, spread, slope)
+
+    def estimate(self, readable: Floats) -> dict[str, float]:
+        """The expected cost at each target of one request, measured as `readable` [WIDTH]."""
+        return dict(zip(self.targets, self._costs(readable[:WIDTH]).tolist(), strict=True))
+
+    def estimate_many(self, readable: Floats, targets: Sequence[str]) -> Floats:
+        """Expected costs float32 [n, len(targets)] of n requests measured as `readable`
+        [n, WIDTH or more]; NaN where a target has no observed cost.
+        """
+        out = np.full((len(readable), len(targets)), np.nan, np.float32)
+        places = [(at, self.targets.index(t)) for at, t in enumerate(targets) if t in self.targets]
+        for row, measured in enumerate(readable[:, :WIDTH]):
+            costs = self._costs(measured)
+            for at, place in places:
+                out[row, at] = costs[place]
+        return out
+
+    def _costs(self, measured: Floats) -> Floats:
+        apart = np.minimum(np.maximum((measured - self.centre) / self.spread, -CLIP), CLIP)
+        relative = np.float32(1) + np.add.reduce(apart * self.slope, axis=1)
+        return np.asarray(self.mean * np.maximum(relative, np.float32(FLOOR)), np.float32)
 
 
-def fit_costs(
-    inputs: Inputs, batch: EncodedBatch, costs: Sequence[Mapping[str, float]]
-) -> CostModel:
-    """Fits on recorded costs in USD, one mapping a request, any subset of targets each.
+def fit_costs(readable: Floats, costs: Sequence[Mapping[str, float]]) -> CostModel:
+    """Fits on recorded `costs`, one mapping a request, any subset of targets each.
 
-    Ridge regression of each target's log cost. A target with fewer than `FEWEST` costs gets its
-    mean for every request. Raises `ValueError` for a negative or non-finite cost.
+    `readable` float32 [n, WIDTH or more] measures the requests (see `hashing.READABLE`). A target
+    with fewer than `FEWEST` costs gets its mean for every request. Raises `ValueError` for a
+    negative or non-finite cost.
     """
-    targets = tuple(sorted({target for row in costs for target in row}))
-    built = inputs.build(batch.vectors, batch.readable)
-    slope = np.zeros((built.shape[1], len(targets)), np.float32)
-    level = np.zeros(len(targets), np.float32)
-    for column, target in enumerate(targets):
-        rows = np.array([number for number, row in enumerate(costs) if target in row])
-        usd = np.array([costs[number][target] for number in rows], np.float64)
-        if not (np.isfinite(usd).all() and (usd >= 0).all()):
-            raise ValueError(f"a cost of {target!r} is negative or not finite")
-        moved = np.zeros(len(usd))
-        if len(rows) >= FEWEST:
-            seen = built[rows].astype(np.float64)
-            slope[:, column] = _ridge(seen, np.log(np.maximum(usd, _FLOOR)))
-            moved = np.minimum(np.maximum(seen @ slope[:, column], -_FAR), _FAR)
-        level[column] = np.log(max(float(usd.mean()), _FLOOR) / float(np.exp(moved).mean()))
-    return CostModel(targets, inputs, slope, level)
-
-
-def _ridge(seen: np.ndarray[tuple[int, int], np.dtype[np.float64]], wanted: Floats) -> Floats:
-    centred = seen - seen.mean(axis=0)
-    gram = centred.T @ centred + _RIDGE * np.eye(seen.shape[1])
-    return np.asarray(np.linalg.solve(gram, centred.T @ (wanted - wanted.mean())), np.float32)
+    sums: dict[str, CostSums] = {}
+    for target in sorted({target for row in costs for target in row}):
+        rows = [number for number, row in enumerate(costs) if target in row]
+        paid = np.array([costs[number][target] for number in rows], np.float64)
+        sums[target] = CostSums()
+        sums[target].add(readable[rows, :WIDTH], paid)
+    return CostModel.of(sums)

@@ -82,6 +82,44 @@ def test_rows_without_outcomes_are_predicted_and_no_table_is_printed(tmp_path: P
     assert len(wanted.read_bytes().splitlines()) == 5
 
 
+def test_predictions_carry_the_expected_cost_of_each_prompt(tmp_path: Path) -> None:
+    """Where training rows record costs, a long prompt is expected to cost more than a short one;
+    without recorded costs and prices a line has no `costs`."""
+    rows = [
+        {
+            "id": f"t{n}",
+            "prompt": f"count {n} " + "word " * (n % 40),
+            "outcomes": {"big": 1.0, "small": float(n % 2)},
+            "costs": {"big": 1e-4 * (5 + n % 40)},
+        }
+        for n in range(120)
+    ]
+    train = tmp_path / "train.jsonl"
+    train.write_bytes(b"\n".join(json.dumps(row).encode() for row in rows))
+    bare = tmp_path / "bare.jsonl"
+    bare.write_bytes(
+        b"\n".join(
+            json.dumps({key: row[key] for key in ("id", "prompt", "outcomes")}).encode()
+            for row in rows
+        )
+    )
+    test = tmp_path / "test.jsonl"
+    asked = [{"id": n, "prompt": "count 9 " + "word " * n} for n in (1, 38)]
+    test.write_bytes(b"\n".join(json.dumps(row).encode() for row in asked))
+    wanted = tmp_path / "p.jsonl"
+    for file in (train, bare):
+        arguments = ["eval", str(test), "--train", str(file), "--predictions", str(wanted)]
+        done = runner.invoke(_app(), arguments)
+        assert done.exit_code == 0, done.output
+        short, long = (json.loads(line) for line in wanted.read_bytes().splitlines())
+        assert set(short["scores"]) == {"big", "small"}
+        if file is train:
+            assert set(short["costs"]) == set(long["costs"]) == {"big"}
+            assert long["costs"]["big"] > 2 * short["costs"]["big"] > 0
+        else:
+            assert "costs" not in short
+
+
 def test_without_training_files_it_cross_validates(tmp_path: Path) -> None:
     """And the table says so."""
     done = runner.invoke(_app(), ["eval", str(_rows(tmp_path / "t.jsonl", 40)), "--draws", "20"])

@@ -23,7 +23,9 @@ def _truth(score: np.ndarray = SCORE) -> Truth:
 def _held(quality: np.ndarray = SCORE) -> PriorEstimates:
     """Means say: c is best, a is cheapest; the estimator `e` says `quality`."""
     means = np.tile([0.3, 0.6, 0.8], (4, 1))
-    return PriorEstimates(("a", "b", "c"), means, COST, {"e": quality}, {"e": COST}, {}, True)
+    return PriorEstimates(
+        ("a", "b", "c"), means, COST, {"e": quality}, {"e": COST}, {}, True, {"e": COST}
+    )
 
 
 @settings(max_examples=200)

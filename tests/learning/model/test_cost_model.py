@@ -1,71 +1,86 @@
-"""Learned costs follow the request, keep the mean, and survive storage."""
+"""Expected costs follow the request's measurements, and never fall under a tenth of the mean."""
 
-import random
+from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from llmrouter.learning.model.cost_model import CostModel, fit_costs
-from llmrouter.learning.model.quality_model import Example
-from llmrouter.learning.model.storage import ModelUnreadable
-from llmrouter.learning.model.training import FitSettings, fit
-
-SMALL = FitSettings(width=16, vocabulary=500, trees=2, lists=4, capacity=50)
+from llmrouter.learning.encoders.hashed_features import measure
+from llmrouter.learning.model.cost_model import FEWEST, CostModel, CostSums, fit_costs
 
 
-def _requests(count: int, seed: int) -> tuple[list[str], list[dict[str, float]]]:
-    """Long requests cost `talker` in proportion to their words and `terse` always the same."""
-    source = random.Random(seed)
-    sizes = [source.randrange(1, 40) for _ in range(count)]
-    texts = [" ".join(source.choices(["red", "green", "blue"], k=size)) for size in sizes]
-    return texts, [{"talker": 1e-4 * size, "terse": 2e-4} for size in sizes]
+def _requests(count: int) -> tuple[np.ndarray, list[dict[str, float]]]:
+    """Texts of growing length; "long" costs what is asked, "flat" always the same."""
+    texts = [" ".join(["word"] * (5 + number % 50)) for number in range(count)]
+    costs = [{"long": 1e-4 * len(text), "flat": 0.002} for text in texts]
+    return np.stack([measure(text).readable for text in texts]), costs
 
 
-def _fitted() -> tuple[CostModel, list[str]]:
-    texts, costs = _requests(200, 1)
-    model = fit([Example(text, {"talker": 1.0}) for text in texts], SMALL).model
-    return fit_costs(model.inputs, model.encoder.encode_many(texts), costs), texts
+def test_a_cost_that_grows_with_the_text_is_told_from_one_that_does_not() -> None:
+    """The long text is expected to cost several times the short one where costs did so."""
+    readable, costs = _requests(400)
+    model = fit_costs(readable, costs)
+    short, long = (measure(" ".join(["word"] * n)).readable for n in (6, 54))
+    assert model.estimate(long)["long"] > 3 * model.estimate(short)["long"]
+    assert model.estimate(long)["flat"] == pytest.approx(0.002, rel=0.01)
+    assert model.estimate(short)["flat"] == pytest.approx(0.002, rel=0.01)
 
 
-def test_costs_follow_the_request() -> None:
-    """A long request is expected to cost a talkative target several times a short one."""
-    texts, costs = _requests(200, 1)
-    model = fit([Example(text, {"talker": 1.0}) for text in texts], SMALL).model
-    learned = fit_costs(model.inputs, model.encoder.encode_many(texts), costs)
-    short, long = (learned.estimate(model.encode("red " * size)) for size in (3, 36))
-    assert long["talker"] > 4 * short["talker"]
-    assert long["terse"] == pytest.approx(2e-4, rel=0.05)
-    usd = learned.estimate_many(model.encoder.encode_many(texts), ("terse", "talker", "new"))
-    assert usd[:, 1].mean() == pytest.approx(np.mean([c["talker"] for c in costs]), rel=0.01)
-    assert np.isnan(usd[:, 2]).all()
+def test_expected_costs_have_the_recorded_mean() -> None:
+    """Over the requests that were fitted, the mean expected cost is the mean recorded one."""
+    readable, costs = _requests(400)
+    expected = fit_costs(readable, costs).estimate_many(readable, ["long"])
+    assert expected.mean() == pytest.approx(np.mean([row["long"] for row in costs]), rel=0.02)
 
 
-def test_few_costs_are_a_mean() -> None:
-    """Three recorded costs say nothing about how costs depend on the request."""
-    texts, costs = _requests(3, 2)
-    model = fit([Example(text, {"talker": 1.0}) for text in texts], SMALL).model
-    learned = fit_costs(model.inputs, model.encoder.encode_many(texts), costs)
-    mean = np.mean([row["talker"] for row in costs])
-    assert learned.estimate(model.encode("anything"))["talker"] == pytest.approx(mean, rel=1e-4)
+def test_few_costs_give_their_mean_for_every_request() -> None:
+    """Under the least number of costs no request differs from another."""
+    readable, costs = _requests(FEWEST - 1)
+    expected = fit_costs(readable, costs).estimate_many(readable, ["long"])[:, 0]
+    assert np.ptp(expected) == 0
+    assert expected[0] == pytest.approx(np.mean([row["long"] for row in costs]), rel=1e-5)
 
 
-def test_impossible_costs_are_refused() -> None:
-    """A negative cost is the caller's mistake."""
-    model = fit([], SMALL).model
-    with pytest.raises(ValueError, match="negative"):
-        fit_costs(model.inputs, model.encoder.encode_many(["x"]), [{"a": -1.0}])
+def test_no_cost_is_expected_below_a_tenth_of_the_mean() -> None:
+    """A text far shorter than any seen does not cost less than a tenth of the target's mean."""
+    readable, costs = _requests(400)
+    model = fit_costs(readable, costs)
+    far = np.full_like(readable[0], -1e6)
+    assert min(model.estimate(far).values()) >= 0.0999 * float(model.mean.min())
 
 
-def test_costs_are_stored_beside_their_model() -> None:
-    """A restored cost model answers the same, and refuses other inputs and other bytes."""
-    learned, _ = _fitted()
-    data = learned.to_bytes()
-    restored = CostModel.from_bytes(data, learned.inputs)
-    np.testing.assert_array_equal(restored.slope, learned.slope)
-    narrow = FitSettings(width=8, trees=2, lists=4, capacity=10)
-    other = fit([], narrow).model
-    with pytest.raises(ModelUnreadable, match="does not fit"):
-        CostModel.from_bytes(data, other.inputs)
-    preferences = fit([], SMALL).model.to_bytes()
-    with pytest.raises(ModelUnreadable, match="not a cost model"):
-        CostModel.from_bytes(preferences, learned.inputs)
+def test_a_target_without_recorded_costs_has_none() -> None:
+    """Its column is NaN, the others' are not."""
+    readable, costs = _requests(30)
+    expected = fit_costs(readable, costs).estimate_many(readable, ["unknown", "flat"])
+    assert np.isnan(expected[:, 0]).all()
+    assert np.isfinite(expected[:, 1]).all()
+
+
+@pytest.mark.parametrize("cost", [-1.0, float("nan"), float("inf")])
+def test_an_impossible_cost_is_refused(cost: float) -> None:
+    """A negative or non-finite cost is an error, not an estimate."""
+    readable, _ = _requests(1)
+    with pytest.raises(ValueError, match="negative or not finite"):
+        fit_costs(readable, [{"a": cost}])
+
+
+def test_costs_added_one_by_one_give_the_model_of_all_at_once() -> None:
+    """The running service's sums are those of a fit over the same requests."""
+    readable, costs = _requests(200)
+    sums = CostSums()
+    for row, cost in zip(readable, costs, strict=True):
+        sums.add(row[None], np.array([cost["long"]]))
+    one_by_one = CostModel.of({"long": sums}).estimate_many(readable, ["long"])
+    at_once = fit_costs(readable, costs).estimate_many(readable, ["long"])
+    np.testing.assert_allclose(one_by_one, at_once, rtol=1e-3)
+
+
+def test_faded_sums_follow_what_came_later() -> None:
+    """After fading, newer costs move the mean as if the old ones were few."""
+    readable, _ = _requests(100)
+    sums = CostSums()
+    sums.add(readable, np.full(100, 1.0))
+    sums.fade(0.1)
+    sums.add(readable, np.full(100, 3.0))
+    assert sums.mean == pytest.approx((10 * 1.0 + 100 * 3.0) / 110)
