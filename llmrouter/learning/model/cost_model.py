@@ -79,11 +79,11 @@ class CostSums:
         centre = self.x / count
         covariance = self.xx / count - np.outer(centre, centre)
         spread = np.sqrt(np.maximum(covariance.diagonal(), 0.0)) + SMALLEST_SPREAD
-        slope = np.zeros(WIDTH)
+        slope: Matrix = np.zeros(WIDTH)
         if self.count >= FEWEST and self.mean > 0:
             gram = count * covariance / np.outer(spread, spread) + RIDGE * np.eye(WIDTH)
             wanted = (self.xy - self.x * self.mean) / spread / self.mean
-            slope = np.linalg.solve(gram, wanted)
+            slope = np.asarray(np.linalg.solve(gram, wanted))
         return centre.astype(np.float32), spread.astype(np.float32), slope.astype(np.float32)
 
 
