@@ -66,6 +66,7 @@ from llmrouter.telemetry.telemetry import Telemetry
 from llmrouter.upstream.client import UpstreamClient
 from llmrouter.upstream.embeddings import OpenAIEmbeddings
 from llmrouter.upstream.health import TargetHealth
+from llmrouter.upstream.protocols.registry import rewritten
 from llmrouter.upstream.router_client import OpenAIChat
 from llmrouter.usage.store import UsageStore
 from llmrouter.util.tasks import Background
@@ -301,6 +302,7 @@ def _execution(settings: Settings, verifier: Verifier, everyone: EventFanOut) ->
         limits=ConcurrencyLimiter(settings.target_concurrency),
         verifier=verifier,
         finished=finished,
+        rewrite=rewritten,
     )
 
 

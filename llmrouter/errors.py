@@ -146,7 +146,8 @@ class UpstreamFailed(LLMRouterError):
 class UpstreamRefused(LLMRouterError):
     """The target itself refused the request (a 4xx that is the caller's to mend).
 
-    `status`, `body` and `content_type` are the upstream's own and may be relayed as they are;
+    `status`, `body` and `content_type` are the upstream's own and may be relayed as they are to a
+    caller who speaks `protocol`, the wire format of the body ("" where that is not known);
     `message`, `type`, `param` and `code` are read from its body where it has OpenAI's shape.
     """
 
@@ -165,8 +166,10 @@ class UpstreamRefused(LLMRouterError):
         type: str | None = None,  # noqa: A002 - the envelope's own key
         param: str | None = None,
         code: str | None = None,
+        protocol: str = "",
     ) -> None:
         super().__init__(message, param=param, code=code)
+        self.protocol = protocol
         self.status = status
         self.body = body
         self.content_type = content_type
@@ -259,7 +262,9 @@ class UpstreamFailure(Exception):
     """One attempt at one target failed before its first event, or during the reply.
 
     `kind` is one of `connect`, `timeout`, `status`, `empty`, `malformed`, `error_body`,
-    `interrupted`, `too_large`, `misconfigured`, `saturated`, `circuit_open`. `status` is the
+    `interrupted`, `too_large`, `misconfigured`, `saturated`, `circuit_open`, `untranslatable` (the
+    target's wire format cannot carry the request). `protocol` is the wire format of `body`,
+    `status` the
     upstream's HTTP status where there was one, `body` what it said (kept for callers, bounded)
     and `content_type` how, `retry_after_s` its own `Retry-After`.
     """
@@ -281,3 +286,4 @@ class UpstreamFailure(Exception):
         self.body = body
         self.retry_after_s = retry_after_s
         self.content_type = content_type
+        self.protocol = ""

@@ -139,6 +139,10 @@ class Gateway:
         context = self.screen(request, caller, deadline)
         return await self._decide(context)
 
+    def input_tokens(self, request: ChatRequest, caller: Caller) -> int:
+        """About how many tokens a request has."""
+        return self._rooms.measure.features(request, caller).input_tokens
+
     async def complete(self, request: ChatRequest, caller: Caller) -> Execution:
         """Decide (or take the decision named by id). The execution starts when it is opened."""
         deadline = Deadline.after_ms(request.options.latency_budget_ms)

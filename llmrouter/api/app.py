@@ -26,6 +26,7 @@ from aiohttp.typedefs import Handler
 from llmrouter.api import console, openapi
 from llmrouter.api.body_reader import too_large
 from llmrouter.api.dependencies import CALLER, FRONT, SERVICES, Dependencies, Front
+from llmrouter.api.drop_ins import RELAYED, count_tokens, drop_in
 from llmrouter.api.error_response import refusal
 from llmrouter.api.handlers import (
     catalog,
@@ -63,6 +64,8 @@ ROUTED: dict[str, Routed] = {
     "/route": route.route,
     "/complete": complete.complete,
     "/v1/chat/completions": openai.chat_completions,
+    **{endpoint.value: drop_in(endpoint) for endpoint in RELAYED},
+    "/v1/messages/count_tokens": count_tokens,
 }
 """What answers the calls that route, by their path; each is a POST of `Access.ROUTED`."""
 
@@ -165,7 +168,7 @@ def create_app(services: Dependencies) -> web.Application:
         """Answer `Expect: 100-continue`, but not for a body that would be refused anyway."""
         length = request.content_length
         if length is not None and length > services.max_body_bytes:
-            return refusal(too_large(services))
+            return refusal(too_large(services), request=request)
         if request.headers["Expect"].lower() == "100-continue" and request.version >= (1, 1):
             await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             request.writer.output_size = 0  # the answer proper has not begun

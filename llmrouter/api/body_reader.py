@@ -8,7 +8,8 @@ from aiohttp import web
 
 from llmrouter.api.dependencies import Dependencies
 from llmrouter.api.error_response import JSON, HTTPRefused
-from llmrouter.api.request_parser import Endpoint, parse
+from llmrouter.api.formats import FORMAT_OF, FORWARDED
+from llmrouter.api.request_parser import Endpoint, parse, parse_as
 from llmrouter.domain.chat import ChatRequest
 from llmrouter.domain.decision import Decision
 from llmrouter.errors import BadRequest, PayloadTooLarge
@@ -61,6 +62,21 @@ async def read_request(
 ) -> ChatRequest:
     """A well-formed request. Raises BadRequest, PayloadTooLarge."""
     return _parsed(await read_body(request, services), services, endpoint)
+
+
+async def read_as(request: web.Request, services: Dependencies, endpoint: Endpoint) -> ChatRequest:
+    """A well-formed request of another wire format. Raises BadRequest, PayloadTooLarge."""
+    body = await read_body(request, services)
+    given = request.headers
+    headers = {n: given[n] for n in FORWARDED.get(FORMAT_OF[endpoint].name, ()) if n in given}
+    key = f"{endpoint}{headers or ''}", body
+    chat = services.read.get(key)
+    if chat is None:
+        again = services.read.came_before(key)
+        chat = parse_as(body, endpoint, headers, kept=again)
+        if again:
+            services.read.keep(key, chat, len(body))
+    return chat
 
 
 def _parsed(body: bytes, services: Dependencies, endpoint: Endpoint) -> ChatRequest:

@@ -1,4 +1,4 @@
-"""Executing and answering, for the two calls that do: `/complete` and the OpenAI drop-in.
+"""Executing and answering, for every call that does: `/complete` and the drop-ins.
 
 The upstream's bytes go out as they came. What `/complete` adds is spliced in front of the body's
 last brace, never by parsing and rebuilding it.
@@ -15,12 +15,15 @@ from aiohttp import web
 from llmrouter.api.body_reader import decision_headers
 from llmrouter.api.dependencies import Dependencies, Routed
 from llmrouter.api.error_response import InternalError, spliced
+from llmrouter.api.formats import CHAT, format_of, own_headers
 from llmrouter.api.sse_response import stream
 from llmrouter.api.whole import FullResponse
 from llmrouter.domain.chat import Caller, ChatRequest
 from llmrouter.domain.completion import ResponseEvent
 from llmrouter.errors import LLMRouterError
 from llmrouter.ratelimit.key_limits import RequestReservation
+
+MAX_WARNINGS = 2000
 
 
 async def execute(
@@ -66,11 +69,15 @@ async def _answer(
         failed = InternalError()
         _tell_decision(failed, routed, explain)
         raise failed from defect
+    spoken = format_of(request.path)
     headers = _headers(routed)
+    if spoken is not CHAT:
+        headers |= own_headers(spoken, request.headers, routed.decision.decision_id)
     if routed.content_type.startswith("text/event-stream"):
         if services.limits is not None:
             headers.update(services.limits.headers(caller))
-        return await stream(request, services, routed, headers, last_chunk if explain else None)
+        last = last_chunk if explain else None
+        return await stream(request, services, routed, headers, last, spoken)
     try:
         pieces = [event.data async for event in routed]
     finally:
@@ -98,7 +105,14 @@ def _headers(routed: Routed) -> dict[str, str]:
         headers["x-llmrouter-attempts"] = str(routed.tried)
     if routed.target is not None and routed.target != routed.decision.target:
         headers["x-llmrouter-served-by"] = routed.target
+    if routed.warnings:
+        headers["x-llmrouter-warnings"] = "; ".join(map(_plain, routed.warnings))[:MAX_WARNINGS]
     return headers
+
+
+def _plain(text: str) -> str:
+    """A warning as a header may hold it; it can quote what the caller sent."""
+    return "".join(c if " " <= c <= "~" else "?" for c in text)
 
 
 def _router_usd(routed: Routed, chat: ChatRequest) -> float:

@@ -49,6 +49,11 @@ class Routed(Protocol):
         ...
 
     @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the wire format of who answers could not carry."""
+        ...
+
+    @property
     def tried(self) -> int:
         """Attempts so far, the one that is running included."""
         ...
@@ -76,6 +81,10 @@ class Gateway(Protocol):
 
     async def decide(self, request: ChatRequest, caller: Caller) -> Decision:
         """Decide, execute nothing."""
+        ...
+
+    def input_tokens(self, request: ChatRequest, caller: Caller) -> int:
+        """About how many tokens a request has."""
         ...
 
     async def complete(self, request: ChatRequest, caller: Caller) -> Routed:

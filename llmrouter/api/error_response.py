@@ -1,4 +1,4 @@
-"""Errors as callers see them: OpenAI's envelope, from the error's own status, type and code.
+"""Errors as callers see them: their wire format's envelope, from the error's own facts.
 
 An unexpected exception says nothing about its insides to the caller; the log has it all.
 """
@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import orjson
 from aiohttp import web
 
+from llmrouter.api.formats import CHAT, format_of, own_headers, request_id
 from llmrouter.errors import (
     LLMRouterError,
     MethodNotAllowed,
@@ -68,13 +69,22 @@ def spliced(body: bytes, name: bytes, value: bytes) -> bytes:
     return b'%b%b"%b":%b}' % (head, comma, name, value)
 
 
-def refusal(error: LLMRouterError, extra: Mapping[str, str] | None = None) -> web.Response:
+def refusal(
+    error: LLMRouterError,
+    extra: Mapping[str, str] | None = None,
+    request: web.Request | None = None,
+) -> web.Response:
     """The whole answer to an error, with the headers its status asks for.
 
-    What an upstream refused is answered with its own body, so that clients see what they know.
+    What an upstream refused is answered with its own body where it is in the caller's wire format,
+    so that clients see what they know; every other error in the envelope of the `request`'s path.
     """
+    spoken = CHAT if request is None else format_of(request.path)
+    name = request_id(error)
     headers = {**error.headers, "Content-Type": JSON}
-    if isinstance(error, UpstreamRefused) and error.body:
+    if request is not None:
+        headers |= own_headers(spoken, request.headers, name)
+    if isinstance(error, UpstreamRefused) and error.body and error.protocol in ("", spoken.name):
         headers["Content-Type"] = error.content_type or JSON
         body = error.body
         for name, value in error.details.items():
@@ -84,7 +94,8 @@ def refusal(error: LLMRouterError, extra: Mapping[str, str] | None = None) -> we
         headers.update(extra)
     if error.retry_after_s is not None:
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
-    return web.Response(status=error.status, body=envelope(error), headers=headers)
+    body = orjson.dumps(spoken.error(error, name))
+    return web.Response(status=error.status, body=body, headers=headers)
 
 
 def translated(error: web.HTTPException, method: str, path: str) -> LLMRouterError:

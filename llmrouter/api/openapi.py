@@ -159,6 +159,16 @@ def _tagged(statuses: Sequence[int]) -> dict[str, Any]:
     return answers
 
 
+def _drop_in(
+    summary: str, request: str, answer: str, *, error: str = "Error", streams: bool = True
+) -> dict[str, Any]:
+    """A routed call of another wire format: its bodies, its envelope, the decision's headers."""
+    answers = _routed(_answers(answer, _ROUTED), streams=streams)
+    for status in _ROUTED:
+        answers[str(status)]["content"] = {JSON: {"schema": ref(error)}}
+    return {"post": _keyed(summary, answers, requestBody=_body(request))}
+
+
 _PATHS: dict[str, Any] = {
     "/route": {
         "post": _keyed(
@@ -181,6 +191,54 @@ _PATHS: dict[str, Any] = {
             requestBody=_body("ChatRequest"),
         )
     },
+    "/v1/messages": _drop_in(
+        "The drop-in for Anthropic's clients",
+        "MessagesRequest",
+        "MessagesAnswer",
+        error="MessagesError",
+    ),
+    "/v1/messages/count_tokens": {
+        "post": _keyed(
+            "About how many input tokens a request has",
+            _answers("TokenCount", (400, 401, 408, 413, 429, 500, 503))
+            | {
+                str(status): {
+                    "description": _WHY[status],
+                    "content": {JSON: {"schema": ref("MessagesError")}},
+                }
+                for status in (400, 408, 413, 429, 500, 503)
+            },
+            requestBody=_body("MessagesRequest"),
+        )
+    },
+    "/v1/responses": _drop_in(
+        "The drop-in for clients of OpenAI's Responses, without stored responses",
+        "ResponsesRequest",
+        "ResponsesAnswer",
+    ),
+    "/v1/embeddings": _drop_in(
+        "Passed to a target with the capability `embeddings`; `auto` never mixes vector spaces",
+        "EmbeddingsRequest",
+        "Document",
+        streams=False,
+    ),
+    "/v1/completions": _drop_in(
+        "Legacy completions, passed to a target with the capability `completions`",
+        "CompletionsRequest",
+        "Document",
+    ),
+    "/v1/decisions": _drop_in(
+        "OpenAI's Decisions, passed to a target with the capability `decisions`",
+        "DecisionsRequest",
+        "Document",
+        streams=False,
+    ),
+    "/v1/systemone": _drop_in(
+        "System One, passed to a target with the capability `systemone`",
+        "SystemOneRequest",
+        "Document",
+        streams=False,
+    ),
     "/v1/models": {
         "get": _keyed("`auto` and every enabled target", _answers("Models", (401, 500)))
     },

@@ -7,12 +7,13 @@ parameter. Nothing here copies the body or writes into it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any
 
 import orjson
 
+from llmrouter.api.formats import FORMAT_OF
 from llmrouter.api.router_options import (
     kind,
     parse_options,
@@ -21,7 +22,7 @@ from llmrouter.api.router_options import (
     wrong_type,
     wrong_value,
 )
-from llmrouter.domain.chat import NO_OPTIONS, ChatRequest, Message
+from llmrouter.domain.chat import NO_OPTIONS, ChatRequest, Message, WireFacts
 from llmrouter.domain.decision import Decision
 from llmrouter.errors import BadRequest
 
@@ -38,13 +39,20 @@ MAX_COUNT = 2**31 - 1
 
 
 class Endpoint(StrEnum):
-    """Which call a body came in on; they differ in `model` and `prompt` alone."""
+    """Which call a body came in on; `formats` says which wire format each one speaks."""
 
     __hash__ = str.__hash__  # an Enum's own is a call of Python's
 
     ROUTE = "/route"
     COMPLETE = "/complete"
     OPENAI = "/v1/chat/completions"
+    MESSAGES = "/v1/messages"
+    COUNT = "/v1/messages/count_tokens"
+    RESPONSES = "/v1/responses"
+    EMBEDDINGS = "/v1/embeddings"
+    COMPLETIONS = "/v1/completions"
+    DECISIONS = "/v1/decisions"
+    SYSTEMONE = "/v1/systemone"
 
 
 def parse(body: bytes, endpoint: Endpoint, *, kept: bool = False) -> ChatRequest:
@@ -80,6 +88,43 @@ def parse(body: bytes, endpoint: Endpoint, *, kept: bool = False) -> ChatRequest
         stream is True,
         bare,
         kept,
+    )
+
+
+def parse_as(
+    body: bytes, endpoint: Endpoint, headers: Mapping[str, str], *, kept: bool = False
+) -> ChatRequest:
+    """Check a body of another wire format than chat completions. Raises BadRequest.
+
+    `headers` are the caller's own that belong to the format.
+    """
+    spoken, document = FORMAT_OF[endpoint], parse_object(body)
+    stream = document.get("stream")
+    if stream is not None and not isinstance(stream, bool):
+        raise wrong_type("stream", "a boolean", stream)
+    for name in ("max_tokens", "max_output_tokens", "n"):
+        if document.get(name) is not None:
+            _positive(name, document[name])
+    model = _model(document.get("model"), endpoint)
+    read = spoken.parse(document)
+    return ChatRequest(
+        body,
+        read.document,
+        _messages(read.document["messages"]),
+        parse_options(document.get("router")),
+        model,
+        stream is True,
+        False,
+        kept,
+        WireFacts(
+            spoken.name,
+            read.needs,
+            read.losses,
+            read.session,
+            read.signed,
+            read.foreign,
+            headers,
+        ),
     )
 
 
@@ -129,9 +174,14 @@ def _prompt(value: object) -> str:
     return value
 
 
+_MAY_LACK_MODEL = frozenset(
+    {Endpoint.ROUTE, Endpoint.COMPLETE, Endpoint.DECISIONS, Endpoint.SYSTEMONE}
+)
+
+
 def _model(value: object, endpoint: Endpoint) -> str | None:
     if value is None:
-        if endpoint is Endpoint.OPENAI:
+        if endpoint not in _MAY_LACK_MODEL:
             raise BadRequest(
                 'model is missing: "auto" routes, a target\'s id pins it',
                 param="model",

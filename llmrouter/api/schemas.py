@@ -293,6 +293,76 @@ SCHEMAS: dict[str, Schema] = {
         }
     ),
     "Document": _OBJECT,
+    "MessagesRequest": _record(
+        {"model": _FULL, "messages": _list(_OBJECT, minItems=1)},
+        {
+            "max_tokens": _or_null(_COUNT),
+            "system": {"anyOf": [_STRING, _list(_OBJECT), {"type": "null"}]},
+            "tools": _or_null(_list(_OBJECT)),
+            "stream": _or_null(_BOOLEAN),
+            "router": _or_null(ref("Router")),
+        },
+    ),
+    "MessagesAnswer": _record(
+        {
+            "id": _STRING,
+            "type": {"const": "message"},
+            "role": {"const": "assistant"},
+            "model": _STRING,
+            "content": _list(_OBJECT),
+            "usage": _OBJECT,
+        }
+    ),
+    "MessagesError": _record(
+        {
+            "type": {"const": "error"},
+            "error": _record({"type": _STRING, "message": _STRING}),
+            "request_id": _STRING,
+        }
+    ),
+    "TokenCount": _record({"input_tokens": _INTEGER}),
+    "ResponsesRequest": _record(
+        {"model": _FULL, "input": {"anyOf": [_FULL, _list(_OBJECT, minItems=1)]}},
+        {
+            "instructions": _or_null(_STRING),
+            "max_output_tokens": _or_null(_COUNT),
+            "tools": _or_null(_list(_OBJECT)),
+            "stream": _or_null(_BOOLEAN),
+            "store": {"enum": [False, None]},
+            "previous_response_id": {"type": "null"},
+            "background": {"enum": [False, None]},
+            "router": _or_null(ref("Router")),
+        },
+    ),
+    "ResponsesAnswer": _record(
+        {
+            "id": _STRING,
+            "object": {"const": "response"},
+            "model": _STRING,
+            "output": _list(_OBJECT),
+        }
+    ),
+    "EmbeddingsRequest": _record(
+        {"model": _FULL, "input": {"anyOf": [_FULL, {"type": "array", "minItems": 1}]}},
+        {"router": _or_null(ref("Router"))},
+    ),
+    "CompletionsRequest": _record(
+        {"model": _FULL, "prompt": {"anyOf": [_FULL, {"type": "array", "minItems": 1}]}},
+        {
+            "max_tokens": _or_null(_COUNT),
+            "n": _or_null(_COUNT),
+            "stream": _or_null(_BOOLEAN),
+            "router": _or_null(ref("Router")),
+        },
+    ),
+    "DecisionsRequest": _record(
+        {"input": {"anyOf": [_FULL, {"type": "array", "minItems": 1}]}},
+        {"model": _or_null(_FULL), "router": _or_null(ref("Router"))},
+    ),
+    "SystemOneRequest": _record(
+        {"state": {"anyOf": [_FULL, _OBJECT, {"type": "array", "minItems": 1}]}},
+        {"model": _or_null(_FULL), "router": _or_null(ref("Router"))},
+    ),
     "Error": _record(
         {
             "error": _record(

@@ -14,10 +14,12 @@ from collections.abc import Callable, Mapping
 from aiohttp import web
 
 from llmrouter.api.dependencies import Dependencies, Routed
-from llmrouter.api.error_response import InternalError, envelope
+from llmrouter.api.error_response import InternalError
+from llmrouter.api.formats import CHAT
 from llmrouter.api.load_shedding import Phase
 from llmrouter.domain.completion import ResponseEvent
 from llmrouter.errors import LLMRouterError, UpstreamFailed, UpstreamFailure
+from llmrouter.upstream.protocols.interface import WireFormat
 
 log = logging.getLogger(__name__)
 
@@ -31,8 +33,10 @@ async def stream(
     routed: Routed,
     headers: Mapping[str, str],
     last: Last | None = None,
+    spoken: WireFormat = CHAT,
 ) -> web.StreamResponse:
-    """Relay a reply; `last` makes one more event that goes out before `[DONE]`.
+    """Relay a reply in the format `spoken`; `last` makes one more event that goes out before
+    `[DONE]`.
 
     `last` is given the first event that named its response, to speak with the same id; where the
     reply breaks off, it goes out before the error. The reply is closed however this ends, at once
@@ -54,7 +58,9 @@ async def stream(
             if first is None and event.response_id is not None:
                 first = event
             if last is None:
-                await response.write(event.data)
+                failed = routed.error if spoken is not CHAT else None
+                told = event.data if failed is None else _told(spoken, failed, routed)
+                await response.write(told)
             elif event.done:
                 done = event.data
             elif routed.error is None:
@@ -68,15 +74,21 @@ async def stream(
     except asyncio.CancelledError:
         if not (response.prepared and admission.gave_up()):
             raise
-        await _fail(response, admission.draining())
+        await _fail(response, routed, admission.draining(), spoken)
     except Exception as error:
-        await _fail(response, error)
+        await _fail(response, routed, error, spoken)
     finally:
         await routed.aclose()
     return response
 
 
-async def _fail(response: web.StreamResponse, error: Exception) -> None:
+def _told(spoken: WireFormat, error: LLMRouterError, routed: Routed) -> bytes:
+    return spoken.error_event(error, routed.decision.decision_id)
+
+
+async def _fail(
+    response: web.StreamResponse, routed: Routed, error: Exception, spoken: WireFormat
+) -> None:
     """The error as the stream's last event."""
     if isinstance(error, UpstreamFailure):
         known: LLMRouterError = UpstreamFailed(f"the reply broke off: {error.kind}")
@@ -86,6 +98,6 @@ async def _fail(response: web.StreamResponse, error: Exception) -> None:
         log.error("a reply failed unexpectedly", exc_info=error)
         known = InternalError()
     try:
-        await response.write(b"data: " + envelope(known) + b"\n\n")
+        await response.write(_told(spoken, known, routed))
     except ConnectionError:
         log.debug("the caller left before it could be told of an error")

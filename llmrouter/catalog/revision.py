@@ -18,7 +18,7 @@ from typing import Any
 from llmrouter.domain.target import Target
 
 _NO_CHOICE = frozenset(
-    {"base_url", "api_key_env", "timeout_s", "timeout_ms", "lines", "encoder_price"}
+    {"base_url", "api_key_env", "timeout_s", "timeout_ms", "lines", "encoder_price", "auth"}
 )
 _COMMENT = re.compile(r"\{#.*?#\}", re.DOTALL)
 

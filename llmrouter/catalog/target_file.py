@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from llmrouter.catalog.frontmatter import Parts
 from llmrouter.catalog.yaml_reader import Block, Sheet, hint, shown
-from llmrouter.domain.target import CAPABILITIES, Latency, Price, Target
+from llmrouter.domain.target import AUTH, CAPABILITIES, PROTOCOLS, Latency, Price, Target
 
 TARGET_KEYS: Final = (
     "model",
@@ -26,6 +26,8 @@ TARGET_KEYS: Final = (
     "tiers",
     "latency",
     "timeout_s",
+    "protocol",
+    "auth",
     "enabled",
 )
 RESERVED_IDS: Final = frozenset({"auto"})
@@ -71,6 +73,8 @@ def read_target(sheet: Sheet, name: str, parts: Parts) -> Target | None:
     tiers = _tiers(fields)
     latency = _latency(fields)
     timeout_s = fields.number("timeout_s", 0, 3600, above=True)
+    protocol = _one_of(fields, "protocol", PROTOCOLS)
+    auth = _one_of(fields, "auth", AUTH)
     enabled = fields.flag("enabled")
     if len(sheet.problems) > before:
         return None
@@ -91,6 +95,8 @@ def read_target(sheet: Sheet, name: str, parts: Parts) -> Target | None:
         latency=latency,
         timeout_s=60.0 if timeout_s is None else timeout_s,
         enabled=True if enabled is None else enabled,
+        protocol=protocol or PROTOCOLS[0],
+        auth=auth or AUTH[0],
     )
 
 
@@ -110,11 +116,17 @@ def read_base_url(fields: Block) -> str | None:
         fields.fail("base_url", "holds credentials: name a variable in `api_key_env` instead")
     elif parsed.query or parsed.fragment or any(c.isspace() for c in url):
         fields.fail("base_url", "must be an address alone, without spaces, `?` or `#`")
-    elif parsed.path.rstrip("/").endswith("/chat/completions"):
-        fields.fail("base_url", "must end before /chat/completions, which is added by itself")
+    elif wire := _wire_path(parsed.path):
+        fields.fail("base_url", f"must end before {wire}, which is added by itself")
     else:
         return url.rstrip("/")
     return None
+
+
+def _wire_path(path: str) -> str | None:
+    """The wire format's own path at the end of an address, which the service adds."""
+    paths = "/chat/completions", "/messages", "/responses", "/embeddings", "/completions"
+    return next((p for p in paths if path.rstrip("/").endswith(p)), None)
 
 
 def read_key_name(fields: Block) -> str | None:
@@ -171,6 +183,14 @@ def _description(sheet: Sheet, parts: Parts) -> str:
             f"keep it under {_MAX_DESCRIPTION}",
         )
     return text
+
+
+def _one_of(fields: Block, name: str, known: tuple[str, ...]) -> str | None:
+    value = fields.text(name)
+    if value is not None and value not in known:
+        fields.fail(name, f"cannot be `{shown(value)}`{hint(value, list(known))}")
+        return None
+    return value
 
 
 def _capabilities(fields: Block) -> frozenset[str]:

@@ -1,7 +1,7 @@
-"""A chat-completions request as the router sees it.
+"""A request as the router sees it, whatever wire format it came in.
 
-The body stays what the caller sent: `body` is relayed, `document` is its one parse, and nothing
-here is ever written back into it.
+The body stays what the caller sent: `body` is relayed. `document` is a chat-completions document:
+its one parse, or what another format's parse made of it. Nothing here is written back into it.
 """
 
 from __future__ import annotations
@@ -53,12 +53,36 @@ class Message:
     calls_tools: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class WireFacts:
+    """What is known of a request by its wire format.
+
+    `protocol` names the format. `needs` are capabilities that a target must have for reasons that
+    the document does not show; the format's own name is one where no other format can carry the
+    request. `losses` is what a translation drops. `session` is the caller's own name for the
+    conversation. `signed`: the history holds reasoning that only the model that wrote it accepts;
+    `foreign`: reasoning that no provider accepts. `headers` go to targets of the same format.
+    """
+
+    protocol: str = "openai-chat"
+    needs: frozenset[str] = frozenset()
+    losses: tuple[str, ...] = ()
+    session: str | None = None
+    signed: bool = False
+    foreign: bool = False
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+CHAT_WIRE = WireFacts()
+
+
 @quick
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
     """A parsed, valid request.
 
-    `body` is what arrived, byte for byte; `document` is its parse and must not be mutated.
+    `body` is what arrived, byte for byte; `document` is its parse and must not be mutated. `wire`
+    holds what its format adds.
     `model` is None for `/route` and `/complete` bodies that leave it to the router, `"auto"` or a
     target's id on `/v1/chat/completions`. A bare `prompt` arrives as one user message and sets
     `bare_prompt`, so that the relay knows it must write the messages itself. `kept` says that the
@@ -73,6 +97,7 @@ class ChatRequest:
     stream: bool = False
     bare_prompt: bool = False
     kept: bool = field(default=False, compare=False)
+    wire: WireFacts = CHAT_WIRE
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from llmrouter.domain.quick import quick
 from llmrouter.domain.target import Target
@@ -25,6 +26,30 @@ class Usage:
     estimated: bool = False
 
 
+class EventTranslator(Protocol):
+    """Turns the events of one stream into another format's."""
+
+    def feed(self, event: ResponseEvent) -> ResponseEvent:
+        """The same facts in other bytes; `usage_only` where there is nothing to send."""
+        ...
+
+    def end(self) -> bytes:
+        """The bytes that close the stream; b"" when they are out already."""
+        ...
+
+
+class ReplyTranslation(Protocol):
+    """Turns a target's reply into the caller's wire format."""
+
+    def whole(self, body: bytes) -> bytes:
+        """A whole reply."""
+        ...
+
+    def stream(self) -> EventTranslator:
+        """A translator for one stream."""
+        ...
+
+
 @quick
 @dataclass(frozen=True, slots=True)
 class UpstreamRequest:
@@ -35,6 +60,9 @@ class UpstreamRequest:
     did not ask for the usage chunk, so it must not reach the caller. `timeout_s` bounds the whole
     reply, `first_timeout_s` the wait for its first event. `detail` asks for text and log-
     probabilities on every event; without it they are read only where that costs nothing.
+    `protocol` is the wire format spoken with the target; `translation` turns its reply into the
+    caller's format where that is another one. `extra_headers` are the caller's own that belong to
+    the format.
     """
 
     target: Target
@@ -45,6 +73,9 @@ class UpstreamRequest:
     include_usage_added: bool = False
     first_timeout_s: float | None = None
     detail: bool = False
+    protocol: str = "openai-chat"
+    translation: ReplyTranslation | None = None
+    extra_headers: Mapping[str, str] | None = None
 
 
 @quick

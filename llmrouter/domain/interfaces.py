@@ -11,7 +11,15 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from llmrouter.domain.catalog import Catalog, RouterLLM
-from llmrouter.domain.completion import Attempt, Completion, ResponseEvent, UpstreamRequest, Usage
+from llmrouter.domain.chat import ChatRequest
+from llmrouter.domain.completion import (
+    Attempt,
+    Completion,
+    ReplyTranslation,
+    ResponseEvent,
+    UpstreamRequest,
+    Usage,
+)
 from llmrouter.domain.decision import Alternative, Decision, Feedback, RoutingContext, StageResult
 from llmrouter.domain.target import Target
 
@@ -99,6 +107,31 @@ class ChatModel(Protocol):
         timeout_s: float,
     ) -> ChatAnswer:
         """One structured answer. Raises RouterLLMFailed; never retries beyond `llm.retries`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Rewritten:
+    """A body that is not relayed as it came.
+
+    `protocol` is the format that it is in. `translation` turns the reply back where that is not
+    the caller's; `warnings` say what was dropped or changed.
+    """
+
+    body: bytes
+    protocol: str
+    warnings: tuple[str, ...] = ()
+    translation: ReplyTranslation | None = None
+
+
+class Rewriter(Protocol):
+    """Turns a request into another wire format, or strips its history of reasoning."""
+
+    def __call__(self, request: ChatRequest, target: Target, *, strip: bool) -> Rewritten | None:
+        """The request for this target; None where it is relayed as it came.
+
+        `strip` takes reasoning out of the history. Raises UpstreamFailure `untranslatable`.
+        """
         ...
 
 

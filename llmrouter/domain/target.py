@@ -4,9 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-CAPABILITIES: frozenset[str] = frozenset(
-    {"tools", "json_schema", "vision", "reasoning", "audio", "files", "logprobs"}
-)
+PASSED: frozenset[str] = frozenset({"embeddings", "completions", "decisions", "systemone"})
+"""Capabilities that stand for a wire format of their own, which is relayed and never translated."""
+CAPABILITIES: frozenset[str] = PASSED | {
+    "chat",
+    "tools",
+    "json_schema",
+    "vision",
+    "reasoning",
+    "audio",
+    "files",
+    "logprobs",
+}
+PROTOCOLS: tuple[str, ...] = ("openai-chat", "openai-responses", "anthropic-messages")
+"""What a target may speak; the first is the default."""
+AUTH: tuple[str, ...] = ("bearer", "x-api-key", "none")
+"""How a target's key is sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +53,10 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One enabled or disabled entry of the catalog; `id` is the stem of its file."""
+    """One enabled or disabled entry of the catalog; `id` is the stem of its file.
+
+    `protocol` is one of PROTOCOLS, `auth` one of AUTH.
+    """
 
     id: str
     model: str
@@ -56,3 +72,10 @@ class Target:
     latency: Latency = Latency()
     timeout_s: float = 60.0
     enabled: bool = True
+    protocol: str = "openai-chat"
+    auth: str = "bearer"
+
+    @property
+    def chats(self) -> bool:
+        """Whether it answers conversations: not where it lists other services alone."""
+        return "chat" in self.capabilities or PASSED.isdisjoint(self.capabilities)

@@ -14,7 +14,15 @@ from dataclasses import dataclass, field, replace
 
 from llmrouter.domain import semconv
 from llmrouter.domain.completion import Attempt, ResponseEvent, UpstreamRequest, Usage
-from llmrouter.domain.interfaces import Attribute, Health, Observer, Span, Upstream
+from llmrouter.domain.interfaces import (
+    Attribute,
+    Health,
+    Observer,
+    Rewriter,
+    Rewritten,
+    Span,
+    Upstream,
+)
 from llmrouter.domain.target import Target
 from llmrouter.errors import UpstreamFailure
 from llmrouter.execution.concurrency import ConcurrencyLimiter
@@ -26,11 +34,15 @@ NO_USAGE = Usage()
 
 @dataclass(frozen=True, slots=True)
 class ExecutionContext:
-    """What every attempt works with. `clock` gives seconds, for measuring alone."""
+    """What every attempt works with.
+
+    `rewrite` None sends every request as it came. `clock` gives seconds, for measuring alone.
+    """
 
     upstream: Upstream
     observer: Observer
     health: Health
+    rewrite: Rewriter | None = None
     limits: ConcurrencyLimiter = field(default_factory=ConcurrencyLimiter)
     pace: Pace = field(default_factory=Pace)
     clock: Callable[[], float] = time.perf_counter
@@ -38,7 +50,11 @@ class ExecutionContext:
 
 @dataclass(slots=True)
 class AttemptRequest:
-    """What to send and how long it may take (seconds); `number` counts attempts from 0."""
+    """What to send and how long it may take (seconds); `number` counts attempts from 0.
+
+    `refused` says why it cannot be sent at all. `rewritten` is set where the body is not the
+    caller's own, `headers` are those of the caller's that belong to the wire format.
+    """
 
     body: bytes
     stream: bool
@@ -48,6 +64,10 @@ class AttemptRequest:
     attempt_timeout_s: float
     number: int = 0
     detail: bool = False
+    protocol: str = "openai-chat"
+    rewritten: Rewritten | None = None
+    headers: Mapping[str, str] | None = None
+    refused: UpstreamFailure | None = None
 
 
 class AttemptRunner:
@@ -94,6 +114,12 @@ class AttemptRunner:
         return self._finish_reason
 
     @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the target's wire format could not carry."""
+        rewritten = self._sending.rewritten
+        return () if rewritten is None else rewritten.warnings
+
+    @property
     def spent_usd(self) -> float:
         """What the attempt has cost so far."""
         return cost_usd(self.target, self._spent("ok", None)[0])
@@ -101,6 +127,8 @@ class AttemptRunner:
     async def open(self) -> ResponseEvent:
         """The first event: the commit point. Raises UpstreamFailure."""
         desk, target, sending = self._desk, self.target, self._sending
+        if sending.refused is not None:
+            raise sending.refused
         ill = desk.health.unavailable(target.id)
         if ill is not None:
             raise UpstreamFailure("circuit_open", ill)
@@ -129,6 +157,9 @@ class AttemptRunner:
                 sending.attempt_timeout_s if sending.attempt_timeout_s < sending.timeout_s else None
             ),
             detail=sending.detail,
+            protocol=sending.protocol,
+            translation=None if sending.rewritten is None else sending.rewritten.translation,
+            extra_headers=sending.headers,
         )
         wire = desk.upstream.send(call)
         self._events = await wire.__aenter__()

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import math
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
 
+from llmrouter.domain.chat import CHAT_WIRE
 from llmrouter.domain.completion import Attempt, Completion, ResponseEvent, WorstCase
+from llmrouter.domain.interfaces import Rewritten
 from llmrouter.domain.target import Target
 from llmrouter.errors import LLMRouterError, UpstreamFailure
 from llmrouter.execution.attempt import AttemptRequest, AttemptRunner, ExecutionContext
@@ -16,6 +19,7 @@ from llmrouter.execution.request_body import prepare
 from llmrouter.execution.retry_policy import Next, consequence, rejected_option
 from llmrouter.execution.retry_state import RetryState
 
+_REASONING = re.compile(rb"signature|thinking|encrypted_content|reasoning", re.IGNORECASE)
 _STREAM_FACTOR = 10.0  # a stream may flow this many times longer than its target's timeout_s
 
 
@@ -23,7 +27,8 @@ _STREAM_FACTOR = 10.0  # a stream may flow this many times longer than its targe
 class ExecutionRecord:
     """What an execution has come to so far. `target` and `finish_reason` are of the answer.
 
-    `final_usd` is the part of the cost that belongs to no attempt (a judge's)."""
+    `final_usd` is the part of the cost that belongs to no attempt (a judge's). `warnings` say, by
+    target, what its wire format could not carry."""
 
     attempts: list[Attempt]
     started: float
@@ -33,6 +38,7 @@ class ExecutionRecord:
     waited_ms: float = 0.0
     verified_ms: float = 0.0
     bounds: WorstCase | None = None
+    warnings: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 class AttemptSession:
@@ -45,6 +51,7 @@ class AttemptSession:
         self.order = order
         self.account = ExecutionRecord([], desk.clock())
         self._refused = refused
+        self._unsigned: set[str] = set()  # who turned down the history's signed reasoning
         self._started = 0
 
     def start(
@@ -54,12 +61,23 @@ class AttemptSession:
         order = self.order
         request = order.request
         detail = order.decision.cascade
+        rewritten: Rewritten | None = None
+        refused: UpstreamFailure | None = None
+        if self.desk.rewrite is not None and (
+            request.wire is not CHAT_WIRE or target.protocol != request.wire.protocol
+        ):
+            try:
+                rewritten = self.desk.rewrite(request, target, strip=self._strips(target))
+            except UpstreamFailure as failure:
+                refused = failure
         body, added = prepare(
             request,
             target,
             ask_usage=(target.id, "stream_options") not in self._refused,
             candidates=0 if (target.id, "logprobs") in self._refused else candidates,
+            rewritten=rewritten,
         )
+        spoken = request.wire.protocol if rewritten is None else rewritten.protocol
         remaining = order.deadline.remaining_s()
         patience = attempt_timeout_s(order, target, following, remaining)
         if request.stream and not detail:
@@ -76,8 +94,18 @@ class AttemptSession:
             attempt_timeout_s=patience,
             number=number,
             detail=detail,
+            protocol=spoken,
+            rewritten=rewritten,
+            headers=request.wire.headers if spoken == request.wire.protocol else None,
+            refused=refused,
         )
         return AttemptRunner(self.desk, target, sending)
+
+    def _strips(self, target: Target) -> bool:
+        """Whether the history must lose its reasoning: others than who signed it refuse it."""
+        wire, signer = self.order.request.wire, self.order.signed_by
+        elsewhere = signer is not None and signer != target.id
+        return wire.foreign or (wire.signed and (elsewhere or target.id in self._unsigned))
 
     async def open(
         self, target: Target, course: RetryState, following: Target | None, *, candidates: int = 0
@@ -87,6 +115,10 @@ class AttemptSession:
         try:
             event = await run.open()
         except UpstreamFailure as failure:
+            if self._refuses_reasoning(failure, target):
+                self._unsigned.add(target.id)
+                await self.close(run, "failed", str(failure), failure)
+                return await self.open(target, course, following, candidates=candidates)
             option = self._doubtful(failure, target, candidates)
             if option is None:
                 await self.failed(run, failure, course)
@@ -98,11 +130,17 @@ class AttemptSession:
             raise
         else:
             self.desk.health.record(target.id, ok=True)
+            self.account.warnings[target.id] = run.warnings
             return run, event
         opened = await self.open(target, course, following, candidates=candidates)
         if opened is None and course.final is not None:
             self._refused.discard((target.id, option))  # it was the caller's own mistake
         return opened
+
+    def _refuses_reasoning(self, failure: UpstreamFailure, target: Target) -> bool:
+        """Whether a target turned down reasoning that another model signed."""
+        about = failure.status == 400 and _REASONING.search(failure.body) is not None
+        return about and self.order.request.wire.signed and target.id not in self._unsigned
 
     def _doubtful(self, failure: UpstreamFailure, target: Target, candidates: int) -> str | None:
         """The option a refusal may be about, of those that were added and not given up yet.

@@ -11,6 +11,7 @@ from llmrouter.domain.deadline import Deadline
 from llmrouter.errors import (
     DeadlineExceeded,
     LLMRouterError,
+    NoEligibleTarget,
     Overloaded,
     UpstreamFailed,
     UpstreamFailure,
@@ -38,11 +39,14 @@ def final_error(
             type=kind,
             param=param,
             code=code,
+            protocol=final.protocol,
         )
     listed = "; ".join(f"{attempt.target}: {attempt.reason}" for attempt in attempts)
     if deadline.remaining_s() <= 0.001:
         tried = f" ({listed})" if listed else ""
         return DeadlineExceeded(f"the request's time budget ran out{tried}")
+    if failures and all(failure.kind == "untranslatable" for failure in failures):
+        return NoEligibleTarget(f"no target can be sent this request: {listed}")
     waits = [f.retry_after_s for f in failures if f.retry_after_s is not None]
     if failures and all(failure.kind in _NO_ROOM for failure in failures):
         return Overloaded(
@@ -70,11 +74,12 @@ def error_event(
         error = UpstreamFailed(
             f"the reply broke off: {message or failure.detail}", code=code, param=param
         )
+    error.type = kind or error.type
     body = orjson.dumps(
         {
             "error": {
                 "message": error.message,
-                "type": kind or error.type,
+                "type": error.type,
                 "param": error.param,
                 "code": error.code,
             }

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from llmrouter.domain.catalog import Catalog
 from llmrouter.domain.completion import Completion, ResponseEvent, Usage
 from llmrouter.domain.decision import Decision
-from llmrouter.domain.interfaces import Health, Observer, Upstream
+from llmrouter.domain.interfaces import Health, Observer, Rewriter, Upstream
 from llmrouter.domain.target import Target
 from llmrouter.errors import DeadlineExceeded, LLMRouterError, UpstreamFailure
 from llmrouter.execution.attempt import AttemptRunner, ExecutionContext
@@ -35,12 +35,14 @@ from llmrouter.execution.retry_state import RetryState
 @dataclass(frozen=True, slots=True)
 class ExecutorOptions:
     """Everything an executor can do without. `finished` is told of every execution that ended,
-    failed ones included; it must not wait. `jitter` gives 0..1 for back-off."""
+    failed ones included; it must not wait. `jitter` gives 0..1 for back-off,
+    `rewrite` turns requests into other wire formats."""
 
     limits: ConcurrencyLimiter = field(default_factory=ConcurrencyLimiter)
     verifier: Verifier = field(default_factory=Verifier)
     finished: Callable[[Execution], None] | None = None
     jitter: Callable[[], float] = random.random
+    rewrite: Rewriter | None = None
 
 
 class Executor:
@@ -54,7 +56,9 @@ class Executor:
         options: ExecutorOptions | None = None,
     ) -> None:
         self.options = options or ExecutorOptions()
-        self._desk = ExecutionContext(upstream, observer, health, self.options.limits)
+        self._desk = ExecutionContext(
+            upstream, observer, health, self.options.rewrite, limits=self.options.limits
+        )
         self._refused: set[tuple[str, str]] = set()
         self._best: tuple[Catalog, Target] | None = None
 
@@ -102,6 +106,11 @@ class Execution:
     def tried(self) -> int:
         """Attempts so far, the one that is running included."""
         return len(self._flow.account.attempts) + (self._run is not None)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the wire format of who answers could not carry."""
+        return self._flow.account.warnings.get(self.target or "", ())
 
     async def open(self) -> Execution:
         """Execute up to the commit point. Raises LLMRouterError when no attempt gets there.

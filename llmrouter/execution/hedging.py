@@ -49,6 +49,7 @@ async def hedged(
                     raise error
                 else:
                     flow.desk.health.record(run.target.id, ok=True)
+                    flow.account.warnings[run.target.id] = run.warnings
                     await _let_go(flow, racing, "hedged: another target answered first")
                     return run, task.result()
         return None

@@ -29,6 +29,8 @@ from llmrouter.execution.pricing import CHARS_PER_TOKEN, bound_usd
 class ExecutionRequest:
     """What is to be executed. `escalate` starts a cascade so many steps above its cheapest.
 
+    `signed_by` is the target that wrote the signed reasoning in the history, where that is known.
+
     The catalog is the one that decided; the decision's target and fallbacks are what was eligible.
     """
 
@@ -38,6 +40,7 @@ class ExecutionRequest:
     deadline: Deadline = NEVER
     caller: Caller = ANONYMOUS
     escalate: int = 0
+    signed_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

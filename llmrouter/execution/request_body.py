@@ -4,49 +4,76 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import orjson
 
 from llmrouter.domain.chat import ChatRequest
+from llmrouter.domain.interfaces import Rewritten
 from llmrouter.domain.target import Target
 from llmrouter.execution.json_splice import splice
 
+CHAT = "openai-chat"
+_STREAMS_USAGE = frozenset({CHAT, "openai-completions"})
+
 
 def prepare(
-    request: ChatRequest, target: Target, *, ask_usage: bool = True, candidates: int = 0
+    request: ChatRequest,
+    target: Target,
+    *,
+    ask_usage: bool = True,
+    candidates: int = 0,
+    rewritten: Rewritten | None = None,
 ) -> tuple[bytes, bool]:
     """The body to send, and whether the usage chunk was asked for on the service's own account.
 
     Sets `model`, removes `router`, writes a bare `prompt` as messages. A stream asks for its
     usage unless `ask_usage` is False. `candidates` 1 asks for the tokens' log-probabilities where
-    the caller does not say, 2 for those of the next likeliest as well. Raises ValueError when the
+    the caller does not say, 2 for those of the next likeliest as well; both in formats that have
+    them. Of a translated request only the log-probabilities are added. Raises ValueError when the
     body is not a JSON object.
     """
     document = request.document
+    if rewritten is not None:
+        if rewritten.translation is not None:
+            asked = _candidates(document, candidates) if rewritten.protocol == CHAT else {}
+            return splice(rewritten.body, asked) if asked else rewritten.body, False
+        request = replace(request, body=rewritten.body)
+    protocol = request.wire.protocol
+    ask_usage = ask_usage and protocol in _STREAMS_USAGE
+    if protocol != CHAT:
+        candidates = 0
     if not (
         request.bare_prompt or candidates or "router" in document or "stream_options" in document
     ):
         quick = _quick(request, target, ask_usage=ask_usage)
         if quick is not None:
             return quick
-    replace: dict[str, bytes | None] = {"model": orjson.dumps(target.model), "router": None}
+    members: dict[str, bytes | None] = {"model": orjson.dumps(target.model), "router": None}
     if request.bare_prompt:
         messages = [{"role": message.role, "content": message.text} for message in request.messages]
-        replace["prompt"] = None
-        replace["messages"] = orjson.dumps(messages)
-    if candidates and "logprobs" not in document:
-        replace["logprobs"] = b"true"
-    if candidates > 1 and document.get("logprobs", True) and "top_logprobs" not in document:
-        replace["top_logprobs"] = orjson.dumps(candidates)
+        members["prompt"] = None
+        members["messages"] = orjson.dumps(messages)
+    members |= _candidates(document, candidates)
     added = False
     if request.stream and ask_usage:
         given = document.get("stream_options")
         options: Mapping[str, Any] = given if isinstance(given, dict) else {}
         if options.get("include_usage") is not True:
-            replace["stream_options"] = orjson.dumps({**options, "include_usage": True})
+            members["stream_options"] = orjson.dumps({**options, "include_usage": True})
             added = True
-    return splice(request.body, replace), added
+    return splice(request.body, members), added
+
+
+def _candidates(document: Mapping[str, Any], candidates: int) -> dict[str, bytes | None]:
+    """The members that ask for log-probabilities where the caller does not say."""
+    members: dict[str, bytes | None] = {}
+    if candidates and "logprobs" not in document:
+        members["logprobs"] = b"true"
+    if candidates > 1 and document.get("logprobs", True) and "top_logprobs" not in document:
+        members["top_logprobs"] = orjson.dumps(candidates)
+    return members
 
 
 _MODEL = re.compile(rb'"model"\s*+:\s*+"(?:[^"\\]++|\\.)*+"')
@@ -80,7 +107,7 @@ def _quick(request: ChatRequest, target: Target, *, ask_usage: bool) -> tuple[by
 def sample(body: bytes) -> bytes:
     """The same request as one more sample: not streamed, and free to differ from the first."""
     temperature = orjson.loads(body).get("temperature")
-    replace: dict[str, bytes | None] = {"stream": None, "stream_options": None}
+    members: dict[str, bytes | None] = {"stream": None, "stream_options": None}
     if temperature == 0:
-        replace["temperature"] = b"0.7"
-    return splice(body, replace)
+        members["temperature"] = b"0.7"
+    return splice(body, members)

@@ -56,6 +56,7 @@ BY_KIND: dict[str, RetryDecision] = {
     "misconfigured": OURS,
     "saturated": BUSY,
     "circuit_open": SKIPPED,
+    "untranslatable": SKIPPED,
 }
 BY_STATUS: dict[int, RetryDecision] = {
     401: OURS,

@@ -99,6 +99,7 @@ class Extractor:
         output_tokens, asked = requested_output(document)
         prints = self._fingerprinter.prints(Subject(request, caller, output_tokens, shape, extras))
         task = request.options.task
+        needs = needs_of(document, messages) if shape or rich else NO_NEEDS
         return Features(
             fingerprint=prints.fingerprint,
             conversation=prints.conversation,
@@ -106,7 +107,7 @@ class Extractor:
             system=system,
             input_tokens=int(tokens + len(shape) / 4) + 1,
             output_tokens=output_tokens,
-            needs=needs_of(document, messages) if shape or rich else NO_NEEDS,
+            needs=needs | request.wire.needs if request.wire.needs else needs,
             turns=turns,
             tools=bool(shape) and bool(document.get("tools") or document.get("functions")),
             continuation=_continues(messages[-1], text),

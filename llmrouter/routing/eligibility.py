@@ -16,7 +16,7 @@ from llmrouter.domain.chat import Caller, RouterOptions
 from llmrouter.domain.decision import Decision, Exclusion
 from llmrouter.domain.features import Features
 from llmrouter.domain.quick import quick
-from llmrouter.domain.target import Target
+from llmrouter.domain.target import PASSED, Target
 from llmrouter.errors import Forbidden, NotFound
 
 Unavailable = Callable[[str], str | None]
@@ -143,7 +143,10 @@ def standing_reason(target: Target, demand: RequestConstraints) -> str | None:
         return "not in router.allow"
     if target.id in options.deny:
         return "in router.deny"
-    if missing := demand.features.needs - target.capabilities:
+    needs = demand.features.needs
+    if not target.chats and needs.isdisjoint(PASSED):
+        return "answers no conversations, its capabilities name other services alone"
+    if missing := needs - target.capabilities - {target.protocol}:
         return f"lacks {', '.join(sorted(missing))}"
     return None
 

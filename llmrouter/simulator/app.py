@@ -1,4 +1,6 @@
-"""The simulated upstream over HTTP: OpenAI's chat completions and embeddings, labelled throughout.
+"""The simulated upstream over HTTP, labelled throughout: chat completions and embeddings here.
+
+Other wire formats are in `other_formats`.
 
 Any model name is accepted; keys are not looked at. What a request may ask for beyond OpenAI's own
 is in `faults`. Everything but ids and the clock follows from the request and the options.
@@ -18,6 +20,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
+from llmrouter.simulator import other_formats
 from llmrouter.simulator.embeddings import embeddings
 from llmrouter.simulator.faults import Wish, cut, strike, wish
 from llmrouter.simulator.models import KNOWN, profile, share
@@ -49,6 +52,12 @@ def create_app(options: SimOptions | None = None) -> web.Application:
     for prefix in ("", "/v1"):
         app.router.add_post(f"{prefix}/chat/completions", completions)
         app.router.add_post(f"{prefix}/embeddings", embed)
+        app.router.add_post(f"{prefix}/messages", message)
+        app.router.add_post(f"{prefix}/messages/count_tokens", other_formats.count_tokens)
+        app.router.add_post(f"{prefix}/responses", response_)
+        app.router.add_post(f"{prefix}/completions", other_formats.completion)
+        app.router.add_post(f"{prefix}/decisions", other_formats.decision)
+        app.router.add_post(f"{prefix}/systemone", other_formats.systemone)
         app.router.add_get(f"{prefix}/models", models)
     app.router.add_get("/healthz", health)
     return app
@@ -140,6 +149,25 @@ async def embed(request: web.Request) -> web.Response:
     if wait_s > 0:
         await asyncio.sleep(wait_s)
     return _json(answer)
+
+
+async def message(request: web.Request) -> web.StreamResponse:
+    """One message of Anthropic's."""
+    return await other_formats.answer(request, other_formats.MESSAGES, _pace(request.app))
+
+
+async def response_(request: web.Request) -> web.StreamResponse:
+    """One response of OpenAI's."""
+    return await other_formats.answer(request, other_formats.RESPONSES, _pace(request.app))
+
+
+def _pace(app: web.Application) -> other_formats.Pace:
+    options = app[OPTIONS]
+
+    def wait_s(model: str, asked_s: float | None) -> float:
+        return first_s(model, options, Wish(latency_s=asked_s))
+
+    return other_formats.Pace(wait_s, options.latency_scale, lambda model: _fails(app, model))
 
 
 def read(body: bytes) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import contextlib
 import math
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 
 import aiohttp
@@ -27,6 +27,7 @@ from llmrouter.domain.completion import ResponseEvent, UpstreamRequest
 from llmrouter.errors import UpstreamFailure
 from llmrouter.upstream.error_mapping import failure_of, refused
 from llmrouter.upstream.exchange import HttpPoster, PreparedEndpoint, RawResponse
+from llmrouter.upstream.protocols.registry import BY_NAME
 from llmrouter.upstream.sse_decoder import MAX_EVENT_BYTES
 from llmrouter.upstream.stream_parser import EVENT_STREAM, Stream, whole
 
@@ -37,6 +38,8 @@ _FOR_WHOLE = {
     "User-Agent": "llmrouter",
 }
 _FOR_STREAM = {**_FOR_WHOLE, "Accept": EVENT_STREAM}
+ANTHROPIC = "anthropic-messages"
+ANTHROPIC_VERSION = "2023-06-01"
 _MAX_ERROR_BYTES = 64 * 1024
 _DRAIN_S = 0.02
 
@@ -69,7 +72,7 @@ class UpstreamClient:
         self._limits = limits or UpstreamLimits()
         self._exchange = HttpPoster(connector, self._limits.connect_s)
         self._env = env
-        self._addresses: dict[tuple[str, bool], PreparedEndpoint] = {}
+        self._addresses: dict[tuple[str, str, bool], PreparedEndpoint] = {}
 
     def send(self, call: UpstreamRequest) -> Reply:
         """Open the reply; iterate it inside `async with`. Raises UpstreamFailure."""
@@ -81,7 +84,8 @@ class UpstreamClient:
 
     async def post(self, call: UpstreamRequest) -> RawResponse:
         """Send the call and return once the reply's headers are there."""
-        address = self._addresses.get((call.target.base_url, call.stream)) or self._address(call)
+        place = call.target.base_url, call.protocol, call.stream
+        address = self._addresses.get(place) or self._address(call)
         headers = self._headers(call)
         try:
             return await self._exchange.post(address, headers, call.body)
@@ -97,9 +101,12 @@ class UpstreamClient:
         return self._limits
 
     def _headers(self, call: UpstreamRequest) -> Mapping[str, str]:
-        variable = call.target.api_key_env
-        if variable is None:
-            return call.headers
+        variable, auth = call.target.api_key_env, call.target.auth
+        headers = {**call.headers, **call.extra_headers} if call.extra_headers else call.headers
+        if call.protocol == ANTHROPIC and "anthropic-version" not in headers:
+            headers = {**headers, "anthropic-version": ANTHROPIC_VERSION}
+        if variable is None or auth == "none":
+            return headers
         key = self._env(variable)
         if not key:
             raise UpstreamFailure(
@@ -109,20 +116,22 @@ class UpstreamClient:
             raise UpstreamFailure(
                 "misconfigured", f"{call.target.id}: the variable {variable} holds no valid key"
             )
-        return {**call.headers, "Authorization": "Bearer " + key}
+        if auth == "x-api-key":
+            return {**headers, "x-api-key": key}
+        return {**headers, "Authorization": "Bearer " + key}
 
     def _address(self, call: UpstreamRequest) -> PreparedEndpoint:
         base_url = call.target.base_url
         try:
             base, mark, query = base_url.partition("?")
-            url = URL(base.rstrip("/") + "/chat/completions" + mark + query)
+            url = URL(base.rstrip("/") + BY_NAME[call.protocol].path + mark + query)
             address = PreparedEndpoint(url, _FOR_STREAM if call.stream else _FOR_WHOLE)
         except ValueError as error:
             message = f"{call.target.id}: base_url: {error}"
             raise UpstreamFailure("misconfigured", message) from None
         if len(self._addresses) > 1000:
             self._addresses.clear()
-        self._addresses[base_url, call.stream] = address
+        self._addresses[base_url, call.protocol, call.stream] = address
         return address
 
 
@@ -131,6 +140,7 @@ class Reply:
 
     __slots__ = (
         "_call",
+        "_events",
         "_first_at",
         "_idle_timer",
         "_incoming",
@@ -148,8 +158,12 @@ class Reply:
         self._incoming: RawResponse | None = None
         self._whole: ResponseEvent | None = None
         self._stream: Stream | None = None
+        self._events = None
         if call.stream:
+            if call.translation is not None:
+                self._events = call.translation.stream()
             self._stream = Stream(
+                BY_NAME[call.protocol],
                 detail=call.detail,
                 strip_usage=call.include_usage_added,
                 limit=relay.limits.max_event_bytes,
@@ -176,7 +190,9 @@ class Reply:
         except Exception as error:
             answered = self._incoming is not None
             self._close()
-            raise failure_of(error, answered=answered) from error
+            failure = failure_of(error, answered=answered)
+            failure.protocol = call.protocol
+            raise failure from error
         except BaseException:
             self._close()
             raise
@@ -200,12 +216,17 @@ class Reply:
             if event is None:
                 raise StopAsyncIteration
             return event
+        events = self._events
         if not stream.ready and not stream.ended:
             await self._fill(stream)
         if stream.ready:
-            return stream.ready.popleft()
+            event = stream.ready.popleft()
+            return event if events is None else events.feed(event)
         if stream.failure is not None:
+            stream.failure.protocol = self._call.protocol
             raise stream.failure
+        if events is not None and (rest := events.end()):
+            return ResponseEvent(rest, EVENT_STREAM, done=True)
         raise StopAsyncIteration
 
     async def _begin(self) -> None:
@@ -221,7 +242,11 @@ class Reply:
             if kind == "text/html":
                 raise UpstreamFailure("malformed", "the upstream answered a stream with HTML")
             return
-        event = whole(await _body(incoming, self._relay.limits.max_body_bytes), kind)
+        call = self._call
+        body = await _body(incoming, self._relay.limits.max_body_bytes)
+        event = whole(body, kind, BY_NAME[call.protocol])
+        if call.translation is not None:
+            event = replace(event, data=call.translation.whole(body))
         if self._call.stream:
             raise UpstreamFailure("malformed", "the upstream answered a stream with plain JSON")
         self._whole = event

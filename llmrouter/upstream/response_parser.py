@@ -23,7 +23,8 @@ class ParsedResponse:
     """One body or chunk, read.
 
     `has_content` is true when it carries anything of an answer: text, a tool call, a refusal, audio
-    or a provider's own field; a role alone is none. `choices` is how many choices it has.
+    or a provider's own field; a role alone is none. `choices` is how many choices it has. `done`
+    marks the event that ends a stream.
     """
 
     text: str = ""
@@ -36,6 +37,7 @@ class ParsedResponse:
     refusal: bool = False
     has_content: bool = False
     choices: int = 0
+    done: bool = False
 
 
 def parsed(data: bytes) -> dict[str, Any] | None:

@@ -1,25 +1,27 @@
 """A streamed reply, read event by event beside the bytes. No I/O.
 
-A chunk is parsed only where it can hold a fact the service wants (usage, finish reason, an
-error), or where the call asks for every detail. What does not commit the reply (comments, a chunk
-with a role alone) is held until the first token, so a stream that dies before it can still be
-answered by another target. A stream that ends without `[DONE]` and without a finish reason was
-cut short; one that ends before it said anything is empty, which is an error and not an end.
+An event is parsed only where it can hold a fact the service wants (usage, finish reason, an
+error; each wire format says which), or where the call asks for every detail. What does not commit
+the reply (comments, a chunk with a role alone) is held until the first token, so a stream that dies
+before it can still be answered by another target. A stream that ends without its end marker and
+without a finish reason was cut short; one that ends before it said anything is empty, which is an
+error and not an end.
 """
 
 from __future__ import annotations
 
-import re
 from collections import deque
 from dataclasses import replace
 
 from llmrouter.domain.completion import ResponseEvent
 from llmrouter.errors import UpstreamFailure
-from llmrouter.upstream.response_parser import error_of, parsed, read
+from llmrouter.upstream.protocols.interface import WireFormat
+from llmrouter.upstream.protocols.openai_chat import OpenAIChat
+from llmrouter.upstream.response_parser import parsed
 from llmrouter.upstream.sse_decoder import MAX_EVENT_BYTES, Splitter, data_of
 
 EVENT_STREAM = "text/event-stream"
-_TELLING = re.compile(rb'"(?:usage|finish_reason|error|refusal)"\s*:\s*["{\[]|data:\s*\[DONE\]')
+CHAT = OpenAIChat()
 _FIELDS = (b":", b"data", b"event", b"id", b"retry")
 _MAX_HELD_EVENTS = 64
 
@@ -34,7 +36,9 @@ class Stream:
     __slots__ = (
         "_detail",
         "_finished",
+        "_format",
         "_held",
+        "_reader",
         "_splitter",
         "_strip_usage",
         "ended",
@@ -43,8 +47,15 @@ class Stream:
     )
 
     def __init__(
-        self, *, detail: bool = False, strip_usage: bool = False, limit: int = MAX_EVENT_BYTES
+        self,
+        spoken: WireFormat = CHAT,
+        *,
+        detail: bool = False,
+        strip_usage: bool = False,
+        limit: int = MAX_EVENT_BYTES,
     ) -> None:
+        self._format = spoken
+        self._reader = spoken.reader()
         self._detail = detail
         self._strip_usage = strip_usage
         self._splitter = Splitter(limit)
@@ -95,7 +106,7 @@ class Stream:
 
     def _take(self, raw: bytes) -> None:
         """One complete event: read what it may tell, then hold it or make it ready."""
-        if self._held is None and not self._detail and _TELLING.search(raw) is None:
+        if self._held is None and not self._detail and self._format.telling.search(raw) is None:
             self.ready.append(ResponseEvent(raw, EVENT_STREAM))
             return
         data = data_of(raw)
@@ -116,10 +127,10 @@ class Stream:
                 raise UpstreamFailure("malformed", "the stream's first event is no JSON object")
             self.ready.append(ResponseEvent(raw, EVENT_STREAM))
             return
-        error = error_of(document)
+        error = self._format.error_of(document)
         if error is not None:
             raise UpstreamFailure("error_body", error[0], status=error[1], body=data)
-        reading = read(document)
+        reading = self._reader.read(document)
         if reading.finish_reason is not None:
             self._finished = True
             if self._held is not None and says_nothing(reading.finish_reason, reading.has_content):
@@ -135,9 +146,13 @@ class Stream:
             logprobs=reading.logprobs,
             margins=reading.margins,
             refusal=reading.refusal,
+            done=reading.done,
             usage_only=self._strip_usage and reading.usage is not None and not reading.choices,
         )
+        if reading.done and self._held is not None and reading.finish_reason is None:
+            raise UpstreamFailure("empty", "the stream ended without an answer")
         self._put(event, commits=reading.has_content or reading.finish_reason is not None)
+        self.ended = self.ended or reading.done
 
     def _put(self, event: ResponseEvent, *, commits: bool) -> None:
         held = self._held
@@ -152,7 +167,7 @@ class Stream:
             self._held = None
 
 
-def whole(body: bytes, kind: str) -> ResponseEvent:
+def whole(body: bytes, kind: str, spoken: WireFormat = CHAT) -> ResponseEvent:
     """The one event of a reply that is not a stream. Raises UpstreamFailure where it is none."""
     if not body.strip():
         raise UpstreamFailure("empty", "the upstream answered an empty body")
@@ -160,10 +175,10 @@ def whole(body: bytes, kind: str) -> ResponseEvent:
     if document is None:
         named = f" ({kind})" if kind and kind != "application/json" else ""
         raise UpstreamFailure("malformed", f"the upstream's answer is no JSON object{named}")
-    error = error_of(document)
+    error = spoken.error_of(document)
     if error is not None:
         raise UpstreamFailure("error_body", error[0], status=error[1], body=body)
-    reading = read(document)
+    reading = spoken.read(document)
     if not reading.choices or says_nothing(reading.finish_reason, reading.has_content):
         raise UpstreamFailure("empty", "the upstream's answer has no content")
     return ResponseEvent(

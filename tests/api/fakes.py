@@ -113,6 +113,7 @@ class FakeRouted:
     usage: Usage = field(default_factory=lambda: Usage(3, 1))
     target: str | None = None
     tried: int = 0
+    warnings: tuple[str, ...] = ()
     fails: Exception | None = None
     failed: tuple[Attempt, ...] = ()
     completion: Completion | None = None
@@ -190,6 +191,10 @@ class FakeGateway:
         if self.fails is not None:
             raise self.fails
         return self.decision
+
+    def input_tokens(self, request: ChatRequest, caller: Caller) -> int:
+        """A token a message."""
+        return len(request.messages)
 
     async def complete(self, request: ChatRequest, caller: Caller) -> FakeRouted:
         """A scripted reply."""

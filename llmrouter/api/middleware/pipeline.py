@@ -132,15 +132,16 @@ def _callers(keyring: Authenticator) -> Callable[[Access, Mapping[str, str]], Ca
 def _answer(error: Exception, request: web.Request) -> web.Response:
     """The envelope for an exception, with the status it knows. Redirects are raised again."""
     if isinstance(error, LLMRouterError) and not isinstance(error, InternalError):
-        return refusal(error)
+        return refusal(error, request=request)
     if isinstance(error, web.HTTPMethodNotAllowed):
         allow = {"Allow": ", ".join(sorted(error.allowed_methods))}
         if request.method == "OPTIONS":
             return web.Response(status=204, headers=allow)
-        return refusal(translated(error, request.method, request.path), allow)
+        return refusal(translated(error, request.method, request.path), allow, request)
     if isinstance(error, web.HTTPException):
         if error.status < 400:
             raise error
-        return refusal(translated(error, request.method, request.path))
+        return refusal(translated(error, request.method, request.path), request=request)
     log.error("a request failed unexpectedly: %s %s", request.method, request.path, exc_info=error)
-    return refusal(error if isinstance(error, InternalError) else InternalError())
+    defect = error if isinstance(error, InternalError) else InternalError()
+    return refusal(defect, request=request)

@@ -1,0 +1,48 @@
+"""Which wire format each path speaks: whose bodies, errors and events its callers know."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from typing import Final
+
+from llmrouter.errors import LLMRouterError
+from llmrouter.upstream.protocols.interface import WireFormat
+from llmrouter.upstream.protocols.registry import BY_NAME
+
+CHAT: Final = BY_NAME["openai-chat"]
+MESSAGES: Final = BY_NAME["anthropic-messages"]
+FORMAT_OF: Final[Mapping[str, WireFormat]] = {
+    "/route": CHAT,
+    "/complete": CHAT,
+    "/v1/chat/completions": CHAT,
+    "/v1/messages": MESSAGES,
+    "/v1/messages/count_tokens": MESSAGES,
+    "/v1/responses": BY_NAME["openai-responses"],
+    "/v1/embeddings": BY_NAME["openai-embeddings"],
+    "/v1/completions": BY_NAME["openai-completions"],
+    "/v1/decisions": BY_NAME["openai-decisions"],
+    "/v1/systemone": BY_NAME["systemone"],
+}
+FORWARDED: Final[Mapping[str, tuple[str, ...]]] = {
+    MESSAGES.name: ("anthropic-version", "anthropic-beta"),
+}
+"""The caller's headers that belong to a format; they go to targets that speak it."""
+
+
+def format_of(path: str) -> WireFormat:
+    """The format that callers of a path know; chat completions for everything else."""
+    return FORMAT_OF.get(path, CHAT)
+
+
+def request_id(error: LLMRouterError) -> str:
+    """An id for an error's envelope: its decision's, where there was one."""
+    return error.headers.get("x-llmrouter-decision-id") or f"req_{uuid.uuid4().hex}"
+
+
+def own_headers(spoken: WireFormat, given: Mapping[str, str], name: str) -> dict[str, str]:
+    """Headers that callers of a format expect: `name` as the request's id, their version again."""
+    if spoken is not MESSAGES:
+        return {}
+    version = given.get("anthropic-version")
+    return {"request-id": name, **({"anthropic-version": version} if version else {})}
