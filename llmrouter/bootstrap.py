@@ -7,6 +7,7 @@ start that fails half-way and a stop both unwind in order.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import secrets
@@ -94,9 +95,16 @@ class Service:
 
 
 def overrides() -> Overrides | None:
-    """Where `llmrouter demo` points every target, or None: `LLMROUTER_DEMO_UPSTREAM`."""
-    url = os.environ.get("LLMROUTER_DEMO_UPSTREAM")
-    return Overrides(base_url=url, api_key_env=None) if url else None
+    """What `llmrouter demo` and `llmrouter run` tell their workers, or None.
+
+    `LLMROUTER_DEMO_UPSTREAM` is where the demo points every target;
+    `LLMROUTER_EMBEDDED_UPSTREAMS` is a JSON object of the embedded models' base URLs.
+    """
+    if url := os.environ.get("LLMROUTER_DEMO_UPSTREAM"):
+        return Overrides(base_url=url, api_key_env=None)
+    if embedded := os.environ.get("LLMROUTER_EMBEDDED_UPSTREAMS"):
+        return Overrides(embedded=json.loads(embedded))
+    return None
 
 
 def check_exposure(settings: Settings) -> None:

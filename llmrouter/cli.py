@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -130,18 +131,42 @@ def demo(
         )
     os.environ["LLMROUTER_DEMO_UPSTREAM"] = f"http://127.0.0.1:{sim_port}/v1"
     try:
-        _serve(settings, announce=_announce)
+        _serve(settings, announce=partial(_announce, "answers come from a SIMULATED upstream"))
     finally:
         simulator.terminate()
         simulator.wait()
 
 
-def _announce(host: str, port: int) -> None:
+@app.command()
+def run(
+    host: Host = None, port: Port = None, workers: Workers = None, prompts: PromptsDir = None
+) -> None:
+    """Start the service with a small local model that judges and answers: no key, no network."""
+    import json
+
+    from llmrouter.embedded.launcher import running
+    from llmrouter.embedded.models import EmbeddedUnavailable, installed
+
+    settings = _settings(host, port, workers, prompts)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until the server has its own
+    try:
+        models = installed()
+        names = ", ".join(model.name for model in models)
+        typer.echo(f"starting {names} ...", err=True)
+        with running(models) as urls:
+            os.environ["LLMROUTER_EMBEDDED_UPSTREAMS"] = json.dumps(dict(urls))
+            answers = f"{names} judges and answers: a real model, and a tiny one"
+            _serve(settings, announce=partial(_announce, answers))
+    except EmbeddedUnavailable as error:
+        raise _fail(error.message, 1) from None
+
+
+def _announce(answers: str, host: str, port: int) -> None:
     base = f"http://{host}:{port}"
     json = "-H 'content-type: application/json'"
     typer.echo(
         f"""
-llmrouter is at {base} (console: {base}/), answers come from a SIMULATED upstream. Try:
+llmrouter is at {base} (console: {base}/), {answers}. Try:
 
   curl -s {base}/route {json} -d '{{"prompt": "Summarise: the cat sat on the mat."}}'
   curl -s {base}/complete {json} -d '{{"prompt": "Prove that sqrt(2) is irrational."}}'

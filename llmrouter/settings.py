@@ -59,9 +59,13 @@ def explained(error: ValidationError) -> str:
     )
 
 
+_NOT_SETTINGS = ("LOG_LEVEL", "DEMO_UPSTREAM", "EMBEDDED_UPSTREAMS", "ACCEPT_GEMMA_TERMS")
+"""Other variables that start with `LLMROUTER_`."""
+
+
 def unknown(environ: Mapping[str, str] = os.environ) -> list[str]:
     """Variables that look like settings and are none: a misspelt API_KEYS leaves a door open."""
-    known = [*(name.upper() for name in Settings.model_fields), "LOG_LEVEL", "DEMO_UPSTREAM"]
+    known = [*(name.upper() for name in Settings.model_fields), *_NOT_SETTINGS]
     found = []
     for name in sorted(environ):
         prefix, _, rest = name.upper().partition("_")

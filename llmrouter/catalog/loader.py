@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from llmrouter.catalog.frontmatter import Parts, split, unified
@@ -27,6 +27,9 @@ ROUTING = "routing.yaml"
 ROUTER = "router.md"
 VERIFIER = "verifier.md"
 TARGETS = "catalog"
+EMBEDDED = "embedded"
+"""The provider of targets that `llmrouter run` serves itself."""
+EMBEDDED_TIMEOUT_MS = 10_000.0  # a judgement takes a second or two of a laptop's cores
 _MAX_TARGETS = 500
 Edits = Mapping[str, str | None]
 """Paths inside the directory (`catalog/small.md`) and the text each is given; None: it is gone."""
@@ -37,11 +40,14 @@ class Overrides:
     """Where targets, router LLM, judge and encoder are reached instead, for the demo and tests.
 
     A `base_url` takes the keys with it: no provider's key goes to another address, `api_key_env`
-    (None: no key) is used instead.
+    (None: no key) is used instead. `embedded` maps the models of `llmrouter run` to their base
+    URLs: targets that name one are enabled and reached there, and the first one is the router LLM
+    where the configured one has no key.
     """
 
     base_url: str | None = None
     api_key_env: str | None = None
+    embedded: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +105,9 @@ def load_all(
     if problems or policy is None:
         raise CatalogInvalid(tuple(sorted(problems, key=lambda p: (p.file, p.line))))
     catalog = _assembled(targets, policy, prompts)
-    if overrides is not None:
+    if overrides is not None and overrides.embedded:
+        catalog = _with_embedded(catalog, overrides.embedded, environ)
+    elif overrides is not None:
         catalog = _overridden(catalog, overrides)
     routing = Routing(str(directory / ROUTING), policy.lines)
     odd = lint(catalog, located, routing)
@@ -253,3 +261,22 @@ def _overridden(catalog: Catalog, overrides: Overrides) -> Catalog:
     return replace(
         catalog, targets=targets, router=moved(catalog.router), cascade=cascade, learned=learned
     )
+
+
+def _with_embedded(
+    catalog: Catalog, embedded: Mapping[str, str], environ: Mapping[str, str]
+) -> Catalog:
+    """The catalog with the targets of the running embedded models."""
+    targets = {
+        name: replace(target, base_url=embedded[target.model], enabled=True)
+        if target.provider == EMBEDDED and target.model in embedded
+        else target
+        for name, target in catalog.targets.items()
+    }
+    router = catalog.router
+    if router is not None and router.api_key_env and not environ.get(router.api_key_env):
+        model, base_url = next(iter(embedded.items()))
+        router = RouterLLM(
+            model, base_url, timeout_ms=EMBEDDED_TIMEOUT_MS, retries=0, provider=EMBEDDED
+        )
+    return replace(catalog, targets=targets, router=router)
