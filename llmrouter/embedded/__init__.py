@@ -1,1 +1,1 @@
-"""The local models behind `llmrouter run`: real llama.cpp servers that need no key and no network."""
+"""The models behind `llmrouter run`: local llama.cpp servers that need no key and no network."""
