@@ -266,7 +266,9 @@ class UpstreamFailure(Exception):
     target's wire format cannot carry the request). `protocol` is the wire format of `body`,
     `status` the
     upstream's HTTP status where there was one, `body` what it said (kept for callers, bounded)
-    and `content_type` how, `retry_after_s` its own `Retry-After`.
+    and `content_type` how, `retry_after_s` its own `Retry-After`. `usage` is what the failed reply
+    says it used (a `domain.reply.Usage`), since that is billed. `category` says whose fault it is
+    (`domain.provider_errors.category_of` fills it in).
     """
 
     def __init__(
@@ -278,8 +280,12 @@ class UpstreamFailure(Exception):
         body: bytes = b"",
         retry_after_s: float | None = None,
         content_type: str = "application/json",
+        usage: Any = None,
+        category: str | None = None,
     ) -> None:
         super().__init__(f"{kind}: {detail}")
+        self.usage = usage
+        self.category = category
         self.kind = kind
         self.detail = detail
         self.status = status

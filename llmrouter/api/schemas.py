@@ -146,7 +146,14 @@ _TARGET = _record(
         "provider": _STRING,
         "description": _STRING,
         "enabled": _BOOLEAN,
-        "price": _record({"input": _NUMBER, "cached_input": _or_null(_NUMBER), "output": _NUMBER}),
+        "price": _record(
+            {
+                "input": _NUMBER,
+                "cached_input": _or_null(_NUMBER),
+                "cache_write": _or_null(_NUMBER),
+                "output": _NUMBER,
+            }
+        ),
         "context_window": _INTEGER,
         "max_output": _or_null(_INTEGER),
         "capabilities": _list(_STRING),

@@ -134,8 +134,8 @@ def _llm(fields: Block, name: str) -> RouterLLM | None:
     model = llm.text("model", required=True)
     base_url = read_base_url(llm)
     price = read_price(llm)
-    if price is not None and price.cached_input is not None:
-        llm.fail("price", "cannot hold `cached_input` here: give input and output")
+    if price is not None and (price.cached_input, price.cache_write) != (None, None):
+        llm.fail("price", "cannot hold prices of a cache here: give input and output")
     key = read_key_name(llm)
     changes = _given(
         provider=llm.text("provider"),

@@ -156,16 +156,17 @@ def looks_like_key(text: str) -> bool:
 
 
 def read_price(fields: Block, *, required: bool = False) -> Price | None:
-    """`price: {input, output, cached_input}`, USD per one million tokens."""
-    price = fields.block("price", ("input", "cached_input", "output"), required=required)
+    """`price: {input, output, cached_input, cache_write}`, USD per one million tokens."""
+    keys = ("input", "cached_input", "cache_write", "output")
+    price = fields.block("price", keys, required=required)
     if price is None:
         return None
     given = price.number("input", required=True)
     written = price.number("output", required=True)
-    cached = price.number("cached_input")
+    cached, stored = price.number("cached_input"), price.number("cache_write")
     if given is None or written is None:
         return None
-    return Price(given, written, cached)
+    return Price(given, written, cached, stored)
 
 
 def _description(sheet: Sheet, parts: Parts) -> str:

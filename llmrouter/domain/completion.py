@@ -17,13 +17,33 @@ from llmrouter.domain.target import Target
 @quick
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Token counts as the upstream reported them; `estimated` when it reported none."""
+    """Token counts as the upstream reported them; `estimated` when it reported none.
+
+    `cached_tokens` and `cache_write_tokens` are parts of the input, read from and written to the
+    provider's prompt cache; `reasoning_tokens` are a part of the output.
+    """
 
     input_tokens: int = 0
     output_tokens: int = 0
     cached_tokens: int = 0
     reasoning_tokens: int = 0
     estimated: bool = False
+    cache_write_tokens: int = 0
+
+    def joined(self, later: Usage) -> Usage:
+        """This count and a later one of the same reply: the larger of each.
+
+        Servers repeat their counts as a stream goes on, split them over chunks (the input first,
+        the output last), and some end with zeros.
+        """
+        return Usage(
+            max(self.input_tokens, later.input_tokens),
+            max(self.output_tokens, later.output_tokens),
+            max(self.cached_tokens, later.cached_tokens),
+            max(self.reasoning_tokens, later.reasoning_tokens),
+            self.estimated and later.estimated,
+            max(self.cache_write_tokens, later.cache_write_tokens),
+        )
 
 
 class EventTranslator(Protocol):
@@ -87,7 +107,9 @@ class ResponseEvent:
     What the adapter learned from the piece comes along: `text` is the answer's text in this piece,
     `logprobs` the tokens' log-probabilities, `margins` how far (0..1) each token's probability was
     ahead of the next likeliest, where the upstream tells; `finish_reason`, `model`, `response_id`
-    and `usage` are set on the piece that carries them. `done` marks the stream's `[DONE]`;
+    and `usage` are set on the piece that carries them. `written` counts the bytes of all text in
+    this piece, of every choice, thought and tool calls included, where the piece was read. `done`
+    marks the stream's `[DONE]`;
     `usage_only` the chunk that exists because the service asked for usage on its own account.
     """
 
@@ -103,6 +125,7 @@ class ResponseEvent:
     refusal: bool = False
     done: bool = False
     usage_only: bool = False
+    written: int = 0
 
 
 @quick

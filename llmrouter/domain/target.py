@@ -21,22 +21,33 @@ PROTOCOLS: tuple[str, ...] = ("openai-chat", "openai-responses", "anthropic-mess
 AUTH: tuple[str, ...] = ("bearer", "x-api-key", "none")
 """How a target's key is sent."""
 
+CACHE_WRITE = 1.25
+"""What writing to a prompt cache costs by default, as a multiple of the input's price."""
+
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """USD per one million tokens. `cached_input` is what a provider's prompt cache charges."""
+    """USD per one million tokens. `cached_input` is what a provider's prompt cache charges for
+    reading, `cache_write` for writing; where that is not given, a quarter more than `input`, as
+    Anthropic and Alibaba charge it (others do not report writes)."""
 
     input: float
     output: float
     cached_input: float | None = None
+    cache_write: float | None = None
 
-    def cost(self, input_tokens: int, output_tokens: int, cached_tokens: int = 0) -> float:
-        """USD for one completion. `cached_tokens` is the part of `input_tokens` read from cache."""
+    def cost(
+        self, input_tokens: int, output_tokens: int, cached_tokens: int = 0, stored_tokens: int = 0
+    ) -> float:
+        """USD for one completion. `cached_tokens` and `stored_tokens` are the parts of
+        `input_tokens` that were read from the prompt cache and written to it."""
         cached_rate = self.input if self.cached_input is None else self.cached_input
-        fresh = max(0, input_tokens - cached_tokens)
-        return (
-            fresh * self.input + cached_tokens * cached_rate + output_tokens * self.output
-        ) / 1_000_000
+        fresh = max(0, input_tokens - cached_tokens - stored_tokens)
+        usd = fresh * self.input + cached_tokens * cached_rate + output_tokens * self.output
+        if stored_tokens:
+            rate = self.input * CACHE_WRITE if self.cache_write is None else self.cache_write
+            usd += stored_tokens * rate
+        return usd / 1_000_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ attempts side by side are siblings.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
@@ -27,7 +28,9 @@ from llmrouter.domain.target import Target
 from llmrouter.errors import UpstreamFailure
 from llmrouter.execution.concurrency import ConcurrencyLimiter
 from llmrouter.execution.latency_tracker import Pace
-from llmrouter.execution.pricing import cost_usd, estimated_usage
+from llmrouter.execution.pricing import believable, cost_usd, estimated_usage, unread_text
+
+log = logging.getLogger(__name__)
 
 NO_USAGE = Usage()
 
@@ -50,7 +53,8 @@ class ExecutionContext:
 
 @dataclass(slots=True)
 class AttemptRequest:
-    """What to send and how long it may take (seconds); `number` counts attempts from 0.
+    """What to send and how long it may take (seconds); `number` counts attempts from 0, `choices`
+    the answers that were asked for.
 
     `refused` says why it cannot be sent at all. `rewritten` is set where the body is not the
     caller's own, `headers` are those of the caller's that belong to the wire format.
@@ -68,17 +72,19 @@ class AttemptRequest:
     rewritten: Rewritten | None = None
     headers: Mapping[str, str] | None = None
     refused: UpstreamFailure | None = None
+    choices: int = 1
 
 
 class AttemptRunner:
     """An attempt in progress: `open`, then `more` until None, then `close` (idempotent)."""
 
     __slots__ = (
-        "_chars",
         "_desk",
         "_ended",
         "_events",
         "_finish_reason",
+        "_framing",
+        "_received",
         "_sending",
         "_slot",
         "_span",
@@ -103,7 +109,8 @@ class AttemptRunner:
         self._wire: AbstractAsyncContextManager[AsyncIterator[ResponseEvent]] | None = None
         self._events: AsyncIterator[ResponseEvent] | None = None
         self._usage: Usage | None = None
-        self._chars = 0
+        self._received = 0
+        self._framing = 0
         self._ttft_ms: float | None = None
         self._finish_reason: str | None = None
         self.attempt: Attempt | None = None
@@ -187,16 +194,27 @@ class AttemptRunner:
         return event
 
     def _note(self, event: ResponseEvent) -> None:
-        self._chars += len(event.text) or 4
+        first = not self._received
+        self._count(event)
         if event.usage is not None:
-            self._usage = event.usage
+            known = self._usage
+            self._usage = event.usage if known is None else known.joined(event.usage)
         if event.finish_reason is not None:
             self._finish_reason = event.finish_reason
         span = self._span
-        if span is not None and event.model is not None and self._chars <= len(event.text) + 4:
+        if span is not None and event.model is not None and first:
             span.set(semconv.GEN_AI_RESPONSE_MODEL, event.model)
             if event.response_id is not None:
                 span.set(semconv.GEN_AI_RESPONSE_ID, event.response_id)
+
+    def _count(self, event: ResponseEvent) -> None:
+        """Count the text that came, for a reply that never says its usage."""
+        if event.written:
+            if not self._framing:
+                self._framing = len(event.data) - event.written
+            self._received += event.written
+        elif not (event.finish_reason or event.done or event.data.startswith(b":")):
+            self._received += unread_text(event.data, self._framing)
 
     def resample(self, sample: Callable[[bytes], bytes]) -> None:
         """Make this attempt one more sample of the same question; only before `open`."""
@@ -223,6 +241,7 @@ class AttemptRunner:
         if self.attempt is not None:
             return self.attempt
         usage, estimated = self._spent(outcome, failure)
+        self._check(usage, failure)
         ended = self._desk.clock() if self._ended is None else self._ended
         attempt = self.attempt = Attempt(
             target=self.target.id,
@@ -251,11 +270,32 @@ class AttemptRunner:
 
     def _spent(self, outcome: str, failure: UpstreamFailure | None) -> tuple[Usage, bool]:
         """Reported usage; else an estimate where the upstream may bill, else nothing."""
-        if self._usage is not None:
-            return self._usage, self._usage.estimated
+        usage = self._usage
+        if usage is None and failure is not None:
+            usage = failure.usage
+        if usage is not None:
+            sending = self._sending
+            return believable(usage, self.target, len(sending.body), sending.choices), False
         if self._step is None or (self._ttft_ms is None and outcome == "failed"):
             return NO_USAGE, False
-        return estimated_usage(self._sending.input_tokens, self._chars), True
+        return estimated_usage(self._sending.input_tokens, self._received), True
+
+    def _check(self, billed: Usage, failure: UpstreamFailure | None) -> None:
+        """Say where an upstream counted more than this request can have used."""
+        told = self._usage or (failure.usage if failure is not None else None)
+        if told is None or told.input_tokens + told.output_tokens == (
+            billed.input_tokens + billed.output_tokens
+        ):
+            return
+        log.warning(
+            "%s counted %d tokens in and %d out, more than a request can use: %d and %d are billed",
+            self.target.id,
+            told.input_tokens,
+            told.output_tokens,
+            billed.input_tokens,
+            billed.output_tokens,
+        )
+        self._desk.observer.count("usage_not_believed", 1, {"target": self.target.id})
 
     def _describe(self, attempt: Attempt, failure: UpstreamFailure | None) -> None:
         span = self._span

@@ -15,7 +15,7 @@ from llmrouter.errors import LLMRouterError, UpstreamFailure
 from llmrouter.execution.attempt import AttemptRequest, AttemptRunner, ExecutionContext
 from llmrouter.execution.error_mapping import final_error
 from llmrouter.execution.plan import ExecutionRequest, attempt_timeout_s
-from llmrouter.execution.request_body import prepare
+from llmrouter.execution.request_body import choices_of, prepare
 from llmrouter.execution.retry_policy import Next, consequence, rejected_option
 from llmrouter.execution.retry_state import RetryState
 
@@ -98,6 +98,7 @@ class AttemptSession:
             rewritten=rewritten,
             headers=request.wire.headers if spoken == request.wire.protocol else None,
             refused=refused,
+            choices=choices_of(request),
         )
         return AttemptRunner(self.desk, target, sending)
 
@@ -169,7 +170,8 @@ class AttemptSession:
         await self.close(run, "failed", str(failure), failure)
         observer = self.desk.observer
         if result.ill:
-            self.desk.health.record(run.target.id, ok=False, retry_after_s=failure.retry_after_s)
+            wait_s = failure.retry_after_s or result.rest_s
+            self.desk.health.record(run.target.id, ok=False, retry_after_s=wait_s)
         if result.ours:
             labels = {"target": run.target.id, "kind": failure.kind}
             observer.count("upstream_misconfigured", 1, labels)

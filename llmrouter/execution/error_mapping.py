@@ -8,6 +8,8 @@ import orjson
 
 from llmrouter.domain.completion import Attempt, ResponseEvent
 from llmrouter.domain.deadline import Deadline
+from llmrouter.domain.error_signs import ErrorCategory
+from llmrouter.domain.provider_errors import category_of, read_error
 from llmrouter.errors import (
     DeadlineExceeded,
     LLMRouterError,
@@ -17,9 +19,12 @@ from llmrouter.errors import (
     UpstreamFailure,
     UpstreamRefused,
 )
-from llmrouter.execution.retry_policy import said
 
 _NO_ROOM = frozenset({"saturated", "circuit_open"})
+_CODES = {
+    ErrorCategory.CONTEXT_OVERFLOW: "context_length_exceeded",
+    ErrorCategory.CONTENT_FILTERED: "content_filter",
+}
 
 
 def final_error(
@@ -29,18 +34,10 @@ def final_error(
     deadline: Deadline,
 ) -> LLMRouterError:
     """The error once no attempt is left: the upstream's own refusal, 504, 503 or 502."""
-    if final is not None and final.status is not None and 400 <= final.status < 500:
-        kind, message, code, param = said(final.body)
-        return UpstreamRefused(
-            message or f"the upstream refused the request: {final.detail}",
-            status=final.status,
-            body=final.body,
-            content_type=final.content_type,
-            type=kind,
-            param=param,
-            code=code,
-            protocol=final.protocol,
-        )
+    if final is None and failures and all(_asks_too_much(failure) for failure in failures):
+        final = failures[0]  # no target takes it: the chosen one's own words say what
+    if final is not None and (refused := refusal_of(final)) is not None:
+        return refused
     listed = "; ".join(f"{attempt.target}: {attempt.reason}" for attempt in attempts)
     if deadline.remaining_s() <= 0.001:
         tried = f" ({listed})" if listed else ""
@@ -60,6 +57,35 @@ def final_error(
     )
 
 
+def refusal_of(failure: UpstreamFailure) -> UpstreamRefused | None:
+    """The upstream's refusal as the caller's error; None where the caller has nothing to mend.
+
+    Its own body goes back where OpenAI's clients can read it. Where a server tells a caller's
+    mistake with 500, or in a 200, the caller gets 400.
+    """
+    category = category_of(failure)
+    status = failure.status
+    if status is None or not 400 <= status < 500:
+        if category not in _CODES and category is not ErrorCategory.UNSUPPORTED:
+            return None
+        status = 400
+    said = read_error(failure.body)
+    return UpstreamRefused(
+        said.message or f"the upstream refused the request: {failure.detail}",
+        status=status,
+        body=failure.body if said.shaped and status == failure.status else b"",
+        content_type=failure.content_type,
+        protocol=failure.protocol,
+        type=said.type,
+        param=said.param,
+        code=_CODES.get(category) or said.code,
+    )
+
+
+def _asks_too_much(failure: UpstreamFailure) -> bool:
+    return category_of(failure) is ErrorCategory.UNSUPPORTED
+
+
 def error_event(
     failure: UpstreamFailure, deadline: Deadline
 ) -> tuple[ResponseEvent, LLMRouterError]:
@@ -67,14 +93,16 @@ def error_event(
 
     Nothing follows it, `[DONE]` included, because the reply is not whole.
     """
-    kind, message, code, param = said(failure.body)
+    said = read_error(failure.body)
     if failure.kind == "timeout" and deadline.remaining_s() <= 0.001:
         error: LLMRouterError = DeadlineExceeded("the request's time budget ran out mid-reply")
     else:
         error = UpstreamFailed(
-            f"the reply broke off: {message or failure.detail}", code=code, param=param
+            f"the reply broke off: {said.message or failure.detail}",
+            code=said.code,
+            param=said.param,
         )
-    error.type = kind or error.type
+    error.type = said.type or error.type
     body = orjson.dumps(
         {
             "error": {

@@ -1,10 +1,13 @@
 """What an attempt cost, from the upstream's own counts where it gave any.
 
 Reasoning tokens are part of the output tokens, cached ones part of the input. Where the upstream
-reported nothing, the estimate is marked as one: a guess never passes for a bill.
+reported nothing, the estimate is marked as one: a guess never passes for a bill. Where it reported
+more than the request can have used, it is billed for no more than that.
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from llmrouter.domain.completion import Usage
 from llmrouter.domain.target import Target
@@ -14,12 +17,64 @@ CHARS_PER_TOKEN = 4
 
 def cost_usd(target: Target, usage: Usage) -> float:
     """USD of one attempt."""
-    return target.price.cost(usage.input_tokens, usage.output_tokens, usage.cached_tokens)
+    return target.price.cost(
+        usage.input_tokens, usage.output_tokens, usage.cached_tokens, usage.cache_write_tokens
+    )
 
 
-def estimated_usage(input_tokens: int, received_chars: int) -> Usage:
-    """Usage where the upstream reported none, from the request's size and what came back."""
-    return Usage(input_tokens, -(-received_chars // CHARS_PER_TOKEN), estimated=True)
+def believable(usage: Usage, target: Target, body_bytes: int, choices: int = 1) -> Usage:
+    """The usage, cut to what one request can use at all.
+
+    Input fits into the context window, or into the bytes that were sent where those are more (a
+    window in the catalog may be set lower than the model's own). Each choice's output, thought
+    included, fits into the window too.
+    """
+    most_in = max(target.context_window, body_bytes)
+    most_out = choices * max(target.context_window, target.max_output or 0)
+    if usage.input_tokens <= most_in and usage.output_tokens <= most_out:
+        return usage
+    given, written = min(usage.input_tokens, most_in), min(usage.output_tokens, most_out)
+    cached = min(usage.cached_tokens, given)
+    return replace(
+        usage,
+        input_tokens=given,
+        output_tokens=written,
+        cached_tokens=cached,
+        reasoning_tokens=min(usage.reasoning_tokens, written),
+        cache_write_tokens=min(usage.cache_write_tokens, given - cached),
+    )
+
+
+def estimated_usage(input_tokens: int, received_bytes: int) -> Usage:
+    """Usage where the upstream reported none, from the request's size and the text that came."""
+    return Usage(input_tokens, -(-received_bytes // CHARS_PER_TOKEN), estimated=True)
+
+
+def unread_text(event: bytes, framing: int) -> int:
+    """About how many bytes of text a stream's event holds that was not parsed; 4 at least.
+
+    `framing` is how long an earlier event was without its text, which measures those that carry
+    something else than `content` (a tool call's arguments).
+    """
+    at = event.find(b'content":')
+    if at >= 0:
+        start = at + 10 if event.startswith(b" ", at + 9) else at + 9
+        if event.startswith(b'"', start):
+            return max(CHARS_PER_TOKEN, _closing_quote(event, start + 1) - start - 1)
+    return max(CHARS_PER_TOKEN, len(event) - framing) if framing else CHARS_PER_TOKEN
+
+
+def _closing_quote(data: bytes, start: int) -> int:
+    """Where the JSON string that begins at `start` ends."""
+    end = data.find(b'"', start)
+    while end >= 0:
+        slashes = 0
+        while data[end - 1 - slashes] == 0x5C:
+            slashes += 1
+        if slashes % 2 == 0:
+            return end
+        end = data.find(b'"', end + 1)
+    return len(data)
 
 
 def bound_usd(target: Target, input_tokens: int, output_tokens: int) -> float:

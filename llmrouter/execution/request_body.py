@@ -104,6 +104,12 @@ def _quick(request: ChatRequest, target: Target, *, ask_usage: bool) -> tuple[by
     return b"%b%b%b%b%b" % (head, model, tail[:end], usage, tail[end:]), True
 
 
+def choices_of(request: ChatRequest) -> int:
+    """How many answers the request asks for (`n`)."""
+    choices = request.document.get("n")
+    return int(choices) if isinstance(choices, int | float) and choices > 1 else 1
+
+
 def sample(body: bytes) -> bytes:
     """The same request as one more sample: not streamed, and free to differ from the first."""
     temperature = orjson.loads(body).get("temperature")

@@ -248,7 +248,8 @@ class Reply:
         if call.translation is not None:
             event = replace(event, data=call.translation.whole(body))
         if self._call.stream:
-            raise UpstreamFailure("malformed", "the upstream answered a stream with plain JSON")
+            message = "the upstream answered a stream with plain JSON"
+            raise UpstreamFailure("malformed", message, usage=event.usage)
         self._whole = event
         incoming.leave()
 

@@ -2,7 +2,7 @@
 
 Facts alone: what follows from a failure (repeat, another target, the caller's own fault) is
 decided in one table elsewhere. A credential never gets into a message: what a server says about
-our key (401, 403) is not repeated.
+our key or account (401, 403, and 400 where it is about those) is not repeated.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from email.utils import parsedate_to_datetime
 
 import aiohttp
 
+from llmrouter.domain.error_signs import ErrorCategory
+from llmrouter.domain.provider_errors import classify, read_error
 from llmrouter.errors import UpstreamFailure
-from llmrouter.upstream.response_parser import error_of, parsed
 
 MAX_DETAIL = 300
 NO_HTTP = "the upstream's answer is not HTTP, or has a header over 8 KB"
@@ -52,22 +53,36 @@ def refused(
 ) -> UpstreamFailure:
     """The failure for an answer that is not a success. `now` is Unix time, for dates."""
     content_type = headers.get("Content-Type", "application/json")
-    retry_after = retry_after_s(headers, time.time() if now is None else now)
-    if status in (401, 403):
-        detail = f"the upstream refused this service's credentials ({status})"
-        return UpstreamFailure("status", detail, status=status, retry_after_s=retry_after)
     if 300 <= status < 400:
         detail = f"the upstream redirects ({status}); base_url must name the final address"
         return UpstreamFailure("misconfigured", detail, status=status)
-    said = error_of(parsed(body) or {})
+    said = read_error(body)
+    category = classify(status, said)
+    asked = retry_after_s(headers, time.time() if now is None else now)
+    secret = _unspoken(status, category, said.message)
     return UpstreamFailure(
         "status",
-        f"{status} {said[0] if said else ''}".strip()[:MAX_DETAIL],
+        secret or f"{status} {said.message}".strip()[:MAX_DETAIL],
         status=status,
-        body=body,
-        retry_after_s=retry_after,
+        body=b"" if secret else body,
+        retry_after_s=said.retry_after_s if asked is None else asked,
         content_type=content_type,
+        category=category,
     )
+
+
+def _unspoken(status: int, category: ErrorCategory, message: str) -> str | None:
+    """What is said in place of the upstream's own words, where those may quote a key or account."""
+    if category is ErrorCategory.INSUFFICIENT_QUOTA:
+        return f"the account at the provider has no credit left ({status})"
+    if category is ErrorCategory.MISCONFIGURED:
+        about_key = status in (401, 403, 407) or "key" in message.lower()
+        return f"the upstream refused this service's credentials ({status})" if about_key else None
+    if status not in (401, 403):
+        return None
+    if category is ErrorCategory.CONTENT_FILTERED:
+        return f"the upstream's moderation refused the request ({status})"
+    return f"the upstream refused the request ({status})"
 
 
 def retry_after_s(headers: Mapping[str, str], now: float) -> float | None:

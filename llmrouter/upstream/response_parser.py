@@ -6,6 +6,7 @@ field that makes no sense is left out, it never breaks a reply that is otherwise
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,8 +15,13 @@ from typing import Any
 import orjson
 
 from llmrouter.domain.completion import Usage
+from llmrouter.upstream.usage_parser import usage_in
 
 _NOTHING: Mapping[str, Any] = {}
+_BROKEN_OFF = frozenset({"error", "abort", "insufficient_system_resource"})
+"""Finish reasons of an answer that its server gave up: OpenRouter's, vLLM's and DeepSeek's."""
+_NOT_WRITTEN = frozenset({"id", "type", "data", "b64_json", "signature"})
+_CONSTANTS = {"-Infinity": -1e300, "Infinity": None, "NaN": None}
 
 
 @dataclass(slots=True)
@@ -23,8 +29,9 @@ class ParsedResponse:
     """One body or chunk, read.
 
     `has_content` is true when it carries anything of an answer: text, a tool call, a refusal, audio
-    or a provider's own field; a role alone is none. `choices` is how many choices it has. `done`
-    marks the event that ends a stream.
+    or a provider's own field; a role alone is none. `choices` is how many choices it has, `text` is
+    the first one's; `written` counts the bytes of text in all of them, thought and tool calls too.
+    `done` marks the event that ends a stream.
     """
 
     text: str = ""
@@ -38,23 +45,39 @@ class ParsedResponse:
     has_content: bool = False
     choices: int = 0
     done: bool = False
+    written: int = 0
 
 
 def parsed(data: bytes) -> dict[str, Any] | None:
-    """The JSON object in `data`, or None when it is anything else."""
+    """The JSON object in `data`, or None when it is anything else.
+
+    What Python's and JavaScript's parsers take and a strict one does not (half a surrogate pair,
+    `NaN` and `-Infinity` among log-probabilities) is read too: such bytes are relayed as they are,
+    and no reading of them holds what could not be written again. An error wrapped in a list
+    (Gemini) is that error.
+    """
     try:
         value = orjson.loads(data)
     except orjson.JSONDecodeError:
-        return None
+        value = _leniently(data)
+    if type(value) is list and value and isinstance(value[0], dict) and "error" in value[0]:
+        value = value[0]
     return value if type(value) is dict else None
+
+
+def _leniently(data: bytes) -> Any:
+    try:
+        value = json.loads(data.decode(), parse_constant=_CONSTANTS.__getitem__)
+        return orjson.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
+    except (ValueError, RecursionError):
+        return None
 
 
 def read(document: Mapping[str, Any]) -> ParsedResponse:
     """Read a chat completion or one chunk of it (`message` and `delta` alike)."""
     model, response_id = document.get("model"), document.get("id")
-    usage = document.get("usage")
     choices = document.get("choices")
-    text, finish, refusal, has_content = "", None, False, False
+    text, finish, refusal, has_content, written = "", None, False, False, 0
     logprobs: tuple[float, ...] = ()
     margins: tuple[float, ...] = ()
     if not isinstance(choices, list):
@@ -65,12 +88,14 @@ def read(document: Mapping[str, Any]) -> ParsedResponse:
         body = choice.get("message") or choice.get("delta")
         if isinstance(body, dict):
             text = text or _text(body.get("content"))
+            written += sum([written_in(v) for k, v in body.items() if k != "role"])
             refusal = refusal or bool(body.get("refusal"))
             has_content = (
                 has_content or bool(text) or any(v for k, v in body.items() if k != "role")
             )
         elif isinstance(choice.get("text"), str):
             text = text or choice["text"]
+            written += written_in(choice["text"])
             has_content = has_content or bool(text)
         reason = choice.get("finish_reason")
         if finish is None and isinstance(reason, str):
@@ -82,41 +107,34 @@ def read(document: Mapping[str, Any]) -> ParsedResponse:
         finish_reason=finish,
         model=model if isinstance(model, str) else None,
         response_id=response_id if isinstance(response_id, str) else None,
-        usage=usage_of(usage) if isinstance(usage, dict) else None,
+        usage=usage_in(document),
         logprobs=logprobs,
         margins=margins,
         refusal=refusal or finish == "content_filter",
         has_content=has_content,
         choices=len(choices),
+        written=written,
     )
 
 
-def usage_of(usage: Mapping[str, Any]) -> Usage | None:
-    """Token counts in any of the common spellings; None when there is no count at all.
-
-    Reasoning tokens are billed as output. Most servers count them within the completion; where the
-    total shows that one does not, they are added.
-    """
-    given = _count(usage.get("prompt_tokens", usage.get("input_tokens")))
-    written = _count(usage.get("completion_tokens", usage.get("output_tokens")))
-    if given is None and written is None:
-        return None
-    taken = _mapping(usage.get("prompt_tokens_details", usage.get("input_tokens_details")))
-    made = _mapping(usage.get("completion_tokens_details", usage.get("output_tokens_details")))
-    cached = _count(taken.get("cached_tokens")) or 0
-    cached = cached or _count(usage.get("prompt_cache_hit_tokens")) or 0
-    reasoning = _count(made.get("reasoning_tokens")) or 0
-    given, written = given or 0, written or 0
-    if reasoning and _count(usage.get("total_tokens")) == given + written + reasoning:
-        written += reasoning
-    return Usage(given, written, min(cached, given), min(reasoning, written))
-
-
 def error_of(document: Mapping[str, Any]) -> tuple[str, int | None] | None:
-    """The message and HTTP status of an error object in a reply, or None where there is none."""
+    """The message and HTTP status of an error in a reply of status 200, or None where it has none.
+
+    It may stand beside the choices or in one of them, or a choice may say that it ended in one.
+    """
     error = document.get("error")
     if not error:
-        return None
+        choices = document.get("choices")
+        for choice in choices if isinstance(choices, list) else ():
+            if not isinstance(choice, dict):
+                continue
+            error = choice.get("error")
+            if error:
+                break
+            if choice.get("finish_reason") in _BROKEN_OFF:
+                return f"the answer ended in {choice['finish_reason']!r}", None
+        else:
+            return None
     if not isinstance(error, dict):
         return str(error)[:500], None
     status = None
@@ -126,6 +144,19 @@ def error_of(document: Mapping[str, Any]) -> tuple[str, int | None] | None:
             status = number
             break
     return str(error.get("message") or error.get("code") or "no message")[:500], status
+
+
+def written_in(value: object, depth: int = 8) -> int:
+    """Bytes of text written in a value: not its names, ids, or sounds and pictures."""
+    if isinstance(value, str):
+        if value.isascii():
+            return 0 if value.startswith("data:") else len(value)
+        return len(value.encode("utf-8", "replace"))
+    if depth and isinstance(value, dict):
+        return sum([written_in(v, depth - 1) for k, v in value.items() if k not in _NOT_WRITTEN])
+    if depth and isinstance(value, list):
+        return sum([written_in(inner, depth - 1) for inner in value])
+    return 0
 
 
 def _text(content: object) -> str:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import replace
 
-from llmrouter.domain.completion import ResponseEvent
+from llmrouter.domain.completion import ResponseEvent, Usage
 from llmrouter.errors import UpstreamFailure
 from llmrouter.upstream.protocols.interface import WireFormat
 from llmrouter.upstream.protocols.openai_chat import OpenAIChat
@@ -41,6 +41,7 @@ class Stream:
         "_reader",
         "_splitter",
         "_strip_usage",
+        "_usage",
         "ended",
         "failure",
         "ready",
@@ -61,6 +62,7 @@ class Stream:
         self._splitter = Splitter(limit)
         self._held: list[ResponseEvent] | None = []
         self._finished = False
+        self._usage: Usage | None = None
         self.ready: deque[ResponseEvent] = deque()
         self.failure: UpstreamFailure | None = None
         self.ended = False
@@ -101,6 +103,8 @@ class Stream:
         self.ended = True
 
     def _fail(self, failure: UpstreamFailure) -> None:
+        if failure.usage is None:
+            failure.usage = self._usage  # what was counted is billed, whatever came of it
         self.failure = failure
         self.ended = True
 
@@ -127,14 +131,15 @@ class Stream:
                 raise UpstreamFailure("malformed", "the stream's first event is no JSON object")
             self.ready.append(ResponseEvent(raw, EVENT_STREAM))
             return
+        reading = self._reader.read(document)
+        if reading.usage is not None:
+            known = self._usage
+            self._usage = reading.usage if known is None else known.joined(reading.usage)
         error = self._format.error_of(document)
         if error is not None:
             raise UpstreamFailure("error_body", error[0], status=error[1], body=data)
-        reading = self._reader.read(document)
         if reading.finish_reason is not None:
             self._finished = True
-            if self._held is not None and says_nothing(reading.finish_reason, reading.has_content):
-                raise UpstreamFailure("empty", "the stream finished without an answer")
         event = ResponseEvent(
             raw,
             EVENT_STREAM,
@@ -142,16 +147,20 @@ class Stream:
             finish_reason=reading.finish_reason,
             model=reading.model,
             response_id=reading.response_id,
-            usage=reading.usage,
+            usage=self._usage if reading.usage is not None else None,
             logprobs=reading.logprobs,
             margins=reading.margins,
             refusal=reading.refusal,
             done=reading.done,
+            written=reading.written,
             usage_only=self._strip_usage and reading.usage is not None and not reading.choices,
         )
         if reading.done and self._held is not None and reading.finish_reason is None:
             raise UpstreamFailure("empty", "the stream ended without an answer")
-        self._put(event, commits=reading.has_content or reading.finish_reason is not None)
+        # A stream that finishes without an answer is read on to its end: its usage is still due.
+        ended = reading.finish_reason is not None
+        nothing = ended and says_nothing(reading.finish_reason, reading.has_content)
+        self._put(event, commits=reading.has_content or (ended and not nothing))
         self.ended = self.ended or reading.done
 
     def _put(self, event: ResponseEvent, *, commits: bool) -> None:
@@ -175,12 +184,13 @@ def whole(body: bytes, kind: str, spoken: WireFormat = CHAT) -> ResponseEvent:
     if document is None:
         named = f" ({kind})" if kind and kind != "application/json" else ""
         raise UpstreamFailure("malformed", f"the upstream's answer is no JSON object{named}")
+    reading = spoken.read(document)
     error = spoken.error_of(document)
     if error is not None:
-        raise UpstreamFailure("error_body", error[0], status=error[1], body=body)
-    reading = spoken.read(document)
+        message, status = error
+        raise UpstreamFailure("error_body", message, status=status, body=body, usage=reading.usage)
     if not reading.choices or says_nothing(reading.finish_reason, reading.has_content):
-        raise UpstreamFailure("empty", "the upstream's answer has no content")
+        raise UpstreamFailure("empty", "the upstream's answer has no content", usage=reading.usage)
     return ResponseEvent(
         body,
         "application/json",
@@ -192,6 +202,7 @@ def whole(body: bytes, kind: str, spoken: WireFormat = CHAT) -> ResponseEvent:
         logprobs=reading.logprobs,
         margins=reading.margins,
         refusal=reading.refusal,
+        written=reading.written,
         done=True,
     )
 

@@ -29,11 +29,12 @@ def answer_of(body: bytes, model: str, prompt_chars: int, schema: Mapping[str, A
     document = parsed(body)
     if document is None:
         raise RouterLLMFailed("malformed", "the server's answer is no JSON object")
-    if (error := error_of(document)) is not None:
-        raise RouterLLMFailed("http", f"an error in a 200: {error[0]}")
     reading = read(document)
-    usage = reading.usage or Usage(prompt_chars // 4, len(reading.text) // 4, estimated=True)
+    usage = reading.usage or Usage(prompt_chars // 4, reading.written // 4, estimated=True)
     spent = {"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens}
+    if (error := error_of(document)) is not None:
+        counted = spent if reading.usage is not None else {}
+        raise RouterLLMFailed("http", f"an error in a 200: {error[0]}", **counted)
     if reading.refusal:
         raise RouterLLMFailed("refusal", "the model declined to answer", **spent)
     if reading.finish_reason == "length":

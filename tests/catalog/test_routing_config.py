@@ -147,7 +147,7 @@ GOLDEN = [
      "f:2: `router.timeout_ms` must be between 0 and 120000, not 0"),
     ("model: tiny, ", "", "f:2: `router.model` is missing"),
     ("output: 0.4}", "output: 0.4, cached_input: 0}",
-     "f:2: `router.price` cannot hold `cached_input` here: give input and output"),
+     "f:2: `router.price` cannot hold prices of a cache here: give input and output"),
     ("min_margin: 0.4", "min_margim: 0.4",
      "f:24: unknown key `cascade.accept.min_margim`: did you mean `min_margin`?"),
     ("min_margin: 0.4", "min_margin: 4",

@@ -142,7 +142,7 @@ async def test_costs_without_counts_are_estimates_only_where_money_may_be_due() 
         await failed.open()
     attempt = await failed.close("failed")
     assert (attempt.cost_usd, attempt.cost_estimated) == (0.0, False)
-    left = a_run(Scripted(ResponseEvent(b"x", text="eight ch")))
+    left = a_run(Scripted(ResponseEvent(b"x", text="eight ch", written=8)))
     await left.open()
     attempt = await left.close("cancelled")
     assert attempt.cost_estimated

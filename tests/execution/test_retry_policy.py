@@ -6,8 +6,9 @@ import json
 
 import pytest
 
+from llmrouter.domain.error_signs import ErrorCategory
 from llmrouter.errors import UpstreamFailure
-from llmrouter.execution.retry_policy import Next, consequence, rejected_option, said
+from llmrouter.execution.retry_policy import BY_CATEGORY, Next, consequence, rejected_option
 
 
 def failure(status: int | None, code: str | None = None, message: str = "m") -> UpstreamFailure:
@@ -24,7 +25,7 @@ def test_what_passes_by_itself_goes_elsewhere_and_may_be_repeated(status: int) -
     assert result.repeat
 
 
-@pytest.mark.parametrize("status", [400, 406, 410, 413, 415, 422, 451])
+@pytest.mark.parametrize("status", [400, 406, 410, 415, 422, 451])
 def test_what_the_caller_must_mend_is_final(status: int) -> None:
     """Any other 4xx is the caller's, and says nothing about the target's health."""
     result = consequence(failure(status))
@@ -70,13 +71,17 @@ def test_an_error_inside_a_200_counts_as_its_own_status() -> None:
     assert consequence(unnamed).then is Next.ELSEWHERE
 
 
-def test_bodies_of_any_shape_are_read() -> None:
-    """Nothing an upstream says can break the reading of it."""
-    for body in (b"", b"\xff", b"[]", b'{"error": 3}', b'{"error": {"message": {}}}', b"null"):
-        kind, message, code, param = said(body)
-        assert (kind, code, param) == (None, None, None)
-        assert isinstance(message, str)
-    assert said(b'{"error": "plain"}')[1] == "plain"
+def test_every_category_has_its_consequence() -> None:
+    """A category without a line in the table would be a KeyError on the day it comes up."""
+    assert set(BY_CATEGORY) == set(ErrorCategory)
+
+
+def test_an_account_without_credit_leaves_the_target_alone_and_others_answer() -> None:
+    """It is not tried again at once, whatever status the provider chose."""
+    for status in (400, 402, 403, 429):
+        result = consequence(failure(status, "insufficient_quota"))
+        assert (result.then, result.repeat, result.ours) == (Next.ELSEWHERE, False, True)
+        assert result.rest_s
 
 
 @pytest.mark.parametrize(

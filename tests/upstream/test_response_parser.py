@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmrouter.domain.completion import Usage
-from llmrouter.upstream.response_parser import error_of, parsed, read, usage_of
+from llmrouter.upstream.response_parser import error_of, parsed, read
+from llmrouter.upstream.usage_parser import usage_of
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),

@@ -136,6 +136,7 @@ def _target(target: Target) -> dict[str, Any]:
         "price": {
             "input": target.price.input,
             "cached_input": target.price.cached_input,
+            "cache_write": target.price.cache_write,
             "output": target.price.output,
         },
         "context_window": target.context_window,

@@ -23,7 +23,8 @@ from llmrouter.upstream.protocols.interface import (
     json_of,
     mapping,
 )
-from llmrouter.upstream.response_parser import ParsedResponse
+from llmrouter.upstream.response_parser import ParsedResponse, written_in
+from llmrouter.upstream.usage_parser import usage_of as read_usage
 
 FINISH: Final[Mapping[str, str]] = {
     "end_turn": "stop",
@@ -49,35 +50,20 @@ def usage_of(usage: Mapping[str, Any], before: Usage | None = None) -> Usage | N
 
     `before` is what the stream said earlier: its end may tell the output alone.
     """
-    fresh, written = _count(usage, "input_tokens"), _count(usage, "output_tokens")
-    if fresh is None and written is None:
-        return before
-    cached = _count(usage, "cache_read_input_tokens")
-    made = _count(usage, "cache_creation_input_tokens")
-    known = before or Usage()
-    if fresh is None:
-        given, cached = known.input_tokens, known.cached_tokens
-    else:
-        given = fresh + (cached or 0) + (made or 0)
-    reasoned = _count(mapping(usage.get("output_tokens_details")), "thinking_tokens") or 0
-    output = written if written is not None else known.output_tokens
-    return Usage(given, output, cached or 0, min(reasoned, output))
+    found = read_usage(usage)
+    if found is None or before is None:
+        return found or before
+    return before.joined(found)
 
 
 def usage_for(usage: Usage) -> dict[str, Any]:
     """Token counts as Messages tells them."""
     return {
-        "input_tokens": usage.input_tokens - usage.cached_tokens,
-        "cache_creation_input_tokens": 0,
+        "input_tokens": usage.input_tokens - usage.cached_tokens - usage.cache_write_tokens,
+        "cache_creation_input_tokens": usage.cache_write_tokens,
         "cache_read_input_tokens": usage.cached_tokens,
         "output_tokens": usage.output_tokens,
     }
-
-
-def _count(usage: Mapping[str, Any], name: str) -> int | None:
-    value = usage.get(name)
-    plain = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e12
-    return int(value) if plain else None  # type: ignore[arg-type] # a number, as just seen
 
 
 class MessagesReader:
@@ -97,6 +83,7 @@ class MessagesReader:
             if delta.get("type") == "text_delta":
                 reading.text = str(delta.get("text") or "")
             reading.has_content = delta.get("type") != "signature_delta"
+            reading.written = written_in(delta)
         elif kind == "content_block_start":
             block = mapping(document.get("content_block"))
             reading.has_content = block.get("type") not in ("text", "thinking", None)
@@ -115,6 +102,7 @@ class MessagesReader:
             model=model if isinstance(model, str) else None,
             response_id=name if isinstance(name, str) else None,
             usage=self._usage,
+            written=written_in(blocks),
             has_content=any(b.get("text") if b.get("type") == "text" else True for b in blocks),
             choices=1,
         )

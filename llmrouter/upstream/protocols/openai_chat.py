@@ -62,7 +62,10 @@ class OpenAIChat:
 
     name = NAME
     path = "/chat/completions"
-    telling = re.compile(rb'"(?:usage|finish_reason|error|refusal)"\s*:\s*["{\[]|data:\s*\[DONE\]')
+    telling = re.compile(
+        rb'"(?:usage|finish_reason|error|refusal|x_groq|usageMetadata|timings'
+        rb'|amazon-bedrock-invocationMetrics|meta)"\s*:\s*["{\[]|data:\s*\[DONE\]'
+    )
 
     def parse(self, document: Document) -> ParsedRequest:
         """The document as it is; `api` checks it."""

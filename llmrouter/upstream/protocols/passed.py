@@ -7,7 +7,6 @@ out and come back as they are; only `model` is set. Routing reads the text and t
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -19,7 +18,8 @@ from llmrouter.upstream.protocols.interface import (
     dumped,
     event,
 )
-from llmrouter.upstream.response_parser import ParsedResponse, error_of, read, usage_of
+from llmrouter.upstream.response_parser import ParsedResponse, error_of, read
+from llmrouter.upstream.usage_parser import usage_in
 
 MOST_TOKENS: Final = 100_000
 """Token ids that count towards a request's size where a caller sends ids in place of text."""
@@ -54,10 +54,10 @@ class Passed:
         """Usage and model; text where the format has any."""
         if self.answers == "choices":
             return read(document)
-        usage, model = document.get("usage"), document.get("model")
+        model = document.get("model")
         there = document.get(self.answers) is not None
         return ParsedResponse(
-            usage=usage_of(usage) if isinstance(usage, Mapping) else None,
+            usage=usage_in(document),
             model=model if isinstance(model, str) else None,
             has_content=there,
             choices=int(there),

@@ -8,8 +8,8 @@ from typing import Any, Final
 import orjson
 
 from llmrouter.upstream.protocols.interface import Document, Piece, mapping
-from llmrouter.upstream.response_parser import ParsedResponse
-from llmrouter.upstream.response_parser import usage_of as read_usage
+from llmrouter.upstream.response_parser import ParsedResponse, written_in
+from llmrouter.upstream.usage_parser import usage_in, usage_of
 
 _ENDS: Final = ("response.completed", "response.incomplete", "response.failed")
 _CALLS: Final = ("function_call", "custom_tool_call")
@@ -50,7 +50,7 @@ class ResponsesReader:
         if isinstance(response, dict):
             reading = self._response(response)
             reading.done = kind in _ENDS
-            reading.text = ""  # it was told before
+            reading.text, reading.written = "", 0  # it was told before
             if not reading.done:
                 reading.finish_reason, reading.has_content = None, False
             return reading
@@ -60,7 +60,10 @@ class ResponsesReader:
             plain = kind == "response.output_text.delta"
             refused = kind == "response.refusal.delta"
             return ParsedResponse(
-                text=text if plain else "", refusal=refused, has_content=bool(text)
+                text=text if plain else "",
+                refusal=refused,
+                has_content=bool(text),
+                written=written_in(text),
             )
         if kind == "response.output_item.added":
             item = mapping(document.get("item")).get("type")
@@ -69,7 +72,6 @@ class ResponsesReader:
 
     def _response(self, response: Mapping[str, Any]) -> ParsedResponse:
         model, name = response.get("model"), response.get("id")
-        usage = response.get("usage")
         items = response.get("output")
         items = [i for i in items if isinstance(i, dict)] if isinstance(items, list) else []
         texts, refused, has_content = [], False, False
@@ -84,7 +86,8 @@ class ResponsesReader:
             finish_reason=_finish(response),
             model=model if isinstance(model, str) else None,
             response_id=name if isinstance(name, str) else None,
-            usage=read_usage(usage) if isinstance(usage, dict) else None,
+            usage=usage_in(response),
+            written=written_in(items),
             refusal=refused,
             has_content=has_content or bool(text) or refused,
             choices=1,
@@ -155,7 +158,7 @@ class ResponsesDecoder:
     @staticmethod
     def _end(response: Mapping[str, Any]) -> list[Piece]:
         pieces = []
-        usage = read_usage(mapping(response.get("usage")))
+        usage = usage_of(mapping(response.get("usage")))
         if usage is not None:
             pieces.append(Piece("usage", usage=usage))
         if (finish := _finish(response)) is not None:
