@@ -79,7 +79,9 @@ async def front(
     """The service over a catalog of one target a fault; no circuit opens by failures alone."""
     monkeypatch.setattr(bootstrap, "TargetHealth", functools.partial(TargetHealth, 10**9))
     hasty = UpstreamLimits(idle_s=2.0)
-    monkeypatch.setattr(bootstrap, "Relay", functools.partial(UpstreamClient, limits=hasty))
+    monkeypatch.setattr(
+        bootstrap, "UpstreamClient", functools.partial(UpstreamClient, limits=hasty)
+    )
     prompts = directory / "prompts"
     (prompts / "catalog").mkdir(parents=True)
     rules = [f"  - {{name: {m}, when: {{matches: 'use {m} now'}}, route: {m}}}" for m in NAMES]

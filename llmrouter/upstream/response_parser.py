@@ -131,8 +131,9 @@ def error_of(document: Mapping[str, Any]) -> tuple[str, int | None] | None:
             error = choice.get("error")
             if error:
                 break
-            if choice.get("finish_reason") in _BROKEN_OFF:
-                return f"the answer ended in {choice['finish_reason']!r}", None
+            reason = choice.get("finish_reason")
+            if isinstance(reason, str) and reason in _BROKEN_OFF:
+                return f"the answer ended in {reason!r}", None
         else:
             return None
     if not isinstance(error, dict):

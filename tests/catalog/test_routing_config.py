@@ -22,13 +22,11 @@ from llmrouter.domain.catalog import (
 TARGETS = {"small": True, "large": True, "resting": False}
 EVERYTHING = """\
 default: small
-router: {model: tiny, provider: ollama, base_url: "http://localhost:11434/v1/", timeout_ms: 900,
-retries: 0, price: {input: 0.05, output: 0.4}}
+router: {model: tiny, provider: ollama, base_url: "http://localhost:11434/v1/", timeout_ms: 900, retries: 0, price: {input: 0.05, output: 0.4}}
 quality: 0.7
 rules:
   - name: sums
-    when: {task: [math, code], min_words: 2, max_words: 90, code: false, language: en, tools: false,
-    min_turns: 1, max_turns: 3, tier: [pro], matches: '^\\d+'}
+    when: {task: [math, code], min_words: 2, max_words: 90, code: false, language: en, tools: false, min_turns: 1, max_turns: 3, tier: [pro], matches: '^\\d+'}
     route: large
   - name: the-rest
     when: {}
@@ -50,13 +48,10 @@ cascade:
   judge: {model: j, base_url: https://j.example/v1, api_key_env: J_KEY}
   reserve_ms: 500
   escalate_on_retry: false
-learned: {enabled: false, target_agreement: 0.9, audit_rate: 0.1, explore_rate: 0.05,
-explore_budget_usd_per_day: 2, shadow: rules, encoder: "openai:m@http://h.example/v1/", api_key_env:
-E_KEY, timeout_ms: 250, encoder_price: 0.02}
+learned: {enabled: false, target_agreement: 0.9, audit_rate: 0.1, explore_rate: 0.05, explore_budget_usd_per_day: 2, shadow: rules, encoder: "openai:m@http://h.example/v1/", api_key_env: E_KEY, timeout_ms: 250, encoder_price: 0.02}
 sessions: {enabled: true, ttl_s: 60, min_gain: 0.2}
-fallback: {retries: 2, backoff_ms: 50, max_backoff_ms: 900, hedge: true, on_refusal: true,
-max_attempts: 3}
-"""
+fallback: {retries: 2, backoff_ms: 50, max_backoff_ms: 900, hedge: true, on_refusal: true, max_attempts: 3}
+"""  # noqa: E501 - a setting a line, as its lines are asserted below
 
 
 def read(text: str) -> tuple[Policy | None, list[str]]:
