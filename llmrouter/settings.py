@@ -1,18 +1,18 @@
 """Settings from the environment or `.env`. Only bootstrap and cli read them.
 
 Keys of providers and OpenTelemetry's own variables are not settings of this class: whoever uses
-them reads the environment. `load_env` puts what `.env` says there, so one file holds them all.
+them reads the environment. `environment.load_env` puts what `.env` says there, so one file holds
+them all.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import os
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
 
-from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -40,13 +40,6 @@ class Settings(BaseSettings):
     record_prompts: bool = False
     drain_s: float = Field(30.0, ge=0)
     leave_s: float = Field(0.0, ge=0)
-
-
-def load_env(path: Path = Path(".env"), environ: MutableMapping[str, str] = os.environ) -> None:
-    """Set what `.env` says and the environment does not; its own word always counts."""
-    for name, value in dotenv_values(path, encoding="utf-8").items():
-        if value is not None:
-            environ.setdefault(name, value)
 
 
 def explained(error: ValidationError) -> str:

@@ -11,7 +11,8 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from llmrouter.settings import Settings, load_env, unknown
+from llmrouter.environment import load_env
+from llmrouter.settings import Settings, unknown
 from tests.catalog.prompts_dir import LARGE, ROUTING, SMALL, written
 from tests.served import environment, process
 

@@ -1,22 +1,19 @@
-"""`llmrouter eval`: reads files, evaluates, prints the tables and writes what was asked for.
+"""Does what `llmrouter eval` was asked for: reads files, evaluates, shows tables, writes outputs.
 
-Why it exists: the command's words, its exit codes (0 done, 2 wrong usage) and its progress bar are
-here; everything it computes is elsewhere. On a terminal it shows progress, in a pipe it is quiet.
-
-What it refuses: to overwrite an input, and to go on after a row it cannot read.
+On a terminal it shows progress, in a pipe it is quiet. It refuses to overwrite an input, and to go
+on after a row it cannot read.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import orjson
-import typer
 from rich.console import Console
-from typer.core import TyperCommand
 
 from llmrouter.evaluation.benchmark import report as tables
 from llmrouter.evaluation.benchmark.costs import read_prices
@@ -29,82 +26,59 @@ from llmrouter.evaluation.benchmark.results import Report, document
 from llmrouter.evaluation.benchmark.training_sets import families
 from llmrouter.evaluation.progress_bar import bar
 from llmrouter.evaluation.text_encoders import UnknownEncoder
+from llmrouter.util.extras import require
 
 WRONG_USAGE = 2
 
 
-class EvalCommand(TyperCommand):
-    """Lets `--train` take several files in a row, as a shell's glob gives them."""
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """The files to write; None where one is not wanted."""
 
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Gives each file of a `--train a b c` its own `--train` before the usual parsing."""
-        return super().parse_args(ctx, spread(args, "--train"))
+    json: Path | None = None
+    html: Path | None = None
+    predictions: Path | None = None
 
-
-def spread(arguments: Sequence[str], option: str) -> list[str]:
-    """`option a b --x` as `option a option b --x`; a run ends at the next option or at `--`."""
-    out: list[str] = []
-    within = False
-    for argument in arguments:
-        if argument == option:
-            within = True
-            continue
-        if argument.startswith("-") and argument != "-":
-            within = False
-        out += [option, argument] if within else [argument]
-    if arguments and arguments[-1] == option:
-        out.append(option)  # left for the parser to refuse
-    return out
+    def paths(self) -> list[Path]:
+        """Those that are wanted."""
+        return [path for path in (self.json, self.html, self.predictions) if path is not None]
 
 
-Files = Annotated[
-    list[Path], typer.Argument(metavar="TEST...", help="Outcome files (.jsonl, .jsonl.gz).")
-]
+@dataclass(frozen=True, slots=True)
+class EvalOptions:
+    """What the command line gave, besides the test files."""
+
+    train: Sequence[Path] = ()
+    prices: Path | None = None
+    encoders: Sequence[str] = ()
+    seed: int = 0
+    draws: int = 1000
+    outputs: Outputs = Outputs()
 
 
-def eval_command(
-    test: Files,
-    train: Annotated[
-        list[Path] | None,
-        typer.Option(help="Files to fit on; several may follow. Without: cross-validation."),
-    ] = None,
-    prices: Annotated[
-        Path | None,
-        typer.Option(help="YAML of `target: USD per 1M tokens`, or `{input: …, output: …}`."),
-    ] = None,
-    json: Annotated[Path | None, typer.Option(help="Write every figure as JSON.")] = None,
-    html: Annotated[Path | None, typer.Option(help="Write one page with plots.")] = None,
-    predictions: Annotated[
-        Path | None,
-        typer.Option(
-            help='Write `{"id", "scores": {target: 0..1}, "costs"?: {target: USD}}` a row.'
-        ),
-    ] = None,
-    encoder: Annotated[
-        list[str] | None,
-        typer.Option(help="hashing, local:MODEL or openai:MODEL@BASE_URL; may be repeated."),
-    ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of fits and bootstrap.")] = 0,
-    draws: Annotated[int, typer.Option(min=20, max=20_000, help="Of the bootstrap.")] = 1000,
-) -> None:
-    """Evaluate every policy on recorded outcomes: score against cost, with intervals."""
+def run_eval(test: Sequence[Path], given: EvalOptions) -> int:
+    """The command; returns its exit code: 0 done, 2 wrong usage. Raises ExtraMissing."""
+    require("learn", "`llmrouter eval`")
     errors = Console(stderr=True, highlight=False, soft_wrap=True)
     try:
-        outputs = [path for path in (json, html, predictions) if path is not None]
-        _check_outputs(outputs, [*test, *(train or []), *([prices] if prices else [])])
-        tests, trains = read_all(test), read_all(train or [])
+        _check_outputs(
+            given.outputs.paths(), [*test, *given.train, *([given.prices] if given.prices else [])]
+        )
+        tests, trains = read_all(test), read_all(given.train)
         _check_sets(tests, trains)
-        known = read_prices(prices) if prices else {}
-        encoders = list(dict.fromkeys(encoder or ["hashing"]))
+        known = read_prices(given.prices) if given.prices else {}
+        encoders = list(dict.fromkeys(given.encoders or ["hashing"]))
         fitted = learners([*encoders, *BASELINES])
     except (BadInput, UnknownEncoder, Usage) as error:
         errors.print(str(error), markup=False)
-        raise typer.Exit(WRONG_USAGE) from None
+        return WRONG_USAGE
     if known and not _named([*tests, *trains]) & known.keys():
-        errors.print(f"note: {prices} prices none of the targets in these files", markup=False)
-    options = Options(Fitting(fitted, known, seed), draws)
+        errors.print(
+            f"note: {given.prices} prices none of the targets in these files", markup=False
+        )
+    options = Options(Fitting(fitted, known, given.seed), given.draws)
     if all(not one.graded for one in tests):
-        options = Options(Fitting(fitted[: len(encoders)], known, seed), draws)
+        options = Options(Fitting(fitted[: len(encoders)], known, given.seed), given.draws)
     found = families(trains)
     done = []
     with bar(errors) as progress:
@@ -116,18 +90,19 @@ def eval_command(
 
             done.append(evaluate(one, found, options, step))
     try:
-        _write(done, Report(_results(done), seed, draws), json, html, predictions)
+        _write(done, Report(_results(done), given.seed, given.draws), given.outputs)
     except OSError as error:
         errors.print(f"{error.filename}: cannot be written: {error.strerror}", markup=False)
-        raise typer.Exit(WRONG_USAGE) from None
+        return WRONG_USAGE
     results = _results(done)
     if results:
-        tables.show(Report(results, seed, draws), tables.console())
+        tables.show(Report(results, given.seed, given.draws), tables.console())
     for one, found_one in zip(tests, done, strict=True):
         if found_one.result is None:
             errors.print(
                 f"{one.path}: no row has outcomes, so there is no table for it", markup=False
             )
+    return 0
 
 
 class Usage(ValueError):
@@ -174,17 +149,15 @@ def _results(done: Sequence[Evaluated]) -> tuple[Any, ...]:
 def _write(
     done: Sequence[Evaluated],
     report: Report,
-    json: Path | None,
-    html: Path | None,
-    predictions: Path | None,
+    outputs: Outputs,
 ) -> None:
-    if predictions is not None:
+    if outputs.predictions is not None:
         lines = b"".join(line for one in done for line in _prediction_lines(one))
-        predictions.write_bytes(lines)
-    if json is not None:
-        json.write_bytes(orjson.dumps(document(report), option=orjson.OPT_INDENT_2) + b"\n")
-    if html is not None:
-        html.write_text(page(report), "utf-8")
+        outputs.predictions.write_bytes(lines)
+    if outputs.json is not None:
+        outputs.json.write_bytes(orjson.dumps(document(report), option=orjson.OPT_INDENT_2) + b"\n")
+    if outputs.html is not None:
+        outputs.html.write_text(page(report), "utf-8")
 
 
 def _prediction_lines(one: Evaluated) -> list[bytes]:

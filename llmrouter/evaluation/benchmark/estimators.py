@@ -23,6 +23,7 @@ from llmrouter.learning.encoders.text_encoder import Dense
 from llmrouter.learning.model.cost_model import fit_costs
 from llmrouter.learning.model.quality_model import Example
 from llmrouter.learning.model.training import FitSettings, fit
+from llmrouter.util.extras import require
 
 Matrix = NDArray[np.float64]
 Progress = Callable[[str, float], None]
@@ -180,6 +181,7 @@ def _baseline(
     kind: str, train: Sequence[Row], test: Sequence[Row], targets: Sequence[str]
 ) -> Matrix:
     """Plain estimators on tf-idf words: the mean of 40 neighbours, or ridge regression."""
+    require("learn", "fitting the baselines")
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import Ridge
 

@@ -44,6 +44,7 @@ from llmrouter.learning.online.snapshot import Snapshot, previous, publish
 from llmrouter.learning.trust.agreement_model import Comparison
 from llmrouter.learning.trust.predictor import TEXT_LIMIT
 from llmrouter.store.factory import open_store
+from llmrouter.util.extras import require
 
 DONE, NO, WRONG_USAGE = 0, 1, 2
 FEWEST = 10
@@ -95,6 +96,8 @@ def run_train(files: Sequence[Path], options: TrainOptions, parse: Parse = _unre
     """
     errors = Console(stderr=True, highlight=False, soft_wrap=True)
     sources = bool(files or options.journal or options.from_rules)
+    if sources:
+        require("learn", "`llmrouter train`")
     if options.rollback == sources:
         wanted = "give outcome files, --journal or --from-rules, or --rollback alone"
         errors.print(wanted, markup=False)

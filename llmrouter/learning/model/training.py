@@ -45,6 +45,7 @@ from llmrouter.learning.model.quality_model import (
     QualityModel,
 )
 from llmrouter.learning.model.tree_ensemble import Forest, flatten
+from llmrouter.util.extras import require
 
 Progress = Callable[[str, float], None]
 
@@ -67,9 +68,10 @@ class FitSettings:
 
     `width`: vector length; `vocabulary`: kept terms; `trees`, `leaf`, `depth`: the forest;
     `folds`: held-out folds for calibration and the memory's residuals; `lists`, `capacity`,
-    `sharpness`, `gain`, `shrink`: the memory; `blend`: the networks' share. Few examples make few
-    steps an epoch: where it errs less on the folds, the networks are fitted for up to `epochs`, as
-    far as that is no more than `steps` steps.
+    `sharpness`, `gain`, `shrink`: the memory; `blend`: the networks' share; `memory_alone`: neither
+    networks nor trees, for which numpy is enough. Few examples make few steps an epoch: where it
+    errs less on the folds, the networks are fitted for up to `epochs`, as far as that is no more
+    than `steps` steps.
     """
 
     width: int = 128
@@ -80,6 +82,7 @@ class FitSettings:
     depth: int = 14
     features: float = 0.3
     blend: float = 0.5
+    memory_alone: bool = False
     epochs: int = 40
     steps: int = 1000
     folds: int = 3
@@ -93,6 +96,9 @@ class FitSettings:
 OF_TRAFFIC = FitSettings(epochs=0)
 """For lessons of live traffic: a repeat in other words may stand in two folds, which makes a long
 fit look better than it is. Replayed, it was never better, once worse, and took twice as long."""
+
+MEMORY_ALONE = replace(OF_TRAFFIC, memory_alone=True)
+"""For lessons of live traffic where scikit-learn is not installed: the neighbour memory alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +127,8 @@ def fit(
     name and its share done, 0..1. Raises `ValueError` for a grade or weight out of range.
     """
     settings = settings or FitSettings()
+    if not settings.memory_alone:
+        require("learn", "fitting a quality model")
     targets, grades, weights = grade_matrix(examples)
     signals = [_signals(example) for example in examples]
     words = fit_encoder(signals, settings, seed)
@@ -136,7 +144,7 @@ def fit(
     built = inputs.build(batch.vectors, batch.readable)
     centres = _fit_centres(batch.sketches, settings, seed)
     prior = _prior(grades, weights)
-    if len(examples) < 2 * settings.folds or not targets:
+    if settings.memory_alone or len(examples) < 2 * settings.folds or not targets:
         base = Base(targets, prior)
         held_out = np.tile(prior, (len(examples), 1))
     else:
@@ -190,7 +198,7 @@ def fit_encoder(signals: Sequence[Signals], settings: FitSettings, seed: int) ->
         order = np.argsort(-seen[kept], kind="stable")[: settings.vocabulary]
         kept = np.sort(kept[order])
     width = settings.width
-    if len(signals) < 3 * width or len(kept) < 3 * width:
+    if settings.memory_alone or len(signals) < 3 * width or len(kept) < 3 * width:
         return _random_encoder(width, min(settings.vocabulary, FEW_TERMS), seed)
     rows = np.zeros(BUCKETS, np.uint16)
     rows[kept] = np.arange(1, len(kept) + 1)
@@ -270,12 +278,12 @@ def _principal(values: Floats, count: int) -> tuple[Floats, Floats]:
 
 def _fit_centres(keys: Floats, settings: FitSettings, seed: int) -> Floats:
     """Centres of the memory's lists: clusters of the keys, then random directions."""
-    from sklearn.cluster import MiniBatchKMeans
-
     random = np.random.default_rng(seed)
-    learned = min(settings.lists, len(keys) // 16)
+    learned = 0 if settings.memory_alone else min(settings.lists, len(keys) // 16)
     centres = np.zeros((0, WIDTH), np.float32)
     if learned >= 2:
+        from sklearn.cluster import MiniBatchKMeans
+
         means = MiniBatchKMeans(
             learned, random_state=seed, n_init=1, batch_size=4096, max_iter=20, compute_labels=False
         ).fit(keys)

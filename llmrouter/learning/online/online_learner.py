@@ -25,6 +25,7 @@ from llmrouter.learning.online.training_example import TrainingExample
 from llmrouter.learning.trust.abstention_threshold import Windows
 from llmrouter.learning.trust.agreement_model import AgreementModel
 from llmrouter.learning.trust.teacher_agreement import TeacherConsistency
+from llmrouter.util.extras import installed
 from llmrouter.util.tasks import repeatedly
 
 __all__ = ["LABEL_WEIGHT", "LearnerOptions", "OnlineLearner"]
@@ -41,6 +42,11 @@ class OnlineLearner(LabelObserver):
     async def run(self) -> None:
         """Take over what was learned earlier, then keep learning, until cancelled."""
         every_s = self._options.check_s
+        if not installed("learn"):
+            log.info(
+                "learning by memory alone: fits of networks and trees need "
+                "pip install 'llmrouter[learn]'"
+            )
         async with asyncio.TaskGroup() as group:  # a fit takes seconds, and lessons wait for none
             group.create_task(repeatedly(self._write, every_s))
             await self.load()

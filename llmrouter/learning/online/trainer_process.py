@@ -22,6 +22,7 @@ import numpy as np
 from llmrouter.learning.encoders.text_encoder import Vectors
 from llmrouter.learning.model.quality_model import QualityModel
 from llmrouter.learning.online.training_example import TrainingExample
+from llmrouter.util.extras import installed
 
 FIT_LIMIT_S = 600.0
 
@@ -85,15 +86,19 @@ def unframed(data: bytes) -> Iterator[bytes]:
 
 
 def fitted_on(lessons: Iterable[TrainingExample], space: str = "") -> QualityModel:
-    """The model that lessons make; with `space` on the vectors that its encoder gave."""
-    from llmrouter.learning.model.training import OF_TRAFFIC, fit
+    """The model that lessons make; with `space` on the vectors that its encoder gave.
+
+    Without the extra `learn` it is a memory of the lessons alone.
+    """
+    from llmrouter.learning.model.training import MEMORY_ALONE, OF_TRAFFIC, fit
 
     rows = [one for one in lessons if not space or one.space == space]
     vectors = None
     if space:
         table = [one.vector for one in rows if one.vector is not None]
         vectors = Vectors(space, np.stack(table) if table else np.zeros((0, 1), np.float32))
-    return fit([one.example() for one in rows], OF_TRAFFIC, encoder=vectors).model
+    settings = OF_TRAFFIC if installed("learn") else MEMORY_ALONE
+    return fit([one.example() for one in rows], settings, encoder=vectors).model
 
 
 def main() -> None:

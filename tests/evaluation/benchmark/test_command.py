@@ -8,7 +8,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from llmrouter.evaluation.benchmark.command import EvalCommand, eval_command, spread
+from llmrouter.evaluation.benchmark.arguments import EvalCommand, eval_command, spread
 
 runner = CliRunner()
 
