@@ -312,8 +312,8 @@ def pinned_target(
     """The target a request pins, or None. Raises ModelNotFound, or Forbidden where policy says."""
     if request.model is None or request.model == "auto":
         return None
-    target = catalog.targets.get(request.model)
-    if target is None or not target.enabled:
+    target = catalog.named(request.model)
+    if target is None:
         known = ", ".join(["auto", *(t.id for t in catalog.enabled)])
         raise ModelNotFound(
             f"no model {request.model[:200]!r} in the catalog; there are: {known}", param="model"

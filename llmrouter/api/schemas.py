@@ -162,9 +162,28 @@ _TARGET = _record(
         "timeout_s": _NUMBER,
     }
 )
-_MODEL = _record(
-    {"id": _STRING, "object": {"const": "model"}, "created": _INTEGER, "owned_by": _STRING}
-)
+_MODEL: Schema = {
+    "type": "object",
+    "required": ["id", "object", "created", "owned_by"],
+    "properties": {
+        "id": _STRING,
+        "object": {"const": "model"},
+        "created": _INTEGER,
+        "owned_by": _STRING,
+        "aliases": _list(_STRING),
+        "context_length": _INTEGER,
+        "max_output_tokens": _or_null(_INTEGER),
+        "capabilities": _list(_STRING),
+        "pricing": _record(
+            {
+                "input": _NUMBER,
+                "cached_input": _or_null(_NUMBER),
+                "output": _NUMBER,
+                "unit": _STRING,
+            }
+        ),
+    },
+}
 
 _LAST = _or_null({"type": "integer", "minimum": 1, "maximum": MOST, "default": LAST})
 _FILES: Schema = {

@@ -20,7 +20,7 @@ from llmrouter.catalog.target_file import read_target
 from llmrouter.catalog.template_checks import check_router, check_verifier
 from llmrouter.catalog.yaml_reader import MAX_CHARS, Sheet
 from llmrouter.domain.catalog import Catalog, Prompts, RouterLLM
-from llmrouter.domain.target import Target
+from llmrouter.domain.target import AUTH, Target
 from llmrouter.errors import CatalogInvalid, Problem
 
 ROUTING = "routing.yaml"
@@ -99,6 +99,7 @@ def load_all(
             targets[name] = target
             known[name] = target.enabled
             located[name] = Located(sheet.file, parts.body_line)
+            problems += _taken(target, sheet, targets)
     problems += _no_targets(directory, known, targets)
     policy = _policy(directory, texts, known, problems)
     prompts = _prompts(directory, texts, policy, problems)
@@ -170,6 +171,17 @@ def _target(sheet: Sheet, name: str, text: str) -> tuple[Target | None, Parts | 
         return None, None
     sheet.first_line = parts.front_line
     return read_target(sheet, name, parts), parts
+
+
+def _taken(target: Target, sheet: Sheet, others: Mapping[str, Target]) -> list[Problem]:
+    """Names of `target` that are an alias, or its alias the id, of a target read before it."""
+    own = {target.id, *target.aliases}
+    return [
+        Problem(sheet.file, 1, f"`aliases`: {name!r} is a name of {other.id!r} too")
+        for other in others.values()
+        if other is not target
+        for name in sorted(own & {other.id, *other.aliases})
+    ]
 
 
 def _no_targets(
@@ -251,6 +263,8 @@ def _overridden(catalog: Catalog, overrides: Overrides) -> Catalog:
             target,
             base_url=(overrides.base_url or target.base_url).rstrip("/"),
             api_key_env=overrides.api_key_env,
+            auth=AUTH[0],
+            access=replace(target.access, endpoints=(), api_key_file=None, proxy=None, ca=None),
         )
         for name, target in catalog.targets.items()
     }

@@ -18,7 +18,17 @@ from typing import Any
 from llmrouter.domain.target import Target
 
 _NO_CHOICE = frozenset(
-    {"base_url", "api_key_env", "timeout_s", "timeout_ms", "lines", "encoder_price", "auth"}
+    {
+        "access",
+        "aliases",
+        "api_key_env",
+        "auth",
+        "base_url",
+        "encoder_price",
+        "lines",
+        "timeout_ms",
+        "timeout_s",
+    }
 )
 _COMMENT = re.compile(r"\{#.*?#\}", re.DOTALL)
 

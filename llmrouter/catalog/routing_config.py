@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from llmrouter.catalog.target_file import read_base_url, read_key_name, read_price
+from llmrouter.catalog.access_fields import read_base_url, read_key_name
+from llmrouter.catalog.target_file import read_price
 from llmrouter.catalog.yaml_reader import Block, Sheet, hint, shown
 from llmrouter.domain.catalog import (
     CHECKS,

@@ -8,11 +8,25 @@ from __future__ import annotations
 
 import re
 from typing import Final
-from urllib.parse import urlsplit
 
+from llmrouter.catalog.access_fields import (
+    ACCESS_KEYS,
+    read_access,
+    read_aliases,
+    read_base_url,
+    read_key_name,
+)
 from llmrouter.catalog.frontmatter import Parts
 from llmrouter.catalog.yaml_reader import Block, Sheet, hint, shown
-from llmrouter.domain.target import AUTH, CAPABILITIES, PROTOCOLS, Latency, Price, Target
+from llmrouter.domain.target import (
+    AUTH,
+    CAPABILITIES,
+    PROTOCOLS,
+    Endpoint,
+    Latency,
+    Price,
+    Target,
+)
 
 TARGET_KEYS: Final = (
     "model",
@@ -28,13 +42,13 @@ TARGET_KEYS: Final = (
     "timeout_s",
     "protocol",
     "auth",
+    "aliases",
+    *ACCESS_KEYS,
     "enabled",
 )
 RESERVED_IDS: Final = frozenset({"auto"})
 _ID = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _TIER = re.compile(r"[A-Za-z0-9][\w.-]*")
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_KEY_PREFIXES = ("sk-", "sk_", "gsk_", "AIza", "xai-", "hf_", "ghp_", "pk-", "Bearer")
 _MAX_DESCRIPTION = 8000
 
 
@@ -75,6 +89,8 @@ def read_target(sheet: Sheet, name: str, parts: Parts) -> Target | None:
     timeout_s = fields.number("timeout_s", 0, 3600, above=True)
     protocol = _one_of(fields, "protocol", PROTOCOLS)
     auth = _one_of(fields, "auth", AUTH)
+    aliases = read_aliases(fields, name)
+    access = read_access(fields, Endpoint(base_url or "", key))
     enabled = fields.flag("enabled")
     if len(sheet.problems) > before:
         return None
@@ -97,62 +113,9 @@ def read_target(sheet: Sheet, name: str, parts: Parts) -> Target | None:
         enabled=True if enabled is None else enabled,
         protocol=protocol or PROTOCOLS[0],
         auth=auth or AUTH[0],
+        aliases=aliases,
+        access=access,
     )
-
-
-def read_base_url(fields: Block) -> str | None:
-    """`base_url`, without its last slash: an http(s) address with no credentials in it."""
-    url = fields.text("base_url", required=True)
-    if url is None:
-        return None
-    try:
-        parsed = urlsplit(url)
-        host, _ = parsed.hostname, parsed.port
-    except ValueError:
-        parsed, host = None, None
-    if parsed is None or parsed.scheme not in ("http", "https") or not host:
-        fields.fail("base_url", "must start with http:// or https:// and name a host")
-    elif parsed.username is not None or parsed.password is not None:
-        fields.fail("base_url", "holds credentials: name a variable in `api_key_env` instead")
-    elif parsed.query or parsed.fragment or any(c.isspace() for c in url):
-        fields.fail("base_url", "must be an address alone, without spaces, `?` or `#`")
-    elif wire := _wire_path(parsed.path):
-        fields.fail("base_url", f"must end before {wire}, which is added by itself")
-    else:
-        return url.rstrip("/")
-    return None
-
-
-def _wire_path(path: str) -> str | None:
-    """The wire format's own path at the end of an address, which the service adds."""
-    paths = "/chat/completions", "/messages", "/responses", "/embeddings", "/completions"
-    return next((p for p in paths if path.rstrip("/").endswith(p)), None)
-
-
-def read_key_name(fields: Block) -> str | None:
-    """`api_key_env`: the name of a variable. A value that looks like a key is never echoed."""
-    name = fields.text("api_key_env")
-    if name is None:
-        return None
-    if looks_like_key(name):
-        fields.fail(
-            "api_key_env",
-            "looks like a key itself: put the key into an environment variable, write that "
-            "variable's name here, and revoke the key if this file was shared",
-        )
-        return None
-    if not _VARIABLE.fullmatch(name):
-        fields.fail("api_key_env", "must be a variable's name, such as OPENAI_API_KEY")
-        return None
-    return name
-
-
-def looks_like_key(text: str) -> bool:
-    """Whether a string is rather a secret than the name of a variable."""
-    if text.startswith(_KEY_PREFIXES):
-        return True
-    mixed = any(c.islower() for c in text) and any(c.isdigit() for c in text)
-    return len(text) >= 24 and mixed
 
 
 def read_price(fields: Block, *, required: bool = False) -> Price | None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -132,6 +132,9 @@ class Block:
             else:
                 self._values[name] = (key, value)
 
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
     def __contains__(self, name: str) -> bool:
         return name in self._values
 
@@ -242,6 +245,14 @@ class Block:
             return None
         return Block(self.sheet, value, known, f"{self.path}{name}.")
 
+    def open_block(self, name: str) -> Block | None:
+        """A nested mapping whose keys are the author's own."""
+        value = self._value(name, False)
+        if not isinstance(value, yaml.MappingNode):
+            return None if value is None else self.block(name, ("name",))
+        names = [key.value for key, _ in value.value if isinstance(key, yaml.ScalarNode)]
+        return Block(self.sheet, value, names, f"{self.path}{name}.")
+
     def blocks(self, name: str, known: Sequence[str] | None) -> list[Block]:
         """A list of mappings; with `known` None their keys are left to the caller."""
         value = self._value(name, False)
@@ -267,6 +278,10 @@ class Block:
             items = [_plain(item) for item in node.value]
             return None if None in items else tuple(items)
         return None if node is None else _plain(node)
+
+    def document(self, name: str) -> object:
+        """Any value at all, as JSON has it."""
+        return _document(self._values[name][1])
 
     def _value(self, name: str, required: bool) -> yaml.Node | None:
         pair = self._values.get(name)
@@ -319,6 +334,14 @@ def _plain(node: yaml.Node) -> object:
     if number is not None:
         return int(number) if number == int(number) else number
     return str(node.value)
+
+
+def _document(node: yaml.Node) -> object:
+    if isinstance(node, yaml.SequenceNode):
+        return [_document(item) for item in node.value]
+    if isinstance(node, yaml.MappingNode):
+        return {str(key.value): _document(value) for key, value in node.value}
+    return _plain(node)
 
 
 def _kind(node: yaml.Node) -> str:

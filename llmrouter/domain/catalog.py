@@ -180,6 +180,18 @@ class Catalog:
         """The targets that may serve."""
         return tuple(target for target in self.targets.values() if target.enabled)
 
+    def named(self, name: str) -> Target | None:
+        """The enabled target that a caller means by an id, an alias, or the upstream's own name.
+
+        An id wins over an alias, an alias over a model's name, then the first of the catalog.
+        """
+        target = self.targets.get(name)
+        if target is None or not target.enabled:
+            found = [t for t in self.enabled if name in t.aliases]
+            found += [t for t in self.enabled if name == t.model]
+            target = found[0] if found else None
+        return target
+
     @property
     def revision(self) -> str:
         """One string that changes whenever any decision could."""

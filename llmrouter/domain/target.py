@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 PASSED: frozenset[str] = frozenset({"embeddings", "completions", "decisions", "systemone"})
 """Capabilities that stand for a wire format of their own, which is relayed and never translated."""
@@ -18,7 +19,7 @@ CAPABILITIES: frozenset[str] = PASSED | {
 }
 PROTOCOLS: tuple[str, ...] = ("openai-chat", "openai-responses", "anthropic-messages")
 """What a target may speak; the first is the default."""
-AUTH: tuple[str, ...] = ("bearer", "x-api-key", "none")
+AUTH: tuple[str, ...] = ("bearer", "x-api-key", "azure", "aws", "google", "none")
 """How a target's key is sent."""
 
 CACHE_WRITE = 1.25
@@ -63,10 +64,43 @@ class Latency:
 
 
 @dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One place that serves a target's model. `weight` is its share of attempts, over 0."""
+
+    base_url: str
+    api_key_env: str | None = None
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How a target is reached, beyond its address and key.
+
+    `headers` and `query` go with every request. `params` are body members that a request gets
+    where it has none of that name, `overrides` members that it gets in any case. `endpoints` are
+    all places of a target that has several, its `base_url` included. `api_key_file` is read in
+    place of a variable. `ca` is a file of certificates to trust.
+    """
+
+    headers: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, str] = field(default_factory=dict)
+    params: Mapping[str, object] = field(default_factory=dict)
+    overrides: Mapping[str, object] = field(default_factory=dict)
+    endpoints: tuple[Endpoint, ...] = ()
+    api_key_file: str | None = None
+    proxy: str | None = None
+    ca: str | None = None
+
+
+DIRECT = Access()
+
+
+@dataclass(frozen=True, slots=True)
 class Target:
     """One enabled or disabled entry of the catalog; `id` is the stem of its file.
 
-    `protocol` is one of PROTOCOLS, `auth` one of AUTH.
+    `protocol` is one of PROTOCOLS, `auth` one of AUTH. `aliases` are further names under which
+    callers may ask for it.
     """
 
     id: str
@@ -85,6 +119,8 @@ class Target:
     enabled: bool = True
     protocol: str = "openai-chat"
     auth: str = "bearer"
+    aliases: tuple[str, ...] = ()
+    access: Access = DIRECT
 
     @property
     def chats(self) -> bool:

@@ -11,7 +11,7 @@ import orjson
 
 from llmrouter.domain.chat import ChatRequest
 from llmrouter.domain.interfaces import Rewritten
-from llmrouter.domain.target import Target
+from llmrouter.domain.target import DIRECT, Target
 from llmrouter.execution.json_splice import splice
 
 CHAT = "openai-chat"
@@ -38,6 +38,8 @@ def prepare(
     if rewritten is not None:
         if rewritten.translation is not None:
             asked = _candidates(document, candidates) if rewritten.protocol == CHAT else {}
+            if target.access.params or target.access.overrides:
+                asked |= _target_members(target, orjson.loads(rewritten.body))
             return splice(rewritten.body, asked) if asked else rewritten.body, False
         request = replace(request, body=rewritten.body)
     protocol = request.wire.protocol
@@ -45,7 +47,11 @@ def prepare(
     if protocol != CHAT:
         candidates = 0
     if not (
-        request.bare_prompt or candidates or "router" in document or "stream_options" in document
+        request.bare_prompt
+        or candidates
+        or "router" in document
+        or "stream_options" in document
+        or target.access is not DIRECT
     ):
         quick = _quick(request, target, ask_usage=ask_usage)
         if quick is not None:
@@ -56,6 +62,7 @@ def prepare(
         members["prompt"] = None
         members["messages"] = orjson.dumps(messages)
     members |= _candidates(document, candidates)
+    members |= _target_members(target, document)
     added = False
     if request.stream and ask_usage:
         given = document.get("stream_options")
@@ -64,6 +71,13 @@ def prepare(
             members["stream_options"] = orjson.dumps({**options, "include_usage": True})
             added = True
     return splice(request.body, members), added
+
+
+def _target_members(target: Target, document: Mapping[str, Any]) -> dict[str, bytes | None]:
+    """The members that the target's catalog file sets: defaults, and what holds in any case."""
+    defaults = {name: v for name, v in target.access.params.items() if name not in document}
+    members = {**defaults, **target.access.overrides}
+    return {name: orjson.dumps(value) for name, value in members.items()}
 
 
 def _candidates(document: Mapping[str, Any], candidates: int) -> dict[str, bytes | None]:

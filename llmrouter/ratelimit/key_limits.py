@@ -311,7 +311,7 @@ class _Prices:
         self, caller: Caller, request: ChatRequest, catalog: Catalog, size: tuple[int, int]
     ) -> float:
         """What the request may cost: at the target it pins, or at the dearest it may reach."""
-        pinned = None if request.model is None else catalog.targets.get(request.model)
+        pinned = None if request.model is None else catalog.named(request.model)
         if pinned is not None:
             cost = pinned.price.cost(*size)
         else:

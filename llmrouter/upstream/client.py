@@ -15,6 +15,7 @@ import asyncio
 import contextlib
 import math
 import os
+import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from types import TracebackType
@@ -24,7 +25,10 @@ from aiohttp.streams import StreamReader
 from yarl import URL
 
 from llmrouter.domain.completion import ResponseEvent, UpstreamRequest
+from llmrouter.domain.target import Endpoint
 from llmrouter.errors import UpstreamFailure
+from llmrouter.upstream.credentials import Credentials
+from llmrouter.upstream.endpoints import EndpointChooser
 from llmrouter.upstream.error_mapping import failure_of, refused
 from llmrouter.upstream.exchange import HttpPoster, PreparedEndpoint, RawResponse
 from llmrouter.upstream.protocols.registry import BY_NAME
@@ -42,6 +46,8 @@ ANTHROPIC = "anthropic-messages"
 ANTHROPIC_VERSION = "2023-06-01"
 _MAX_ERROR_BYTES = 64 * 1024
 _DRAIN_S = 0.02
+_Place = tuple[str, frozenset[tuple[str, str]], str | None, str | None, str, bool]
+"""Base URL, query, proxy, certificates, wire format, and whether it streams."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +77,10 @@ class UpstreamClient:
     ) -> None:
         self._limits = limits or UpstreamLimits()
         self._exchange = HttpPoster(connector, self._limits.connect_s)
-        self._env = env
-        self._addresses: dict[tuple[str, str, bool], PreparedEndpoint] = {}
+        self._credentials = Credentials(env)
+        self._endpoints = EndpointChooser()
+        self._addresses: dict[_Place, PreparedEndpoint] = {}
+        self._trusted: dict[str, ssl.SSLContext] = {}
 
     def send(self, call: UpstreamRequest) -> Reply:
         """Open the reply; iterate it inside `async with`. Raises UpstreamFailure."""
@@ -84,9 +92,35 @@ class UpstreamClient:
 
     async def post(self, call: UpstreamRequest) -> RawResponse:
         """Send the call and return once the reply's headers are there."""
-        place = call.target.base_url, call.protocol, call.stream
-        address = self._addresses.get(place) or self._address(call)
-        headers = self._headers(call)
+        target = call.target
+        if not target.access.endpoints:
+            return await self._post(call, Endpoint(target.base_url, target.api_key_env))
+        for endpoint in self._endpoints.order(target.access.endpoints):
+            try:
+                reply = await self._post(call, endpoint)
+            except aiohttp.ClientConnectorError as error:
+                refused = error
+                self._endpoints.failed(endpoint)
+                continue
+            if reply.status == 429 or reply.status >= 500:
+                self._endpoints.failed(endpoint)
+            return reply
+        raise refused
+
+    async def _post(self, call: UpstreamRequest, endpoint: Endpoint) -> RawResponse:
+        access = call.target.access
+        query = frozenset(access.query.items())
+        place = endpoint.base_url, query, access.proxy, access.ca, call.protocol, call.stream
+        address = self._addresses.get(place)
+        if address is None:
+            address = await self._address(call, endpoint)
+            if len(self._addresses) > 1000:
+                self._addresses.clear()
+            self._addresses[place] = address
+        headers = self._headers(call, endpoint)
+        signer = self._credentials.signer(call.target)
+        if signer is not None:
+            headers = {**headers, **await signer.headers(str(address.url), headers, call.body)}
         try:
             return await self._exchange.post(address, headers, call.body)
         except aiohttp.ClientConnectorError:
@@ -100,39 +134,37 @@ class UpstreamClient:
         """The bounds in force."""
         return self._limits
 
-    def _headers(self, call: UpstreamRequest) -> Mapping[str, str]:
-        variable, auth = call.target.api_key_env, call.target.auth
+    def _headers(self, call: UpstreamRequest, endpoint: Endpoint) -> Mapping[str, str]:
+        target = call.target
         headers = {**call.headers, **call.extra_headers} if call.extra_headers else call.headers
         if call.protocol == ANTHROPIC and "anthropic-version" not in headers:
             headers = {**headers, "anthropic-version": ANTHROPIC_VERSION}
-        if variable is None or auth == "none":
-            return headers
-        key = self._env(variable)
-        if not key:
-            raise UpstreamFailure(
-                "misconfigured", f"{call.target.id}: the variable {variable} is not set"
-            )
-        if not key.isascii() or not key.isprintable():
-            raise UpstreamFailure(
-                "misconfigured", f"{call.target.id}: the variable {variable} holds no valid key"
-            )
-        if auth == "x-api-key":
-            return {**headers, "x-api-key": key}
-        return {**headers, "Authorization": "Bearer " + key}
+        return {**headers, **target.access.headers, **self._credentials.headers(target, endpoint)}
 
-    def _address(self, call: UpstreamRequest) -> PreparedEndpoint:
-        base_url = call.target.base_url
+    async def _address(self, call: UpstreamRequest, endpoint: Endpoint) -> PreparedEndpoint:
+        access = call.target.access
         try:
-            base, mark, query = base_url.partition("?")
+            base, mark, query = endpoint.base_url.partition("?")
             url = URL(base.rstrip("/") + BY_NAME[call.protocol].path + mark + query)
-            address = PreparedEndpoint(url, _FOR_STREAM if call.stream else _FOR_WHOLE)
-        except ValueError as error:
-            message = f"{call.target.id}: base_url: {error}"
+            address = PreparedEndpoint(
+                url.update_query(access.query) if access.query else url,
+                _FOR_STREAM if call.stream else _FOR_WHOLE,
+                proxy=None if access.proxy is None else URL(access.proxy),
+                trust=None if access.ca is None else await self._trust(access.ca),
+            )
+        except (ValueError, OSError) as error:
+            name = "ca" if isinstance(error, OSError) else "base_url"
+            message = f"{call.target.id}: {name}: {error}"
             raise UpstreamFailure("misconfigured", message) from None
-        if len(self._addresses) > 1000:
-            self._addresses.clear()
-        self._addresses[base_url, call.protocol, call.stream] = address
         return address
+
+    async def _trust(self, path: str) -> ssl.SSLContext:
+        """A context that trusts the certificates in a file, once read. Raises OSError."""
+        known = self._trusted.get(path)
+        if known is None:
+            known = await asyncio.to_thread(ssl.create_default_context, cafile=path)
+            self._trusted[path] = known
+        return known
 
 
 class Reply:

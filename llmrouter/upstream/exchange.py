@@ -10,6 +10,7 @@ It repeats nothing, and bounds only the time to connect: whoever asks sets the o
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Mapping
 from typing import Final
 
@@ -28,16 +29,31 @@ class PreparedEndpoint:
 
     __slots__ = ("head", "request", "url")
 
-    def __init__(self, url: URL, headers: Mapping[str, str]) -> None:
-        """Raises `aiohttp.InvalidURL` for what is no http address."""
+    def __init__(
+        self,
+        url: URL,
+        headers: Mapping[str, str],
+        *,
+        proxy: URL | None = None,
+        trust: ssl.SSLContext | None = None,
+    ) -> None:
+        """`trust` replaces the system's certificates. Raises `aiohttp.InvalidURL`."""
         if url.scheme not in ("http", "https") or not url.raw_host:
             raise aiohttp.InvalidURL(url)
         self.url = url
-        self.request = aiohttp.ClientRequest("POST", url, loop=asyncio.get_running_loop())
+        self.request = aiohttp.ClientRequest(
+            "POST",
+            url,
+            loop=asyncio.get_running_loop(),
+            proxy=proxy,
+            ssl=True if trust is None else trust,
+        )
         own = {"Host": self.request.headers["Host"], **headers}
         if "Authorization" in self.request.headers:  # a name and password in the URL
             own["Authorization"] = self.request.headers["Authorization"]
-        self.head = f"POST {self.request.url.raw_path_qs} HTTP/1.1\r\n{field_lines(own)}"
+        plain_proxy = proxy is not None and url.scheme == "http"
+        place = str(self.request.url) if plain_proxy else self.request.url.raw_path_qs
+        self.head = f"POST {place} HTTP/1.1\r\n{field_lines(own)}"
 
 
 class RawResponse:

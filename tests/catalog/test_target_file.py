@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from llmrouter.catalog.access_fields import looks_like_key
 from llmrouter.catalog.frontmatter import split
-from llmrouter.catalog.target_file import id_problem, looks_like_key, read_target
+from llmrouter.catalog.target_file import id_problem, read_target
 from llmrouter.catalog.yaml_reader import Sheet
 from llmrouter.domain.target import Latency, Price, Target
 

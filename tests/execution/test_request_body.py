@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmrouter.domain.chat import ChatRequest, Message
+from llmrouter.domain.target import Access
 from llmrouter.execution.request_body import prepare, sample
 from tests.fakes import a_request, a_target
 
@@ -108,3 +109,16 @@ def test_a_sample_is_whole_and_may_differ() -> None:
     """Not streamed, and not the same greedy answer again."""
     body = b'{"model":"m","stream":true,"stream_options":{"include_usage":true},"temperature":0}'
     assert json.loads(sample(body)) == {"model": "m", "temperature": 0.7}
+
+
+def test_a_targets_own_members_are_set_and_its_defaults_give_way() -> None:
+    """`params` fill in what the caller left out, `overrides` hold in any case."""
+    access = Access(params={"temperature": 0.2, "top_p": 0.9}, overrides={"seed": 7})
+    body = b'{"model":"auto","temperature":1,"seed":1}'
+    sent, _ = prepare(raw(body), a_target(access=access))
+    assert json.loads(sent) == {
+        "model": "small-model",
+        "temperature": 1,
+        "top_p": 0.9,
+        "seed": 7,
+    }

@@ -11,8 +11,10 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from llmrouter.domain.completion import ResponseEvent, UpstreamRequest
+from llmrouter.domain.target import Access, Endpoint
 from llmrouter.errors import UpstreamFailure
 from llmrouter.upstream.client import UpstreamClient, UpstreamLimits
 from tests.fakes import a_target
@@ -259,3 +261,66 @@ async def _server(answer: Callable[[web.Request], Awaitable[Any]]) -> AsyncItera
         yield f"http://127.0.0.1:{runner.addresses[0][1]}"
     finally:
         await runner.cleanup()
+
+
+@asynccontextmanager
+async def recording() -> AsyncIterator[tuple[str, list[web.Request]]]:
+    """A server that answers everything, with the requests it was sent; and its base URL."""
+    requests: list[web.Request] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        requests.append(request)
+        return web.Response(body=completion(), content_type="application/json")
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", answer)
+    async with TestServer(app) as server:
+        yield str(server.make_url("/v1")), requests
+
+
+async def test_a_targets_headers_and_query_go_with_every_request(relay: UpstreamClient) -> None:
+    """Azure's api-version and key, OpenRouter's title and the like."""
+    async with recording() as (base_url, requests):
+        access = Access(headers={"x-title": "mine"}, query={"api-version": "2026-01-01"})
+        target = a_target(base_url=base_url, api_key_env="KEY", auth="azure", access=access)
+        await received(relay, UpstreamRequest(target, b"{}", False, 5.0, {"traceparent": "t"}))
+    (sent,) = requests
+    assert sent.path_qs == "/v1/chat/completions?api-version=2026-01-01"
+    assert sent.headers["x-title"] == "mine"
+    assert sent.headers["api-key"] == "sk-1"
+    assert sent.headers["traceparent"] == "t"
+    assert "Authorization" not in sent.headers
+
+
+async def test_an_endpoint_that_refuses_connections_is_passed_over(
+    relay: UpstreamClient, unused_tcp_port: int
+) -> None:
+    """Every call is answered by the endpoint that is there, with its own key."""
+    async with recording() as (base_url, requests):
+        gone = Endpoint(f"http://127.0.0.1:{unused_tcp_port}/v1", weight=1000.0)
+        access = Access(endpoints=(gone, Endpoint(base_url, "KEY", 0.001)))
+        target = a_target(base_url=gone.base_url, access=access)
+        for _ in range(3):
+            await received(relay, UpstreamRequest(target, b"{}", False, 5.0, {}))
+    assert [r.headers["Authorization"] for r in requests] == ["Bearer sk-1"] * 3
+
+
+async def test_where_no_endpoint_is_there_the_connection_fails(
+    relay: UpstreamClient, unused_tcp_port: int
+) -> None:
+    """The failure is the same as of a target with one address."""
+    gone = Endpoint(f"http://127.0.0.1:{unused_tcp_port}/v1")
+    target = a_target(base_url=gone.base_url, access=Access(endpoints=(gone, gone)))
+    with pytest.raises(UpstreamFailure) as caught:
+        await received(relay, UpstreamRequest(target, b"{}", False, 5.0, {}))
+    assert caught.value.kind == "connect"
+
+
+async def test_a_plain_request_goes_through_a_proxy_whole(relay: UpstreamClient) -> None:
+    """A proxy is given the whole address, and its own connection."""
+    async with recording() as (proxy, requests):
+        access = Access(proxy=proxy.removesuffix("/v1"))
+        target = a_target(base_url="http://model.example/v1", access=access)
+        await received(relay, UpstreamRequest(target, b"{}", False, 5.0, {}))
+    (sent,) = requests
+    assert str(sent.url) == "http://model.example/v1/chat/completions"

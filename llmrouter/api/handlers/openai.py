@@ -34,7 +34,10 @@ async def models(request: web.Request) -> web.Response:
 async def model(request: web.Request) -> web.Response:
     """GET /v1/models/{id}: one of them."""
     name = request.match_info["id"]
-    known = _models(request.app[SERVICES])
+    services = request.app[SERVICES]
+    known = _models(services)
+    target = services.gateway.catalog.current.named(name)
+    name = name if target is None else target.id
     if name not in known:
         raise ModelNotFound(f'there is no model "{name[:200]}"', param="model")
     return _json(known[name])
@@ -50,6 +53,16 @@ def _models(services: Dependencies) -> dict[str, dict[str, Any]]:
             "object": "model",
             "created": created,
             "owned_by": target.provider,
+            "aliases": list(target.aliases),
+            "context_length": target.context_window,
+            "max_output_tokens": target.max_output,
+            "capabilities": sorted(target.capabilities),
+            "pricing": {
+                "input": target.price.input,
+                "cached_input": target.price.cached_input,
+                "output": target.price.output,
+                "unit": "USD per 1M tokens",
+            },
         }
     return models
 

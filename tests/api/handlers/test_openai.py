@@ -100,6 +100,11 @@ async def test_errors_are_the_clients_own_classes(
 async def test_models_are_listed(client: openai.AsyncOpenAI) -> None:
     """The client's own listing and lookup."""
     assert [model.id async for model in client.models.list()] == ["auto", "small", "large"]
-    assert (await client.models.retrieve("small")).owned_by == "openai"
+    small = await client.models.retrieve("small")
+    assert small.owned_by == "openai"
+    assert small.model_extra is not None
+    assert small.model_extra["context_length"] == 8000
+    assert small.model_extra["pricing"]["output"] == 2.0
+    assert (await client.models.retrieve("small-model")).id == "small", "the upstream's own name"
     with pytest.raises(openai.NotFoundError):
         await client.models.retrieve("nope")
