@@ -162,14 +162,9 @@ _TARGET = _record(
         "timeout_s": _NUMBER,
     }
 )
-_MODEL: Schema = {
-    "type": "object",
-    "required": ["id", "object", "created", "owned_by"],
-    "properties": {
-        "id": _STRING,
-        "object": {"const": "model"},
-        "created": _INTEGER,
-        "owned_by": _STRING,
+_MODEL = _record(
+    {"id": _STRING, "object": {"const": "model"}, "created": _INTEGER, "owned_by": _STRING},
+    {
         "aliases": _list(_STRING),
         "context_length": _INTEGER,
         "max_output_tokens": _or_null(_INTEGER),
@@ -183,7 +178,7 @@ _MODEL: Schema = {
             }
         ),
     },
-}
+)
 
 _LAST = _or_null({"type": "integer", "minimum": 1, "maximum": MOST, "default": LAST})
 _FILES: Schema = {

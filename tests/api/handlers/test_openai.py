@@ -103,8 +103,8 @@ async def test_models_are_listed(client: openai.AsyncOpenAI) -> None:
     small = await client.models.retrieve("small")
     assert small.owned_by == "openai"
     assert small.model_extra is not None
-    assert small.model_extra["context_length"] == 8000
-    assert small.model_extra["pricing"]["output"] == 2.0
-    assert (await client.models.retrieve("small-model")).id == "small", "the upstream's own name"
+    assert small.model_extra["context_length"] == 128000
+    assert small.model_extra["pricing"]["output"] == 0.4
+    assert (await client.models.retrieve("m-small")).id == "small", "the upstream's own name"
     with pytest.raises(openai.NotFoundError):
         await client.models.retrieve("nope")
