@@ -138,6 +138,15 @@ class RateLimited(LLMRouterError):
     label = "rate_limited"
 
 
+class TargetsRateLimited(LLMRouterError):
+    """Every fitting target is rate limited by its provider; `Retry-After` is the soonest end."""
+
+    status = 429
+    type = "rate_limit_error"
+    default_code = "rate_limit_exceeded"
+    label = "targets_rate_limited"
+
+
 class UpstreamFailed(LLMRouterError):
     """Every attempt failed, fallbacks included."""
 
@@ -182,7 +191,7 @@ class UpstreamRefused(LLMRouterError):
 
 
 class Overloaded(LLMRouterError):
-    """The service, or every eligible target, is at its concurrency limit, or is draining."""
+    """The service is at its limit or draining, or every fitting target is full or resting."""
 
     status = 503
     type = "overloaded_error"
@@ -236,8 +245,8 @@ class RouterLLMFailed(Exception):
     """The router LLM gave no usable answer; the next stage decides.
 
     `kind` is one of `timeout`, `connect`, `http`, `truncated`, `refusal`, `unknown_target`,
-    `malformed`, `circuit_open`, `misconfigured`; each is counted on its own. The tokens are what
-    the useless answer cost, where there was one.
+    `malformed`, `circuit_open`, `rate_limited`, `misconfigured`; each is counted on its own. The
+    tokens are what the useless answer cost, where there was one.
     """
 
     def __init__(
@@ -266,10 +275,10 @@ class UpstreamFailure(Exception):
     """One attempt at one target failed before its first event, or during the reply.
 
     `kind` is one of `connect`, `timeout`, `status`, `empty`, `malformed`, `error_body`,
-    `interrupted`, `too_large`, `misconfigured`, `saturated`, `circuit_open`, `untranslatable` (the
-    target's wire format cannot carry the request). `protocol` is the wire format of `body`,
-    `status` the
-    upstream's HTTP status where there was one, `body` what it said (kept for callers, bounded)
+    `interrupted`, `stalled` (silent for longer than its target may be), `too_large`,
+    `misconfigured`; or, where nothing was sent, `saturated`, `circuit_open`, `cooldown` (a rate
+    limit), `untranslatable` (the target's wire format cannot carry the request). `protocol` is the
+    wire format of `body`, `status` the upstream's HTTP status where there was one, `body` what it said (kept for callers, bounded)
     and `content_type` how, `retry_after_s` its own `Retry-After`. `usage` is what the failed reply
     says it used (a `domain.reply.Usage`), since that is billed. `category` says whose fault it is
     (`domain.provider_errors.category_of` fills it in).

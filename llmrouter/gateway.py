@@ -42,6 +42,7 @@ from llmrouter.routing.eligibility import (
     unknown_target,
 )
 from llmrouter.routing.fallbacks import fallback_order
+from llmrouter.routing.last_resort import probing, target_to_probe
 from llmrouter.routing.pipeline import RoutingPipeline, RoutingResult
 from llmrouter.util.lru import Recent
 
@@ -223,14 +224,18 @@ class Gateway:
         health = self._rooms.health
         unavailable = None if health.all_healthy else health.unavailable
         screening = self._eligibility.screen(catalog, demand, unavailable)
-        if not screening.eligible and pinned is None:
-            raise NoEligibleTarget(_nobody(screening))
+        eligible, excluded = screening.eligible, screening.excluded
+        if pinned is not None:
+            eligible = _only(pinned, screening)
+        elif not eligible:
+            eligible = (target_to_probe(screening, health),)
+            excluded = tuple(e for e in excluded if e.target not in eligible)
         context = RoutingContext(
             request=request,
             features=features,
             catalog=catalog,
-            eligible=screening.eligible if pinned is None else _only(pinned, screening),
-            excluded=screening.excluded,
+            eligible=eligible,
+            excluded=excluded,
             caller=caller,
             deadline=deadline,
             quality=catalog.quality if options.quality is None else options.quality,
@@ -246,6 +251,8 @@ class Gateway:
                     context.eligible[0], Source.PINNED, "the request names it", 1.0
                 )
                 ruling = RoutingResult(pinned, ())
+            elif (probe := probing(context.eligible, self._rooms.health)) is not None:
+                ruling = RoutingResult(probe, ())
             else:
                 ruling = await self._rooms.router.decide(context)
             decision = self._decision(ruling, context, started)
@@ -372,11 +379,6 @@ def explained(decision: Decision) -> dict[str, Any]:
 
 def _only(pinned: Target, screening: EligibilityResult) -> tuple[str, ...]:
     reasons = [e.reason for e in screening.excluded if e.target == pinned.id]
-    if reasons and not reasons[0].startswith(("circuit", "rate limited")):
+    if reasons and pinned.id not in screening.resting:
         raise NoEligibleTarget(f"no eligible target: {pinned.id}: {reasons[0]}", param="model")
     return (pinned.id,)
-
-
-def _nobody(screening: EligibilityResult) -> str:
-    listed = "; ".join(f"{e.target}: {e.reason}" for e in screening.excluded)
-    return f"no eligible target: {listed or 'the catalog has none'}"

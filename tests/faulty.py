@@ -37,6 +37,7 @@ WORDS = (chunk({"content": "Fo"}), chunk({"content": "ur."}))
 END = chunk({}, "stop")
 COUNTS = b"data: " + json.dumps({"id": "cmpl-1", "choices": [], "usage": USAGE}).encode() + b"\n\n"
 DONE = b"data: [DONE]\n\n"
+COMMENT = b": PROCESSING\n\n"
 STREAM = (ROLE, *WORDS, END, COUNTS, DONE)
 
 
@@ -233,6 +234,36 @@ async def hang_role(seen: Seen, writer: asyncio.StreamWriter) -> None:
     await asyncio.sleep(3600)
 
 
+async def _comments(writer: asyncio.StreamWriter, seconds: float) -> None:
+    """Keep-alives for so long, twenty a second."""
+    for _ in range(int(seconds * 20)):
+        writer.write(f"{len(COMMENT):x}\r\n".encode() + COMMENT + b"\r\n")
+        await writer.drain()
+        await asyncio.sleep(0.05)
+
+
+async def thinks(seen: Seen, writer: asyncio.StreamWriter) -> None:
+    """Keeps the connection alive with comments for 1.5 s, then answers."""
+    await events(writer, (), finish=False)
+    await _comments(writer, 1.5)
+    for piece in STREAM:
+        writer.write(f"{len(piece):x}\r\n".encode() + piece + b"\r\n")
+    writer.write(b"0\r\n\r\n")
+    await writer.drain()
+
+
+async def pings(seen: Seen, writer: asyncio.StreamWriter) -> None:
+    """A stream of keep-alives that never says anything."""
+    await events(writer, (), finish=False)
+    await _comments(writer, 3600)
+
+
+async def pings_mid(seen: Seen, writer: asyncio.StreamWriter) -> None:
+    """Begins a stream, then only keeps it alive."""
+    await events(writer, (ROLE, WORDS[0]), finish=False)
+    await _comments(writer, 3600)
+
+
 def _abort(writer: asyncio.StreamWriter) -> None:
     raw = writer.get_extra_info("socket")
     raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -293,7 +324,19 @@ async def flood(seen: Seen, writer: asyncio.StreamWriter) -> None:
 
 FLOOD_EVENT = 64 * 1024
 FLOOD_BYTES = 64 * 1024 * 1024
-WAITING = frozenset({"flood", "hang", "hang_mid", "hang_role", "loris", "loris_mid", "drip"})
+WAITING = frozenset(
+    {
+        "drip",
+        "flood",
+        "hang",
+        "hang_mid",
+        "hang_role",
+        "loris",
+        "loris_mid",
+        "pings",
+        "pings_mid",
+    }
+)
 
 
 def saying(text: str) -> Answer:
@@ -328,6 +371,9 @@ MODES: dict[str, Answer] = {
     "loris": loris,
     "loris_mid": loris_mid,
     "drip": drip,
+    "thinks": thinks,
+    "pings": pings,
+    "pings_mid": pings_mid,
     "flood": flood,
     "html": _same(b"<html><body>Bad day</body></html>", kind="text/html"),
     "plain": _same(b"service unavailable", kind="text/plain"),

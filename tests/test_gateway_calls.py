@@ -12,7 +12,15 @@ from llmrouter.domain.catalog import Cascade, Catalog
 from llmrouter.domain.chat import ANONYMOUS, Caller, ChatRequest, RouterOptions
 from llmrouter.domain.decision import Decision, Feedback, RoutingContext, Source
 from llmrouter.domain.serialization import decode_decision, encode_decision
-from llmrouter.errors import Forbidden, LLMRouterError, ModelNotFound, NoEligibleTarget, NotFound
+from llmrouter.errors import (
+    Forbidden,
+    LLMRouterError,
+    ModelNotFound,
+    NoEligibleTarget,
+    NotFound,
+    Overloaded,
+    TargetsRateLimited,
+)
 from llmrouter.execution.plan import ExecutionRequest
 from llmrouter.features.extractor import Extractor
 from llmrouter.features.fingerprint import Fingerprinter
@@ -154,7 +162,9 @@ async def test_a_pinned_target_that_is_ill_is_still_tried(retry_after_s: float |
     """The executor's breaker answers; there is nobody else to ask, and 422 would be untrue."""
     bench = Bench()
     for _ in range(5):
-        bench.health.record("small", ok=False, retry_after_s=retry_after_s)
+        bench.health.record("small", ok=False)
+    if retry_after_s:
+        bench.health.cooldown("small", retry_after_s)
     assert (await bench.decide(model="small")).target == "small"
 
 
@@ -185,6 +195,55 @@ async def test_nobody_left_is_422_and_lists_every_reason() -> None:
         "off: disabled in the catalog",
     ):
         assert part in error.message
+
+
+async def test_where_all_rest_the_least_bad_is_probed() -> None:
+    """The decision says so, with the circuit that is in the way; no stage is asked."""
+    bench = Bench()
+    for name in ("large", "small"):
+        for _ in range(5):
+            bench.health.record(name, ok=False)
+    decision = await bench.decide()
+    assert (decision.target, decision.source, decision.fallbacks) == ("large", Source.DEFAULT, ())
+    assert decision.reason.startswith("every fitting target is resting, this one is probed: ")
+    assert "circuit open after 5 failures in a row" in decision.reason
+    assert [e.target for e in decision.excluded] == ["small", "costly", "off"]
+
+
+async def test_where_all_rest_and_a_probe_is_out_the_caller_is_told_when_to_come_back() -> None:
+    """503 with the soonest time, and each target's reason."""
+    bench = Bench()
+    for name in ("large", "small"):
+        for _ in range(5):
+            bench.health.record(name, ok=False)
+        assert bench.health.admit(name, early=True)
+    error = await failing(Overloaded, bench.decide())
+    assert (error.status, error.code) == (503, "overloaded")
+    assert error.message.startswith("every fitting target is resting: small: circuit open after 5")
+    assert "costly: no tier is not among its tiers (pro)" in error.message
+    assert error.retry_after_s is not None
+    assert 0 < error.retry_after_s <= 30
+
+
+@pytest.mark.parametrize("large_s", [7.0, None])
+async def test_where_all_are_rate_limited_it_is_429(large_s: float | None) -> None:
+    """With the soonest end; where one waits for something else it is 503."""
+    bench = Bench()
+    bench.health.cooldown("small", 20.0)
+    bench.health.cooldown("large", 7.0, *(() if large_s else ("overloaded",)))
+    error = await failing(TargetsRateLimited if large_s else Overloaded, bench.decide())
+    assert error.status == (429 if large_s else 503)
+    assert error.retry_after_s is not None
+    assert 0 < error.retry_after_s <= 7
+
+
+async def test_a_request_that_nothing_can_ever_serve_is_422_however_all_rest() -> None:
+    """Waiting would not help it."""
+    bench = Bench()
+    bench.health.cooldown("small", 20.0)
+    bench.health.cooldown("large", 20.0)
+    error = await failing(NoEligibleTarget, bench.decide(deny=("small", "large")))
+    assert error.retry_after_s is None
 
 
 @pytest.mark.parametrize("option", ["allow", "deny"])

@@ -44,6 +44,8 @@ TARGET_KEYS: Final = (
     "auth",
     "aliases",
     *ACCESS_KEYS,
+    "ttft_timeout_s",
+    "stall_timeout_s",
     "enabled",
 )
 RESERVED_IDS: Final = frozenset({"auto"})
@@ -91,6 +93,8 @@ def read_target(sheet: Sheet, name: str, parts: Parts) -> Target | None:
     auth = _one_of(fields, "auth", AUTH)
     aliases = read_aliases(fields, name)
     access = read_access(fields, Endpoint(base_url or "", key))
+    ttft_timeout_s = fields.number("ttft_timeout_s", 0, 3600, above=True)
+    stall_timeout_s = fields.number("stall_timeout_s", 0, 3600, above=True)
     enabled = fields.flag("enabled")
     if len(sheet.problems) > before:
         return None
@@ -115,6 +119,8 @@ def read_target(sheet: Sheet, name: str, parts: Parts) -> Target | None:
         auth=auth or AUTH[0],
         aliases=aliases,
         access=access,
+        ttft_timeout_s=ttft_timeout_s,
+        stall_timeout_s=30.0 if stall_timeout_s is None else stall_timeout_s,
     )
 
 

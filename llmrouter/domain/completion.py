@@ -78,7 +78,8 @@ class UpstreamRequest:
     `body` is the caller's body with only the routed fields replaced. `headers` carry trace context;
     the upstream adapter adds credentials. `include_usage_added` tells the relay that the caller
     did not ask for the usage chunk, so it must not reach the caller. `timeout_s` bounds the whole
-    reply, `first_timeout_s` the wait for its first event. `detail` asks for text and log-
+    reply, `first_timeout_s` the wait for its first token; how long a stream may be silent is the
+    target's own setting. `detail` asks for text and log-
     probabilities on every event; without it they are read only where that costs nothing.
     `protocol` is the wire format spoken with the target; `translation` turns its reply into the
     caller's format where that is another one. `extra_headers` are the caller's own that belong to

@@ -43,6 +43,8 @@ class ErrorCategory(StrEnum):
     TOO_LARGE = "too_large"
     SATURATED = "saturated"
     CIRCUIT_OPEN = "circuit_open"
+    COOLDOWN = "cooldown"
+    STALLED = "stalled"
     UNTRANSLATABLE = "untranslatable"
 
 

@@ -5,7 +5,7 @@ Rooms import these and never each other; `bootstrap` says which class stands beh
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -148,23 +148,59 @@ class Upstream(Protocol):
         ...
 
 
+RATE_LIMITED = "rate limited by its provider"
+
+
+@dataclass(frozen=True, slots=True)
+class Resting:
+    """Why a target is left out for now, and in how many seconds it is tried next.
+
+    `rate_limited`: its provider asked to be left alone; else its circuit is open, or it asked for
+    another reason.
+    """
+
+    reason: str
+    retry_after_s: float
+    rate_limited: bool = False
+
+
 class Health(Protocol):
-    """Which targets are in no state to serve, fed by real outcomes."""
+    """Which targets cannot serve now, fed by real outcomes."""
 
     @property
     def all_healthy(self) -> bool:
-        """Whether every target can serve, so that nobody need ask about one."""
+        """Whether every target can serve, so that there is no need to ask about one."""
         ...
 
     def unavailable(self, target: str) -> str | None:
         """Why the target should be left out now, or None."""
         ...
 
-    def record(self, target: str, ok: bool, retry_after_s: float | None = None) -> None:
-        """One attempt's outcome; `retry_after_s` is how long the target asked to be left alone."""
+    def resting(self, target: str) -> Resting | None:
+        """Why the target is left out now and for how long, or None."""
         ...
 
-    def admit(self, target: str) -> bool:
+    def least_bad(self, targets: Iterable[str]) -> str | None:
+        """Which of these to probe where none is available; None where no probe may start."""
+        ...
+
+    def record(self, target: str, ok: bool) -> None:
+        """An attempt succeeded, or failed in a way that counts against the target."""
+        ...
+
+    def cooldown(self, target: str, seconds: float | None = None, reason: str = ...) -> float:
+        """The target asked to be left alone, for so long where it said. Returns the wait (s)."""
+        ...
+
+    def answered(self, target: str) -> None:
+        """The target refused a request that is the caller's to change: so it works."""
+        ...
+
+    def release(self, target: str) -> None:
+        """An attempt ended without telling anything of the target."""
+        ...
+
+    def admit(self, target: str, *, early: bool = False) -> bool:
         """Whether an attempt may start now; where a probe is due, this caller takes it."""
         ...
 

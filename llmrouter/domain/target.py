@@ -101,6 +101,8 @@ class Target:
 
     `protocol` is one of PROTOCOLS, `auth` one of AUTH. `aliases` are further names under which
     callers may ask for it.
+    `timeout_s` bounds the wait for a reply that is not streamed. A stream may be silent for
+    `ttft_timeout_s` before its first token and for `stall_timeout_s` after it.
     """
 
     id: str
@@ -121,8 +123,15 @@ class Target:
     auth: str = "bearer"
     aliases: tuple[str, ...] = ()
     access: Access = DIRECT
+    ttft_timeout_s: float | None = None
+    stall_timeout_s: float = 30.0
 
     @property
     def chats(self) -> bool:
         """Whether it answers conversations: not where it lists other services alone."""
         return "chat" in self.capabilities or PASSED.isdisjoint(self.capabilities)
+
+    @property
+    def first_token_s(self) -> float:
+        """Seconds a stream may be silent before its first token: 30, or `timeout_s` if shorter."""
+        return min(30.0, self.timeout_s) if self.ttft_timeout_s is None else self.ttft_timeout_s

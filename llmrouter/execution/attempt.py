@@ -29,6 +29,7 @@ from llmrouter.errors import UpstreamFailure
 from llmrouter.execution.concurrency import ConcurrencyLimiter
 from llmrouter.execution.latency_tracker import Pace
 from llmrouter.execution.pricing import believable, cost_usd, estimated_usage, unread_text
+from llmrouter.execution.retry_policy import RetryDecision
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +59,8 @@ class AttemptRequest:
 
     `refused` says why it cannot be sent at all. `rewritten` is set where the body is not the
     caller's own, `headers` are those of the caller's that belong to the wire format.
+    `hurried`: the caller's deadline is nearer than the target's own timeout. `early`: it probes a
+    target whose circuit is open.
     """
 
     body: bytes
@@ -73,6 +76,8 @@ class AttemptRequest:
     headers: Mapping[str, str] | None = None
     refused: UpstreamFailure | None = None
     choices: int = 1
+    hurried: bool = False
+    early: bool = False
 
 
 class AttemptRunner:
@@ -84,6 +89,7 @@ class AttemptRunner:
         "_events",
         "_finish_reason",
         "_framing",
+        "_probing",
         "_received",
         "_sending",
         "_slot",
@@ -104,6 +110,7 @@ class AttemptRunner:
         self._started = desk.clock()
         self._ended: float | None = None  # when a reply was read to its end
         self._slot = False
+        self._probing = False  # it was admitted, and has not told yet how the target is
         self._step: AbstractContextManager[Span] | None = None
         self._span: Span | None = None
         self._wire: AbstractAsyncContextManager[AsyncIterator[ResponseEvent]] | None = None
@@ -136,14 +143,18 @@ class AttemptRunner:
         desk, target, sending = self._desk, self.target, self._sending
         if sending.refused is not None:
             raise sending.refused
-        ill = desk.health.unavailable(target.id)
-        if ill is not None:
-            raise UpstreamFailure("circuit_open", ill)
+        rest = desk.health.resting(target.id)
+        if rest is not None and (rest.rate_limited or not sending.early):
+            kind = "cooldown" if rest.rate_limited else "circuit_open"
+            raise UpstreamFailure(kind, rest.reason, retry_after_s=rest.retry_after_s)
         if not desk.limits.try_acquire(target.id):
             await desk.limits.acquire(target.id, sending.attempt_timeout_s)
         self._slot = True
-        if not desk.health.admit(target.id):
-            raise UpstreamFailure("circuit_open", "another request is probing the target")
+        if not desk.health.admit(target.id, early=sending.early):
+            wait_s = 1.0 if rest is None else rest.retry_after_s
+            said = "another request is probing the target"
+            raise UpstreamFailure("circuit_open", said, retry_after_s=wait_s)
+        self._probing = True
         started = self._started = desk.clock()
         attributes: dict[str, Attribute] = {semconv.TARGET: target.id}
         if sending.number:
@@ -223,6 +234,37 @@ class AttemptRunner:
             sending, body=sample(sending.body), stream=False, include_usage_added=False
         )
 
+    def report_success(self, *, whole: bool = True) -> None:
+        """Tell the target's health that it works; a stream that has only begun is no success yet.
+
+        Else a target whose streams always break off would never have failed twice in a row.
+        """
+        self._probing = False
+        if whole:
+            self._desk.health.record(self.target.id, ok=True)
+        else:
+            self._desk.health.answered(self.target.id)
+
+    def report_failure(self, failure: UpstreamFailure, result: RetryDecision) -> None:
+        """Tell the target's health what a failure says of it.
+
+        A wait that the target asked for is no failure, and neither is what the caller's own
+        deadline or request led to. A refusal shows that the target answers. Where the target gave
+        no time, `failure.retry_after_s` is set to how long it rests.
+        """
+        health, name = self._desk.health, self.target.id
+        asked = failure.retry_after_s
+        if result.rest or (result.ill and asked):
+            reason = result.rest or "overloaded"
+            failure.retry_after_s = health.cooldown(name, asked or result.rest_s, reason)
+        elif result.ill and not (failure.kind == "timeout" and self._sending.hurried):
+            health.record(name, ok=False)
+        elif failure.status is not None and failure.kind in ("status", "error_body"):
+            health.answered(name)
+        else:
+            return
+        self._probing = False
+
     def note(self, name: str, attributes: Mapping[str, Attribute]) -> None:
         """An event on the attempt's span."""
         if self._span is not None:
@@ -260,6 +302,8 @@ class AttemptRunner:
             if self._wire is not None:
                 await self._wire.__aexit__(None, None, None)
         finally:
+            if self._probing:
+                self._desk.health.release(self.target.id)
             if self._slot:
                 self._desk.limits.release(self.target.id)
             if self._step is not None:

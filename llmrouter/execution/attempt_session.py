@@ -14,7 +14,7 @@ from llmrouter.domain.target import Target
 from llmrouter.errors import LLMRouterError, UpstreamFailure
 from llmrouter.execution.attempt import AttemptRequest, AttemptRunner, ExecutionContext
 from llmrouter.execution.error_mapping import final_error
-from llmrouter.execution.plan import ExecutionRequest, attempt_timeout_s
+from llmrouter.execution.plan import ExecutionRequest, attempt_timeout_s, own_patience_s
 from llmrouter.execution.request_body import choices_of, prepare
 from llmrouter.execution.retry_policy import Next, consequence, rejected_option
 from llmrouter.execution.retry_state import RetryState
@@ -53,6 +53,7 @@ class AttemptSession:
         self._refused = refused
         self._unsigned: set[str] = set()  # who turned down the history's signed reasoning
         self._started = 0
+        self._probed: Target | None = None
 
     def start(
         self, target: Target, following: Target | None = None, *, candidates: int = 0
@@ -80,10 +81,9 @@ class AttemptSession:
         spoken = request.wire.protocol if rewritten is None else rewritten.protocol
         remaining = order.deadline.remaining_s()
         patience = attempt_timeout_s(order, target, following, remaining)
-        if request.stream and not detail:
-            total = min(remaining, target.timeout_s * _STREAM_FACTOR)
-        else:
-            total = patience
+        own = own_patience_s(order, target)
+        flows = request.stream and not detail
+        total = min(remaining, own * _STREAM_FACTOR) if flows else patience
         number, self._started = self._started, self._started + 1
         sending = AttemptRequest(
             body=body,
@@ -99,6 +99,8 @@ class AttemptSession:
             headers=request.wire.headers if spoken == request.wire.protocol else None,
             refused=refused,
             choices=choices_of(request),
+            hurried=patience < own,
+            early=target is self._probed,
         )
         return AttemptRunner(self.desk, target, sending)
 
@@ -107,6 +109,19 @@ class AttemptSession:
         wire, signer = self.order.request.wire, self.order.signed_by
         elsewhere = signer is not None and signer != target.id
         return wire.foreign or (wire.signed and (elsewhere or target.id in self._unsigned))
+
+    def last_resort(self) -> Target | None:
+        """The target to probe, where every one that may be tried rests and one may be probed."""
+        health, targets = self.desk.health, self.order.catalog.targets
+        if health.all_healthy:
+            return None
+        decision = self.order.decision
+        names = [n for n in (decision.target, *decision.fallbacks) if n in targets]
+        if any(health.resting(name) is None for name in names):
+            return None
+        found = health.least_bad(names)
+        self._probed = None if found is None else targets[found]
+        return self._probed
 
     async def open(
         self, target: Target, course: RetryState, following: Target | None, *, candidates: int = 0
@@ -130,7 +145,7 @@ class AttemptSession:
             await self.abandon(run, error)
             raise
         else:
-            self.desk.health.record(target.id, ok=True)
+            run.report_success(whole=event.done)
             self.account.warnings[target.id] = run.warnings
             return run, event
         opened = await self.open(target, course, following, candidates=candidates)
@@ -166,15 +181,13 @@ class AttemptSession:
         self, run: AttemptRunner, failure: UpstreamFailure, course: RetryState
     ) -> None:
         """Close a failed attempt and let everyone who should know of it know."""
-        result = course.failed(run.target, failure)
+        result = consequence(failure)
+        run.report_failure(failure, result)
+        course.failed(run.target, failure)
         await self.close(run, "failed", str(failure), failure)
-        observer = self.desk.observer
-        if result.ill:
-            wait_s = failure.retry_after_s or result.rest_s
-            self.desk.health.record(run.target.id, ok=False, retry_after_s=wait_s)
         if result.ours:
             labels = {"target": run.target.id, "kind": failure.kind}
-            observer.count("upstream_misconfigured", 1, labels)
+            self.desk.observer.count("upstream_misconfigured", 1, labels)
 
     async def close(
         self,

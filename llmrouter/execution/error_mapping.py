@@ -9,18 +9,21 @@ import orjson
 from llmrouter.domain.completion import Attempt, ResponseEvent
 from llmrouter.domain.deadline import Deadline
 from llmrouter.domain.error_signs import ErrorCategory
+from llmrouter.domain.interfaces import RATE_LIMITED
 from llmrouter.domain.provider_errors import category_of, read_error
 from llmrouter.errors import (
     DeadlineExceeded,
     LLMRouterError,
     NoEligibleTarget,
     Overloaded,
+    TargetsRateLimited,
     UpstreamFailed,
     UpstreamFailure,
     UpstreamRefused,
 )
+from llmrouter.execution.retry_policy import consequence
 
-_NO_ROOM = frozenset({"saturated", "circuit_open"})
+_NO_ROOM = frozenset({"saturated", "circuit_open", "cooldown"})
 _CODES = {
     ErrorCategory.CONTEXT_OVERFLOW: "context_length_exceeded",
     ErrorCategory.CONTENT_FILTERED: "content_filter",
@@ -45,15 +48,19 @@ def final_error(
     if failures and all(failure.kind == "untranslatable" for failure in failures):
         return NoEligibleTarget(f"no target can be sent this request: {listed}")
     waits = [f.retry_after_s for f in failures if f.retry_after_s is not None]
-    if failures and all(failure.kind in _NO_ROOM for failure in failures):
-        return Overloaded(
-            f"every eligible target is at its limit or unwell: {listed}",
-            retry_after_s=min(waits, default=1.0),
+    if any(failure.kind == "saturated" for failure in failures):
+        waits.append(1.0)
+    wait_s = min(waits, default=1.0)
+    if failures and all(is_rate_limit(failure) for failure in failures):
+        return TargetsRateLimited(
+            f"every fitting target is rate limited: {listed}", retry_after_s=wait_s
         )
-    limited = failures and all(failure.status == 429 for failure in failures)
+    if failures and all(f.kind in _NO_ROOM or f.retry_after_s is not None for f in failures):
+        return Overloaded(
+            f"every fitting target is at its limit or resting: {listed}", retry_after_s=wait_s
+        )
     return UpstreamFailed(
-        f"every attempt failed: {listed}" if listed else "no target could be tried",
-        retry_after_s=min(waits, default=None) if limited else None,
+        f"every attempt failed: {listed}" if listed else "no target could be tried"
     )
 
 
@@ -84,6 +91,11 @@ def refusal_of(failure: UpstreamFailure) -> UpstreamRefused | None:
 
 def _asks_too_much(failure: UpstreamFailure) -> bool:
     return category_of(failure) is ErrorCategory.UNSUPPORTED
+
+
+def is_rate_limit(failure: UpstreamFailure) -> bool:
+    """Whether the target refused for a rate limit, now or before."""
+    return failure.kind == "cooldown" or consequence(failure).rest == RATE_LIMITED
 
 
 def error_event(

@@ -29,6 +29,7 @@ from llmrouter.execution.error_mapping import error_event
 from llmrouter.execution.hedging import hedged
 from llmrouter.execution.plan import ExecutionRequest, plan
 from llmrouter.execution.pricing import cost_usd
+from llmrouter.execution.retry_policy import consequence
 from llmrouter.execution.retry_state import RetryState
 
 
@@ -147,13 +148,15 @@ class Execution:
                     return event
         except UpstreamFailure as failure:
             last, self.error = error_event(failure, self.order.deadline)
-            self._flow.desk.health.record(run.target.id, ok=False)
+            if failure.kind != "timeout":  # it flowed as long as it may: that is no fault
+                run.report_failure(failure, consequence(failure))
             await self._end("failed", str(failure), failure)
             return last
         except BaseException as error:
             await self._flow.abandon(run, error)
             await self._end("cancelled")
             raise
+        run.report_success()
         await self._end("ok")
         raise StopAsyncIteration
 
@@ -189,10 +192,7 @@ class Execution:
             lambda: plan(order, order.deadline.remaining_s()),
             fallback,
             self._executor.options.jitter,
-            # Without a deadline or a hedge, what would come next changes nothing now.
-            None
-            if fallback.hedge or remaining_s != math.inf
-            else order.catalog.targets.get(order.decision.target),
+            flow.last_resort() or self._first(remaining_s),
         )
         while (step := course.next(order.deadline.remaining_s())) is not None:
             if step.wait_s:
@@ -219,6 +219,14 @@ class Execution:
                 await flow.close(run, "ok")
             return
         raise flow.final_error(course)
+
+    def _first(self, remaining_s: float) -> Target | None:
+        """The target to try before there is a plan: what would come next changes nothing, where
+        there is no deadline and no hedge."""
+        order = self.order
+        if order.catalog.fallback.hedge or remaining_s != math.inf:
+            return None
+        return order.catalog.targets.get(order.decision.target)
 
     async def _climb(self) -> None:
         """Hold replies back until one is accepted; its events are then there at once."""

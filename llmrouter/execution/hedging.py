@@ -48,7 +48,7 @@ async def hedged(
                     await flow.close(run, "failed", type(error).__name__)
                     raise error
                 else:
-                    flow.desk.health.record(run.target.id, ok=True)
+                    run.report_success(whole=task.result().done)
                     flow.account.warnings[run.target.id] = run.warnings
                     await _let_go(flow, racing, "hedged: another target answered first")
                     return run, task.result()

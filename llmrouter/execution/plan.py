@@ -171,6 +171,17 @@ def expected_latency_ms(target: Target, order: ExecutionRequest) -> float:
     return target.latency.total_ms(order.decision.estimate.output_tokens)
 
 
+def own_patience_s(order: ExecutionRequest, target: Target) -> float:
+    """How long a target may take to commit where no deadline is nearer.
+
+    A stream that says nothing is given up earlier (`ttft_timeout_s`); one that sends keep-alives
+    may take this long.
+    """
+    if order.request.stream and not order.decision.cascade:
+        return max(target.timeout_s, target.first_token_s)
+    return target.timeout_s
+
+
 def attempt_timeout_s(
     order: ExecutionRequest, target: Target, following: Target | None, remaining_s: float
 ) -> float:
@@ -180,7 +191,7 @@ def attempt_timeout_s(
     need, a fifth of what is left at least), as long as this attempt still gets twice its own
     expected time; without, everything that is left.
     """
-    patience = min(target.timeout_s, remaining_s)
+    patience = min(own_patience_s(order, target), remaining_s)
     if following is None or math.isinf(remaining_s):
         return patience
     reserve = max(2.0 * expected_latency_ms(following, order) / 1000.0, 0.2 * remaining_s)

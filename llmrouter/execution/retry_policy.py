@@ -15,6 +15,7 @@ from enum import Enum
 
 from llmrouter.domain.error_signs import ErrorCategory
 from llmrouter.domain.provider_errors import category_of
+from llmrouter.domain.interfaces import RATE_LIMITED
 from llmrouter.errors import UpstreamFailure
 
 
@@ -30,30 +31,35 @@ class Next(Enum):
 class RetryDecision:
     """`repeat`: the same target may be tried again later. `ill`: it counts against its health.
 
-    `ours` marks a misconfiguration, which is counted and logged on its own. `rest_s` is how long
-    (seconds) the target is left alone where the upstream did not say.
+    `ours` marks a misconfiguration, which is counted and logged on its own. `rest` is no failure
+    but a wait, and says why the target is left alone meanwhile; `rest_s` is how long (seconds)
+    where the upstream did not say.
     """
 
     then: Next
     repeat: bool = False
     ill: bool = False
     ours: bool = False
+    rest: str = ""
     rest_s: float | None = None
 
 
 TRANSIENT = RetryDecision(Next.ELSEWHERE, repeat=True, ill=True)
+LIMITED = RetryDecision(Next.ELSEWHERE, repeat=True, rest=RATE_LIMITED)
 BUSY = RetryDecision(Next.ELSEWHERE, repeat=True)
 BROKEN = RetryDecision(Next.ELSEWHERE, ill=True)
 SKIPPED = RetryDecision(Next.ELSEWHERE)
 OURS = RetryDecision(Next.ELSEWHERE, ill=True, ours=True)
-NO_CREDIT = RetryDecision(Next.ELSEWHERE, ill=True, ours=True, rest_s=60.0)
+NO_CREDIT = RetryDecision(
+    Next.ELSEWHERE, ours=True, rest="its account at the provider is used up", rest_s=60.0
+)
 TOO_LONG = RetryDecision(Next.LARGER)
 FINAL = RetryDecision(Next.NOTHING)
 
 BY_CATEGORY: dict[ErrorCategory, RetryDecision] = {
     ErrorCategory.CONTEXT_OVERFLOW: TOO_LONG,
     ErrorCategory.CONTENT_FILTERED: FINAL,
-    ErrorCategory.RATE_LIMITED: TRANSIENT,
+    ErrorCategory.RATE_LIMITED: LIMITED,
     ErrorCategory.INSUFFICIENT_QUOTA: NO_CREDIT,
     ErrorCategory.MISCONFIGURED: OURS,
     ErrorCategory.UNSUPPORTED: SKIPPED,
@@ -70,6 +76,8 @@ BY_CATEGORY: dict[ErrorCategory, RetryDecision] = {
     ErrorCategory.TOO_LARGE: SKIPPED,
     ErrorCategory.SATURATED: BUSY,
     ErrorCategory.CIRCUIT_OPEN: SKIPPED,
+    ErrorCategory.COOLDOWN: SKIPPED,
+    ErrorCategory.STALLED: BROKEN,
     ErrorCategory.UNTRANSLATABLE: SKIPPED,
 }
 ADDED = ("stream_options", "logprobs")

@@ -17,7 +17,7 @@ from llmrouter.execution.backoff import delay_s
 from llmrouter.execution.plan import Plan
 from llmrouter.execution.retry_policy import Next, RetryDecision, consequence
 
-_NEVER_SENT = frozenset({"saturated", "circuit_open", "misconfigured"})
+_NEVER_SENT = frozenset({"saturated", "circuit_open", "cooldown", "misconfigured"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,11 +27,13 @@ class EligibilityResult:
     """The outcome: `eligible` ids in catalog order, and every other target with its reason.
 
     `standing` says that no target is out for this moment's health or this request's size.
+    `resting` are the targets that are out for this moment's health alone.
     """
 
     eligible: tuple[str, ...]
     excluded: tuple[Exclusion, ...]
     standing: bool = field(default=False, compare=False)
+    resting: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,20 +196,21 @@ class Eligibility:
         fits = known.fits(demand)
         if fits and (unavailable is None or not any(map(unavailable, known.screening.eligible))):
             return known.screening
-        standing, excluded = known.targets, known.screening.excluded
-        reasons = [
-            sizing_reason(target, demand) or (unavailable(target.id) if unavailable else None)
-            for target in standing
-        ]
-        if not any(reasons):
+        eligible: list[str] = []
+        resting: list[str] = []
+        out: dict[str, str] = {}
+        for target in known.targets:
+            if (reason := sizing_reason(target, demand)) is not None:
+                out[target.id] = reason
+            elif unavailable is not None and (reason := unavailable(target.id)) is not None:
+                out[target.id] = reason
+                resting.append(target.id)
+            else:
+                eligible.append(target.id)
+        if not out:
             return known.screening
-        eligible = tuple(
-            target.id for target, reason in zip(standing, reasons, strict=True) if not reason
-        )
-        out = {
-            target.id: reason for target, reason in zip(standing, reasons, strict=True) if reason
-        }
-        return EligibilityResult(eligible, tuple(_in_order(catalog, excluded, out)))
+        excluded = tuple(_in_order(catalog, known.screening.excluded, out))
+        return EligibilityResult(tuple(eligible), excluded, resting=tuple(resting))
 
     def _screen_standing(self, catalog: Catalog, demand: RequestConstraints) -> _RequestIndependent:
         options = demand.options

@@ -44,6 +44,7 @@ _FOR_WHOLE = {
 _FOR_STREAM = {**_FOR_WHOLE, "Accept": EVENT_STREAM}
 ANTHROPIC = "anthropic-messages"
 ANTHROPIC_VERSION = "2023-06-01"
+_KEEP_ALIVE = (b":", b"event: ping")  # a comment, and Anthropic's
 _MAX_ERROR_BYTES = 64 * 1024
 _DRAIN_S = 0.02
 _Place = tuple[str, frozenset[tuple[str, str]], str | None, str | None, str, bool]
@@ -52,12 +53,9 @@ _Place = tuple[str, frozenset[tuple[str, str]], str | None, str | None, str, boo
 
 @dataclass(frozen=True, slots=True)
 class UpstreamLimits:
-    """Seconds and bytes. `first_byte_s` bounds the wait for a stream's first event where the call
-    names no bound of its own, `idle_s` the wait for each further one."""
+    """Seconds and bytes. How long a stream may be silent is each target's own setting."""
 
     connect_s: float = 5.0
-    first_byte_s: float = 120.0
-    idle_s: float = 60.0
     max_body_bytes: int = 32 * 1024 * 1024
     max_event_bytes: int = MAX_EVENT_BYTES
 
@@ -172,12 +170,14 @@ class Reply:
 
     __slots__ = (
         "_call",
+        "_commit_by",
         "_events",
         "_first_at",
         "_idle_timer",
         "_incoming",
         "_late",
         "_over_at",
+        "_quiet_since",
         "_relay",
         "_stream",
         "_waiting_since",
@@ -200,19 +200,20 @@ class Reply:
                 strip_usage=call.include_usage_added,
                 limit=relay.limits.max_event_bytes,
             )
-        self._late = ""
-        self._over_at = self._first_at = math.inf
+        self._late: UpstreamFailure | None = None
+        self._over_at = self._commit_by = self._first_at = math.inf
         self._waiting_since: float | None = None
+        self._quiet_since: float | None = None  # since when only keep-alives came
         self._idle_timer: asyncio.TimerHandle | None = None
 
     async def __aenter__(self) -> Reply:
         call = self._call
-        bound = call.first_timeout_s
-        if bound is None:
-            bound = self._relay.limits.first_byte_s if call.stream else math.inf
+        bound = math.inf if call.first_timeout_s is None else call.first_timeout_s
         now = asyncio.get_running_loop().time()
         self._over_at = now + call.timeout_s
-        self._first_at = min(now + bound, self._over_at)
+        self._first_at = self._commit_by = min(now + bound, self._over_at)
+        if call.stream:
+            self._first_at = min(now + call.target.first_token_s, self._commit_by)
         try:
             if math.isinf(self._first_at):
                 await self._begin()
@@ -220,9 +221,8 @@ class Reply:
                 async with asyncio.timeout_at(self._first_at):
                     await self._begin()
         except Exception as error:
-            answered = self._incoming is not None
+            failure = self._failure(error)
             self._close()
-            failure = failure_of(error, answered=answered)
             failure.protocol = call.protocol
             raise failure from error
         except BaseException:
@@ -288,50 +288,83 @@ class Reply:
     async def _fill(self, stream: Stream) -> None:
         """Read until there is an event to hand out, or the reply has ended or failed."""
         try:
-            if stream.committed or math.isinf(self._first_at):
-                await self._receive(stream)
+            if stream.committed:
+                await self._receive(stream, None)
             else:
-                async with asyncio.timeout_at(self._first_at):
-                    await self._receive(stream)
+                async with asyncio.timeout_at(self._first_at) as bound:
+                    await self._receive(stream, bound)
         except Exception as error:
             stream.ended = True
-            stream.failure = (
-                UpstreamFailure("timeout", self._late)
-                if self._late
-                else failure_of(error, answered=True)
-            )
+            stream.failure = self._failure(error)
 
-    async def _receive(self, stream: Stream) -> None:
+    def _failure(self, error: Exception) -> UpstreamFailure:
+        """Our failure for what ended the reply; `stalled` where the target was silent too long."""
+        if self._late is not None:
+            return self._late
+        ours = isinstance(error, TimeoutError) and not isinstance(error, aiohttp.ClientError)
+        if ours and self._first_at < self._commit_by:
+            silence_s = self._call.target.first_token_s
+            return UpstreamFailure("stalled", f"no first token within {silence_s:g} s")
+        return failure_of(error, answered=self._incoming is not None)
+
+    async def _receive(self, stream: Stream, bound: asyncio.Timeout | None) -> None:
+        """Take chunks until an event is ready. `bound` is the wait for the first token.
+
+        Each keep-alive before it (a comment, a role, an empty chunk) shows that the server works
+        on it: the silence is measured from there, and all of it ends at `_commit_by`.
+        """
         incoming = self._incoming
         assert incoming is not None  # noqa: S101 - entered before iterated
         content = incoming.content
         loop = asyncio.get_running_loop()
         self._waiting_since = loop.time()
-        if self._idle_timer is None:
-            self._watch(loop)
+        if bound is None:
+            if self._quiet_since is None:
+                self._quiet_since = self._waiting_since
+            if self._idle_timer is None:
+                self._watch(loop)
+        heard = stream.held
         try:
             while not stream.ready and not stream.ended:
                 chunk = await content.readany()
                 if chunk:
                     stream.feed(chunk)
+                    if bound is not None and stream.held != heard:
+                        heard = stream.held
+                        first_at = loop.time() + self._call.target.first_token_s
+                        self._first_at = min(first_at, self._commit_by)
+                        bound.reschedule(self._first_at)
                 elif content.at_eof():
                     stream.end()
+            if stream.ready and not stream.ready[-1].data.startswith(_KEEP_ALIVE):
+                self._quiet_since = None
             if stream.ended and stream.failure is None and not content.is_eof():
                 await _drain(content)
         finally:
             self._waiting_since = None
 
     def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Both bounds of a stream: one timer a stream, looking back, so a chunk costs nothing."""
-        now, idle_s = loop.time(), self._relay.limits.idle_s
-        silent_at = idle_s + (now if self._waiting_since is None else self._waiting_since)
-        due = min(silent_at, self._over_at)
+        """The bounds of a stream: one timer a stream, looking back, so a chunk costs nothing.
+
+        It has failed where no complete event came for `stall_timeout_s` (single bytes do not
+        count), or where nothing but comments came for `timeout_s`, if that is longer.
+        """
+        now, target = loop.time(), self._call.target
+        stall_s, quiet_s = target.stall_timeout_s, max(target.timeout_s, target.stall_timeout_s)
+        silent_at = stall_s + (now if self._waiting_since is None else self._waiting_since)
+        quiet_at = quiet_s + (now if self._quiet_since is None else self._quiet_since)
+        due = min(silent_at, quiet_at, self._over_at)
         if now < due:
             self._idle_timer = loop.call_at(max(due, now + 0.001), self._watch, loop)
             return
-        self._late = "the stream fell silent" if now >= silent_at else "the stream took too long"
+        if now >= silent_at:
+            self._late = UpstreamFailure("stalled", f"the stream fell silent for {stall_s:g} s")
+        elif now >= quiet_at:
+            self._late = UpstreamFailure("stalled", f"only keep-alives came for {quiet_s:g} s")
+        else:
+            self._late = UpstreamFailure("timeout", "the stream took too long")
         if self._incoming is not None:
-            self._incoming.fail(TimeoutError(self._late))
+            self._incoming.fail(TimeoutError(self._late.detail))
 
     def _close(self) -> None:
         if self._idle_timer is not None:

@@ -31,6 +31,8 @@ def failure_of(error: BaseException, *, answered: bool) -> UpstreamFailure:
     detail = f"{type(error).__name__}: {error}".rstrip(": ")[:MAX_DETAIL]
     if isinstance(error, UpstreamFailure):
         return error
+    if isinstance(error, aiohttp.ConnectionTimeoutError):
+        return UpstreamFailure("connect", detail)
     if isinstance(error, asyncio.TimeoutError):
         return UpstreamFailure("timeout", detail)
     if isinstance(error, aiohttp.InvalidURL):

@@ -6,8 +6,9 @@ its import costs more than everything else at start-up, and without what no call
 `modes`). Everything that can go wrong becomes one RouterLLMFailed with a kind of its own.
 
 It refuses: to retry more than once, and anything but a broken connection, a 429 or a 5xx; to take
-longer than it was given, negotiation and retry included; to ask a server whose circuit is open; to
-follow redirects or proxies from the environment; and to put a key into an error or a log.
+longer than it was given, negotiation and retry included; to ask a server whose circuit is open, or
+a model while it is rate limited; to follow redirects or proxies from the environment; and to put a
+key into an error or a log.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from __future__ import annotations
 import asyncio
 import importlib
 import logging
-import math
 import os
 import random
 import time
@@ -35,9 +35,9 @@ from llmrouter.upstream.dialect import (
     request_body,
 )
 from llmrouter.upstream.error_mapping import retry_after_s
+from llmrouter.upstream.health import TargetHealth
 from llmrouter.upstream.response_parser import error_of, parsed
 from llmrouter.upstream.structured_answer import answer_of
-from llmrouter.util.circuit_breaker import Breaker, State
 
 if TYPE_CHECKING:
     import openai
@@ -47,9 +47,10 @@ log = logging.getLogger(__name__)
 _MAX_RETRIES = 1
 _BACKOFF_S = (0.05, 0.2)  # the one retry waits between these, at random
 _RELEARN_S = 3600.0  # a server that was updated gets a chance to show it
-_MAX_WAIT_S = 60.0  # the longest Retry-After that keeps a circuit open
+_MAX_WAIT_S = 60.0  # the longest Retry-After that is believed
+_OWN_LIMIT_S = 10.0  # no caller waits longer, whatever `timeout_ms` says
 _MAX_DETAIL = 300
-_RETRIED = frozenset({429, 500, 502, 503, 504})
+_RETRIED = frozenset({429, 500, 502, 503, 504, 529})
 _OPENAI_HOST = "api.openai.com"
 _NOT_SPOKEN = ("openai.types", "openai.types.responses", "httpcore2")
 """Models of endpoints that are not asked; an HTTP library beside the one in use."""
@@ -72,7 +73,8 @@ class _Question:
 class OpenAIChat:
     """Implements `ChatModel`. `env` is read per call, so a rotated key is seen.
 
-    `trace_headers` gives the W3C trace context of the current step; `breaker` makes one circuit.
+    `trace_headers` gives the W3C trace context of the current step. `health` holds a circuit for
+    each server, by its address, and the rate limits of each model on it.
     """
 
     def __init__(
@@ -80,16 +82,16 @@ class OpenAIChat:
         env: Mapping[str, str] = os.environ,
         trace_headers: Callable[[], Mapping[str, str]] = dict,
         *,
-        breaker: Callable[[], Breaker] = Breaker,
+        health: TargetHealth | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._env = env
         self._trace_headers = trace_headers
-        self._new_breaker = breaker
+        self._health = health or TargetHealth()
         self._clock = clock
         self._clients: dict[tuple[str, str | None], openai.AsyncOpenAI] = {}
         self._making = asyncio.Lock()
-        self._breakers: dict[str, Breaker] = {}
+        self._servers: set[str] = set()
         self._dialects: dict[tuple[str, str], tuple[Dialect, float]] = {}
 
     async def warm(self) -> None:
@@ -97,9 +99,10 @@ class OpenAIChat:
         defer(_NOT_SPOKEN)
         await asyncio.to_thread(importlib.import_module, "openai")
 
-    def circuits(self) -> dict[str, State]:
+    def circuits(self) -> dict[str, str]:
         """Each server asked so far and the state of its circuit."""
-        return {base_url: breaker.state for base_url, breaker in self._breakers.items()}
+        states = self._health.states()
+        return {base_url: states.get(base_url, "closed") for base_url in self._servers}
 
     def dialect(self, llm: RouterLLM) -> Dialect:
         """What is known of a model on its server; a first guess where nobody asked it lately."""
@@ -117,24 +120,43 @@ class OpenAIChat:
     ) -> ChatAnswer:
         """One structured answer within `timeout_s` seconds. Raises RouterLLMFailed."""
         key = self._key(llm)
-        breaker = self._breakers.setdefault(llm.base_url, self._new_breaker())
-        if not breaker.allow():
-            wait = math.ceil(breaker.remaining_s())
-            raise RouterLLMFailed("circuit_open", f"{llm.base_url} rests for {wait} s more")
+        self._admit(llm)
+        try:
+            return await self._ask(llm, messages, schema, timeout_s, key)
+        finally:
+            self._health.release(llm.base_url)  # where nothing was found out, another may probe
+
+    def _admit(self, llm: RouterLLM) -> None:
+        """Raises RouterLLMFailed where the server or the model is not to be asked now."""
+        self._servers.add(llm.base_url)
+        health = self._health
+        rest = health.resting(llm.base_url) or health.resting(_model_at(llm))
+        if rest is not None:
+            kind = "rate_limited" if rest.rate_limited else "circuit_open"
+            raise RouterLLMFailed(kind, f"{llm.base_url}: {rest.reason}")
+        if not health.admit(llm.base_url):
+            raise RouterLLMFailed("circuit_open", f"{llm.base_url}: a probe is out")
+
+    async def _ask(
+        self,
+        llm: RouterLLM,
+        messages: Sequence[Mapping[str, str]],
+        schema: Mapping[str, Any],
+        timeout_s: float,
+        key: str | None,
+    ) -> ChatAnswer:
         client = await self._client(llm)
         headers = {**self._trace_headers(), "Authorization": _authorization(key)}
         ends_at = asyncio.get_running_loop().time() + timeout_s
         question = _Question(llm, messages, schema, headers, key, ends_at)
         try:
             async with asyncio.timeout_at(ends_at):
-                answer = await self._negotiate(client, question, breaker)
+                return await self._negotiate(client, question)
         except TimeoutError:
-            if timeout_s * 1000.0 >= llm.timeout_ms / 2:  # else it was our haste, not its fault
-                breaker.failure()
+            if timeout_s >= 0.99 * min(llm.timeout_ms / 1000.0, _OWN_LIMIT_S):
+                self._health.record(llm.base_url, ok=False)  # else it was the caller's haste
             detail = f"no answer within {timeout_s * 1000:.0f} ms"
             raise RouterLLMFailed("timeout", detail) from None
-        breaker.success()
-        return answer
 
     async def close(self) -> None:
         """Close every connection; the object is not used after."""
@@ -142,9 +164,7 @@ class OpenAIChat:
         for client in clients:
             await client.close()
 
-    async def _negotiate(
-        self, client: openai.AsyncOpenAI, question: _Question, breaker: Breaker
-    ) -> ChatAnswer:
+    async def _negotiate(self, client: openai.AsyncOpenAI, question: _Question) -> ChatAnswer:
         """Ask, in a plainer dialect after each refusal of how we asked, and once more if it broke.
 
         Each retreat gives up one form of one feature, so this ends. What a refusal named is
@@ -156,7 +176,7 @@ class OpenAIChat:
         dialect = self.dialect(llm)
         retries = min(llm.retries, _MAX_RETRIES)
         while True:
-            retry_after = None
+            retry_after, ill = None, False
             try:
                 body = await _post(client, question, dialect)
             except openai.APIStatusError as error:
@@ -171,21 +191,39 @@ class OpenAIChat:
                 retry_after = retry_after_s(error.response.headers, time.time())
                 failure = _http_failure(refusal, question.key)
                 again = refusal.status in _RETRIED
+                ill = self._refused(llm, refusal.status, retry_after)
             except openai.APIConnectionError as error:
                 failure = _connection_failure(error)
-                again = failure.kind == "connect"
+                again = ill = failure.kind == "connect"
             else:
                 if dialect != self.dialect(llm):
                     self._learn(llm, dialect)
-                breaker.success()  # it answers; whether the answer is any good is another matter
+                # It answers; whether the answer is any good is another matter.
+                self._health.record(llm.base_url, ok=True)
                 return answer_of(body, llm.model, question.prompt_chars, question.schema)
             wait_s = max(random.uniform(*_BACKOFF_S), retry_after or 0.0)  # noqa: S311 - jitter
             left_s = question.ends_at - asyncio.get_running_loop().time()
             if not again or retries <= 0 or wait_s >= left_s:
-                _record(breaker, again, retry_after)
+                if ill:
+                    self._health.record(llm.base_url, ok=False)
                 raise failure
             retries -= 1
             await asyncio.sleep(wait_s)
+
+    def _refused(self, llm: RouterLLM, status: int, retry_after: float | None) -> bool:
+        """Whether a refusal counts against the server. A rate limit is a wait, "no" shows that it
+        works."""
+        wait_s = None if retry_after is None else min(retry_after, _MAX_WAIT_S)
+        if status == 429:
+            self._health.answered(llm.base_url)
+            self._health.cooldown(_model_at(llm), wait_s)
+        elif status not in _RETRIED:
+            self._health.answered(llm.base_url)
+        elif wait_s:
+            self._health.cooldown(llm.base_url, wait_s, "overloaded")
+        else:
+            return True
+        return False
 
     def _learn(self, llm: RouterLLM, dialect: Dialect) -> None:
         self._dialects[llm.base_url, llm.model] = (dialect, self._clock())
@@ -211,6 +249,10 @@ class OpenAIChat:
                     made = await asyncio.to_thread(_new_client, llm.base_url)
                     self._clients[place] = made
         return self._clients[place]
+
+
+def _model_at(llm: RouterLLM) -> str:
+    return f"{llm.model} at {llm.base_url}"
 
 
 def _new_client(base_url: str) -> openai.AsyncOpenAI:
@@ -293,13 +335,3 @@ def _connection_failure(error: openai.APIConnectionError) -> RouterLLMFailed:
     if name == "DecodingError":
         return RouterLLMFailed("malformed", detail)
     return RouterLLMFailed("connect", detail)
-
-
-def _record(breaker: Breaker, broken: bool, retry_after: float | None) -> None:
-    """Feed the circuit: a server that answers "no" works; one that breaks or is full does not."""
-    if not broken:
-        breaker.success()
-        return
-    breaker.failure()
-    if retry_after:
-        breaker.open_for(min(retry_after, _MAX_WAIT_S))

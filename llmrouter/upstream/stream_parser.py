@@ -34,6 +34,7 @@ class Stream:
     """
 
     __slots__ = (
+        "_before",
         "_detail",
         "_finished",
         "_format",
@@ -63,6 +64,7 @@ class Stream:
         self._held: list[ResponseEvent] | None = []
         self._finished = False
         self._usage: Usage | None = None
+        self._before = 0
         self.ready: deque[ResponseEvent] = deque()
         self.failure: UpstreamFailure | None = None
         self.ended = False
@@ -71,6 +73,11 @@ class Stream:
     def committed(self) -> bool:
         """Whether the first token has been seen."""
         return self._held is None
+
+    @property
+    def held(self) -> int:
+        """How many complete events came up to the first token."""
+        return self._before
 
     def feed(self, chunk: bytes) -> None:
         """Take bytes as they arrived, in any chunking."""
@@ -168,7 +175,9 @@ class Stream:
         if held is None:
             self.ready.append(event)
             return
-        held.append(event)
+        self._before += 1
+        if commits or len(held) < _MAX_HELD_EVENTS or not event.data.startswith(b":"):
+            held.append(event)  # of many comments the first ones are enough
         if commits or len(held) > _MAX_HELD_EVENTS:
             if event.refusal:
                 held[0] = replace(held[0], refusal=True)  # who decides sees the first event alone

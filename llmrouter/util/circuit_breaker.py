@@ -2,7 +2,7 @@
 
 Closed, every call passes. After `threshold` failures in a row it opens, and nothing passes for
 `cooldown_s`. Then it is half-open: one probe passes, and its outcome closes the circuit or opens
-it again. A probe whose outcome never arrives (its caller left) gives its place up after another
+it again. A probe without an outcome gives its place up (`release`), or loses it after another
 cooldown. Each further opening doubles the cooldown, up to eight times. No I/O, no threads.
 """
 
@@ -65,12 +65,16 @@ class Breaker:
         """Seconds until a probe may pass; 0 when one may now."""
         return 0.0 if self._until is None else max(0.0, self._until - self._clock())
 
-    def allow(self) -> bool:
-        """Whether a call may start. Half-open, the first to ask becomes the probe."""
+    def allow(self, *, early: bool = False) -> bool:
+        """Whether a call may start. Half-open, the first to ask becomes the probe.
+
+        `early` lets the probe pass while the circuit is still open, for a caller that has nowhere
+        else to go; there is never more than one probe.
+        """
         if self._until is None:
             return True
         now = self._clock()
-        if now < self._until or self.probing:
+        if self.probing or (now < self._until and not early):
             return False
         self._probe_at = now
         return True
@@ -81,15 +85,19 @@ class Breaker:
         self._until = self._probe_at = None
 
     def failure(self) -> None:
-        """A call failed. Opens at the threshold, or at once when it was the probe."""
-        self._failures += 1
-        if self._until is not None or self._failures >= self._threshold:
-            if self._until is None or self._clock() >= self._until:
-                self._opened += 1
-            self.open_for(self._cooldown_s * 2 ** min(self._opened - 1, _MAX_DOUBLINGS))
+        """A call failed. Opens at the threshold, or again when it was a half-open circuit's probe.
 
-    def open_for(self, seconds: float) -> None:
-        """Open the circuit for so long, whatever it counted; never shortens an open one."""
-        until = self._clock() + seconds
-        self._until = until if self._until is None else max(self._until, until)
+        While the circuit is open a failure changes nothing: it belongs to a call that started
+        before, or to an early probe, whose place is free again.
+        """
+        self._failures += 1
+        self._probe_at = None
+        now = self._clock()
+        opens = self._failures >= self._threshold if self._until is None else now >= self._until
+        if opens:
+            self._until = now + self._cooldown_s * 2 ** min(self._opened, _MAX_DOUBLINGS)
+            self._opened += 1
+
+    def release(self) -> None:
+        """The probe ended without saying anything about the circuit: the next call may probe."""
         self._probe_at = None

@@ -31,7 +31,7 @@ from tests.fakes import RecordingObserver, a_catalog, a_decision, a_target
 from tests.faulty import COUNTS, DONE, END, ROLE, WORDS, completion
 
 OURS = {"upstream_failed", "overloaded", "deadline_exceeded"}
-LIMITS = UpstreamLimits(connect_s=5.0, first_byte_s=5.0, idle_s=5.0)
+LIMITS = UpstreamLimits(connect_s=5.0)
 
 
 @dataclass

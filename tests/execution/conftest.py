@@ -22,32 +22,27 @@ from tests.faulty import FaultyUpstream
 
 FORMS = pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 NO_REPEAT = Fallback(retries=0)
-PATIENT = UpstreamLimits(connect_s=30.0, first_byte_s=30.0, idle_s=30.0)
-HASTY = UpstreamLimits(connect_s=30.0, first_byte_s=30.0, idle_s=0.5)
+PATIENT = UpstreamLimits(connect_s=30.0)
 SILENT = frozenset({"hang", "hang_role", "loris", "too_short"})  # never get to a first token
 BREAK_OFF = frozenset({"hang_mid", "loris_mid"})  # fall silent after it
 LONG = {name: {"timeout_s": 30.0} for name in (*SILENT, *BREAK_OFF)}
 
 
 class Patience:
-    """An Upstream that is short only with what never comes: a busy machine changes no outcome."""
+    """A relay that waits long for a connection: a busy machine changes no outcome."""
 
     def __init__(self) -> None:
-        env = {"KEY": "sk-1"}.get
-        self.patient, self.hasty = [
-            UpstreamClient(limits=limits, env=env) for limits in (PATIENT, HASTY)
-        ]
+        self.relay = UpstreamClient(limits=PATIENT, env={"KEY": "sk-1"}.get)
 
     def send(self, call: UpstreamRequest) -> Reply:
-        """Through the relay whose patience fits the target, which is called after its fault."""
-        return (self.hasty if call.target.id in BREAK_OFF else self.patient).send(call)
+        """Through the relay."""
+        return self.relay.send(call)
 
     async def close(self) -> None:
-        """Close both, which must hold no connection any more."""
-        for relay in (self.patient, self.hasty):
-            connector = relay._exchange._connector
-            assert connector is None or not connector._acquired
-            await relay.close()
+        """Close it, which must hold no connection any more."""
+        connector = self.relay._exchange._connector
+        assert connector is None or not connector._acquired
+        await self.relay.close()
 
 
 @dataclass
@@ -79,6 +74,7 @@ class Bench:
                 **{
                     "base_url": self.upstream.url(mode),
                     "timeout_s": 0.3 if waits_for_ever(mode, stream) else 30.0,
+                    "stall_timeout_s": 0.5 if mode in BREAK_OFF else 30.0,
                     **(targets or {}).get(mode, {}),
                 },
             )

@@ -8,6 +8,7 @@ from llmrouter.domain.deadline import NEVER, Deadline
 from llmrouter.errors import (
     DeadlineExceeded,
     Overloaded,
+    TargetsRateLimited,
     UpstreamFailed,
     UpstreamFailure,
     UpstreamRefused,
@@ -37,7 +38,28 @@ def test_each_end_has_its_error() -> None:
 def test_a_storm_tells_when_to_come_back() -> None:
     """The shortest of what the targets asked."""
     storm = [UpstreamFailure("status", "x", status=429, retry_after_s=s) for s in (9.0, 4.0)]
-    assert final_error(storm, None, [], NEVER).retry_after_s == 4.0
+    error = final_error(storm, None, [], NEVER)
+    assert isinstance(error, TargetsRateLimited)
+    assert (error.status, error.retry_after_s) == (429, 4.0)
+    rested = [*storm, UpstreamFailure("cooldown", "x", retry_after_s=2.0)]
+    assert final_error(rested, None, [], NEVER).retry_after_s == 2.0
+
+
+def test_targets_that_all_ask_for_time_are_503_with_the_soonest() -> None:
+    """A rate limit, an overload with its time and an open circuit; a plain failure is 502."""
+    waits = [
+        UpstreamFailure("status", "x", status=429, retry_after_s=9.0),
+        UpstreamFailure("status", "x", status=503, retry_after_s=3.0),
+        UpstreamFailure("circuit_open", "x", retry_after_s=20.0),
+    ]
+    error = final_error(waits, None, [], NEVER)
+    assert isinstance(error, Overloaded)
+    assert error.retry_after_s == 3.0
+    full = final_error([*waits, UpstreamFailure("saturated", "x")], None, [], NEVER)
+    assert full.retry_after_s == 1.0
+    failed = final_error([*waits, UpstreamFailure("connect", "x")], None, [], NEVER)
+    assert isinstance(failed, UpstreamFailed)
+    assert failed.retry_after_s is None
 
 
 def test_an_error_event_is_one_whole_event_in_openais_shape() -> None:

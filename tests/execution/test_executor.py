@@ -10,6 +10,7 @@ from llmrouter.domain.catalog import Fallback
 from llmrouter.domain.target import Latency
 from llmrouter.errors import (
     DeadlineExceeded,
+    TargetsRateLimited,
     UpstreamFailed,
     UpstreamRefused,
 )
@@ -74,10 +75,11 @@ async def test_who_answers_and_after_how_many_attempts_is_known_when_it_begins(
 async def test_a_failure_of_every_target_is_one_clear_error(
     bench: Bench, fault: str, stream: bool
 ) -> None:
-    """With nothing left the caller gets 502, and the message lists the attempts."""
+    """With nothing left the caller gets 502, or 429 for a rate limit; it lists the attempts."""
     execution = bench.run(fault, stream=stream, fallback=NO_REPEAT)
+    limited = fault in ("storm", "busy")
 
-    with pytest.raises(UpstreamFailed) as caught:
+    with pytest.raises(TargetsRateLimited if limited else UpstreamFailed) as caught:
         await execution.open()
 
     assert fault in caught.value.message
@@ -274,7 +276,7 @@ async def test_a_target_is_tried_again_once_none_is_left(bench: Bench, stream: b
 
 
 @FORMS
-async def test_a_storm_of_429_opens_the_target_for_as_long_as_it_asks(
+async def test_a_storm_of_429_rests_the_target_for_as_long_as_it_asks(
     bench: Bench, stream: bool
 ) -> None:
     """The first 429 with Retry-After keeps the next requests away, with a reason people read."""
@@ -284,7 +286,8 @@ async def test_a_storm_of_429_opens_the_target_for_as_long_as_it_asks(
         await collect(execution)
         assert execution.target == "ok"
     assert bench.upstream.hits("storm") == 1
-    assert "left alone for 30 s" in (bench.health.unavailable("storm") or "")
+    assert "rate limited by its provider, next try in " in (bench.health.unavailable("storm") or "")
+    assert bench.health.states()["storm"] == "cooldown"
 
 
 @FORMS

@@ -18,10 +18,10 @@ from llmrouter.domain.target import Access, Endpoint
 from llmrouter.errors import UpstreamFailure
 from llmrouter.upstream.client import UpstreamClient, UpstreamLimits
 from tests.fakes import a_target
-from tests.faulty import DONE, ROLE, STREAM, WORDS, FaultyUpstream, completion
+from tests.faulty import COMMENT, DONE, ROLE, STREAM, WORDS, FaultyUpstream, completion
 
 LIMITS = UpstreamLimits(max_body_bytes=4096, max_event_bytes=4096)
-HASTY = UpstreamLimits(idle_s=0.5)
+HASTY = {"stall_timeout_s": 0.5}
 
 
 @pytest.fixture
@@ -39,18 +39,11 @@ async def relay() -> AsyncIterator[UpstreamClient]:
     await made.close()
 
 
-@pytest.fixture
-async def hasty() -> AsyncIterator[UpstreamClient]:
-    """A relay that soon calls a stream silent."""
-    made = UpstreamClient(limits=HASTY)
-    yield made
-    await made.close()
-
-
 def a_call(upstream: FaultyUpstream, mode: str, **over: Any) -> UpstreamRequest:
     """A call to this mode."""
     stream = over.pop("stream", False)
-    target = a_target(base_url=upstream.url(mode), api_key_env=over.pop("key", None))
+    given = {"api_key_env": over.pop("key", None), **over.pop("target", {})}
+    target = a_target(base_url=upstream.url(mode), **given)
     body = b'{"stream":true}' if stream else b"{}"
     return UpstreamRequest(target, body, stream, over.pop("timeout_s", 5.0), {}, **over)
 
@@ -145,25 +138,68 @@ async def test_leaving_closes_the_connection_at_once(
 
 @pytest.mark.parametrize("mode", ["hang_mid", "loris_mid"])
 async def test_silence_ends_a_stream(
-    hasty: UpstreamClient, upstream: FaultyUpstream, mode: str
+    relay: UpstreamClient, upstream: FaultyUpstream, mode: str
 ) -> None:
     """Silence is the time without a complete event: single bytes do not break it."""
     got: list[bytes] = []
-    async with hasty.send(a_call(upstream, mode, stream=True)) as events:
+    async with relay.send(a_call(upstream, mode, stream=True, target=HASTY)) as events:
         got.append((await anext(events)).data)
         got.append((await anext(events)).data)
-        with pytest.raises(UpstreamFailure, match="silent"):
+        with pytest.raises(UpstreamFailure, match="silent for") as caught:
             await anext(events)
+    assert caught.value.kind == "stalled"
     assert got == [ROLE, WORDS[0]]
 
 
+@pytest.mark.parametrize("mode", ["hang", "hang_role", "loris"])
+async def test_a_stream_without_a_first_token_is_given_up(
+    relay: UpstreamClient, upstream: FaultyUpstream, mode: str
+) -> None:
+    """Whether or not it has sent its headers, a comment and a role."""
+    call = a_call(upstream, mode, stream=True, target={"ttft_timeout_s": 0.3})
+    with pytest.raises(UpstreamFailure, match="no first token within") as caught:
+        await received(relay, call)
+    assert caught.value.kind == "stalled"
+
+
+async def test_keep_alives_stretch_the_wait_for_the_first_token(
+    relay: UpstreamClient, upstream: FaultyUpstream
+) -> None:
+    """A model that thinks and says so is waited for beyond `ttft_timeout_s`."""
+    call = a_call(upstream, "thinks", stream=True, target={"ttft_timeout_s": 1.0})
+    assert [event.data for event in await received(relay, call)][-1] == DONE
+
+
+async def test_keep_alives_alone_are_no_answer(
+    relay: UpstreamClient, upstream: FaultyUpstream
+) -> None:
+    """The wait for the first token ends at its bound, however many comments come."""
+    call = a_call(upstream, "pings", stream=True, first_timeout_s=0.5)
+    with pytest.raises(UpstreamFailure) as caught:
+        await received(relay, call)
+    assert caught.value.kind == "timeout"
+
+
+async def test_keep_alives_after_the_first_token_stretch_the_silence(
+    relay: UpstreamClient, upstream: FaultyUpstream
+) -> None:
+    """Up to `timeout_s` without a token; then the stream has failed."""
+    hasty = {"stall_timeout_s": 1.0, "timeout_s": 1.5}
+    async with relay.send(a_call(upstream, "pings_mid", stream=True, target=hasty)) as events:
+        got = [(await anext(events)).data for _ in range(10)]
+        with pytest.raises(UpstreamFailure, match="only keep-alives") as caught:
+            [event async for event in events]
+    assert caught.value.kind == "stalled"
+    assert got == [ROLE, WORDS[0], *[COMMENT] * 8]
+
+
 async def test_a_slow_reader_is_no_silent_upstream(
-    hasty: UpstreamClient, upstream: FaultyUpstream
+    relay: UpstreamClient, upstream: FaultyUpstream
 ) -> None:
     """Time in which nobody asks for an event does not count."""
-    async with hasty.send(a_call(upstream, "ok", stream=True)) as events:
+    async with relay.send(a_call(upstream, "ok", stream=True, target=HASTY)) as events:
         await anext(events)
-        await asyncio.sleep(2 * HASTY.idle_s)
+        await asyncio.sleep(2 * HASTY["stall_timeout_s"])
         assert [event.data async for event in events][-1] == DONE
 
 

@@ -14,7 +14,7 @@ from llmrouter.upstream.error_mapping import failure_of, refused, retry_after_s
         (TimeoutError(), False, "timeout"),
         (TimeoutError(), True, "timeout"),
         (aiohttp.SocketTimeoutError("x"), True, "timeout"),
-        (aiohttp.ConnectionTimeoutError("x"), False, "timeout"),
+        (aiohttp.ConnectionTimeoutError("x"), False, "connect"),
         (aiohttp.ServerDisconnectedError(), False, "connect"),
         (aiohttp.ServerDisconnectedError(), True, "interrupted"),
         (ConnectionResetError(), True, "interrupted"),

@@ -8,7 +8,7 @@ import logging
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -17,8 +17,8 @@ from aiohttp import web
 from llmrouter.domain.catalog import RouterLLM
 from llmrouter.domain.interfaces import ChatAnswer
 from llmrouter.errors import RouterLLMFailed
+from llmrouter.upstream.health import TargetHealth
 from llmrouter.upstream.router_client import OpenAIChat
-from llmrouter.util.circuit_breaker import Breaker
 
 KEY = "sk-very-secret-0123456789"
 ENV = {"ROUTER_KEY": KEY}
@@ -349,13 +349,60 @@ async def test_there_is_one_retry_and_no_more(
 async def test_a_retry_that_cannot_be_in_time_is_not_waited_for(
     server: FakeOpenAI, chat: OpenAIChat
 ) -> None:
-    """A 429 that asks for longer than is left is a failure at once, and rests the server."""
+    """A 429 that asks for longer than is left is a failure at once, and rests the model."""
     server.steps = [refusal(429, "slow down", **{"Retry-After": "30"})]
     llm = an_llm(server)
     assert await kind_of(chat, llm) == "http"
     assert len(server.bodies) == 1
-    assert await kind_of(chat, llm) == "circuit_open"
+    assert await kind_of(chat, llm) == "rate_limited"
     assert len(server.bodies) == 1
+    server.steps = [completion()]
+    assert await kind_of(chat, replace(llm, model="another")) == "ok"
+
+
+async def test_rate_limits_at_once_rest_the_model_for_what_they_asked(server: FakeOpenAI) -> None:
+    """Not longer for being two, and a failure after them stands alone."""
+    now = [0.0]
+    chat = OpenAIChat(ENV, health=TargetHealth(2, 30.0, lambda: now[0]))
+    llm = an_llm(server, retries=0)
+    server.steps = [refusal(429, "slow down", **{"Retry-After": "1"})]
+    assert await asyncio.gather(*(kind_of(chat, llm) for _ in range(3))) == ["http"] * 3
+    failure = await ask(chat, llm)
+    assert "rate limited by its provider, next try in 1 s" in str(failure)
+    now[0] = 1.0
+    server.steps = [refusal(500, "oops")]
+    assert await kind_of(chat, llm) == "http"
+    server.steps = [completion()]
+    assert await kind_of(chat, llm) == "ok"
+    await chat.close()
+
+
+async def test_an_overload_with_a_time_is_a_wait(server: FakeOpenAI) -> None:
+    """For the whole server, and for as long as it asked."""
+    now = [0.0]
+    chat = OpenAIChat(ENV, health=TargetHealth(1, 30.0, lambda: now[0]))
+    llm = an_llm(server, retries=0)
+    server.steps = [refusal(503, "busy", **{"Retry-After": "2"})]
+    assert await kind_of(chat, llm) == "http"
+    assert "overloaded, next try in 2 s" in str(await ask(chat, llm))
+    now[0] = 2.0
+    server.steps = [completion()]
+    assert await kind_of(chat, llm) == "ok"
+    await chat.close()
+
+
+async def test_a_probe_that_is_refused_closes_the_circuit(server: FakeOpenAI) -> None:
+    """A server that says "no" answers."""
+    now = [0.0]
+    chat = OpenAIChat(ENV, health=TargetHealth(1, 30.0, lambda: now[0]))
+    llm = an_llm(server, retries=0)
+    server.steps = [refusal(500, "oops")]
+    assert await kind_of(chat, llm) == "http"
+    now[0] = 30.0
+    server.steps = [refusal(400, "maximum context length")]
+    assert await kind_of(chat, llm) == "http"
+    assert chat.circuits() == {server.base_url: "closed"}
+    await chat.close()
 
 
 async def test_nobody_listening_is_a_failed_connection(chat: OpenAIChat) -> None:
@@ -415,7 +462,7 @@ async def test_a_server_that_keeps_failing_is_left_alone_and_found_again(
 ) -> None:
     """Closed, open, half-open with one probe, closed."""
     now = [0.0]
-    chat = OpenAIChat(ENV, breaker=lambda: Breaker(2, 30.0, lambda: now[0]))
+    chat = OpenAIChat(ENV, health=TargetHealth(2, 30.0, lambda: now[0]))
     llm = an_llm(server, retries=0)
     server.steps = [refusal(503, "down")]
     assert [await kind_of(chat, llm) for _ in range(3)] == ["http", "http", "circuit_open"]
@@ -430,7 +477,7 @@ async def test_a_server_that_keeps_failing_is_left_alone_and_found_again(
 
 async def test_answers_that_are_no_use_do_not_open_the_circuit(server: FakeOpenAI) -> None:
     """A server that answers works, whatever it says; only silence and breakage count."""
-    chat = OpenAIChat(ENV, breaker=lambda: Breaker(1, 30.0))
+    chat = OpenAIChat(ENV, health=TargetHealth(1, 30.0))
     server.steps = [completion(finish_reason="length")]
     assert [await kind_of(chat, an_llm(server)) for _ in range(3)] == ["truncated"] * 3
     server.steps = [refusal(400, "maximum context length")]
@@ -440,7 +487,7 @@ async def test_answers_that_are_no_use_do_not_open_the_circuit(server: FakeOpenA
 
 async def test_our_own_haste_is_not_held_against_the_server(server: FakeOpenAI) -> None:
     """A time-out far below the configured one opens no circuit; a full one does."""
-    chat = OpenAIChat(ENV, breaker=lambda: Breaker(1, 30.0))
+    chat = OpenAIChat(ENV, health=TargetHealth(1, 30.0))
     server.steps = [hang]
     assert await kind_of(chat, an_llm(server, timeout_ms=60_000.0), 0.05) == "timeout"
     assert chat.circuits() == {server.base_url: "closed"}

@@ -73,12 +73,27 @@ def test_success_forgets_failures() -> None:
     assert breaker.state == "closed"
 
 
-def test_open_for_never_shortens() -> None:
-    """A short request to wait does not undo a long one."""
-    breaker = Breaker(5, 10.0, Clock())
-    breaker.open_for(60.0)
-    breaker.open_for(1.0)
-    assert breaker.remaining_s() == 60.0
+def test_an_early_probe_passes_an_open_circuit_alone_and_changes_no_wait() -> None:
+    """One caller with nowhere else to go tries; its failure neither shortens nor lengthens."""
+    breaker, clock = opened()
+    clock.now += 4.0
+    assert not breaker.allow()
+    assert breaker.allow(early=True)
+    assert not breaker.allow(early=True)
+    breaker.failure()
+    assert breaker.remaining_s() == 6.0
+    assert breaker.allow(early=True)
+    breaker.success()
+    assert breaker.state == "closed"
+
+
+def test_a_released_probe_frees_its_place() -> None:
+    """A caller who left with the probe lets the next one try at once."""
+    breaker, clock = opened()
+    clock.now += 10.0
+    assert breaker.allow()
+    breaker.release()
+    assert breaker.allow()
 
 
 @given(st.lists(st.sampled_from(["ok", "fail", "allow", "wait", "back"]), max_size=60))

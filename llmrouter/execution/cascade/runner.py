@@ -60,7 +60,7 @@ async def cascade(flow: AttemptSession, verifier: Verifier) -> Answer:
         raise DeadlineExceeded("the request's time budget ran out before an attempt could start")
     planned = plan(order, remaining_s)
     flow.account.bounds = planned.bounds
-    course = RetryState(lambda: planned, order.catalog.fallback)
+    course = RetryState(lambda: planned, order.catalog.fallback, first=flow.last_resort())
     best: tuple[int, Answer] | None = None
     while (step := course.next(order.deadline.remaining_s())) is not None:
         if best is not None and (step.wait_s or not _affordable(flow, step.target)):
@@ -123,6 +123,7 @@ async def _hold(
             if size > verifier.max_answer_bytes:
                 raise UpstreamFailure("too_large", "the answer is too large to be held back")
             following_event = await run.next_event()
+        run.report_success()
     except UpstreamFailure as failure:
         await flow.failed(run, failure, course)
         return None
