@@ -278,10 +278,10 @@ class UpstreamFailure(Exception):
     `interrupted`, `stalled` (silent for longer than its target may be), `too_large`,
     `misconfigured`; or, where nothing was sent, `saturated`, `circuit_open`, `cooldown` (a rate
     limit), `untranslatable` (the target's wire format cannot carry the request). `protocol` is the
-    wire format of `body`, `status` the upstream's HTTP status where there was one, `body` what it said (kept for callers, bounded)
-    and `content_type` how, `retry_after_s` its own `Retry-After`. `usage` is what the failed reply
-    says it used (a `domain.reply.Usage`), since that is billed. `category` says whose fault it is
-    (`domain.provider_errors.category_of` fills it in).
+    wire format of `body`, `status` the upstream's HTTP status where there was one, `body` what it
+    said (kept for callers, bounded) and `content_type` how, `retry_after_s` its own `Retry-After`.
+    `usage` is what the failed reply says it used (a `domain.completion.Usage`), since that is
+    billed. `category` says whose fault it is (`domain.provider_errors.category_of` fills it in).
     """
 
     def __init__(

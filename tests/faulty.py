@@ -345,6 +345,18 @@ def saying(text: str) -> Answer:
 
 
 ERROR = json.dumps({"error": {"message": "overloaded", "type": "server_error"}}).encode()
+MODERATED = json.dumps(
+    {
+        "error": {
+            "code": 403,
+            "message": "Your chosen model requires moderation and your input was flagged",
+            "metadata": {"reasons": ["violence"], "flagged_input": "..."},
+        }
+    }
+).encode()
+NO_ENDPOINT = json.dumps(
+    {"error": {"code": 404, "message": "No endpoints found that support tool use."}}
+).encode()
 MODES: dict[str, Answer] = {
     "ok": ok,
     "ok2": ok,
@@ -392,6 +404,10 @@ MODES: dict[str, Answer] = {
     "redirect": _same(b"", status="307 Temporary Redirect", extra="Location: /ok/v1\r\n"),
     "no_content": _same(b"", status="204 No Content"),
     "storm": refusal("429 Too Many Requests", "slow down", "rate_limit", "Retry-After: 30\r\n"),
+    "wait1": refusal("429 Too Many Requests", "slow", "rate_limit", "Retry-After: 1\r\n"),
+    "full1": refusal("503 Service Unavailable", "full", None, "Retry-After: 1\r\n"),
+    "moderated": _same(MODERATED, status="403 Forbidden"),
+    "no_endpoint": _same(NO_ENDPOINT, status="404 Not Found"),
     "busy": refusal("429 Too Many Requests", "slow down", "rate_limit"),
     "s400": refusal("400 Bad Request", "temperature is too high", "invalid_value"),
     "s401": refusal("401 Unauthorized", "Incorrect API key provided: sk-secret"),

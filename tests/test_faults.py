@@ -75,10 +75,15 @@ class Front:
 
 @contextlib.asynccontextmanager
 async def front(
-    directory: Path, monkeypatch: pytest.MonkeyPatch, hang_s: float = 0.5
+    directory: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    hang_s: float = 0.5,
+    threshold: int = 10**9,
+    **settings: str,
 ) -> AsyncIterator[Front]:
-    """The service over a catalog of one target a fault; no circuit opens by failures alone."""
-    monkeypatch.setattr(bootstrap, "TargetHealth", functools.partial(TargetHealth, 10**9))
+    """The service over a catalog of one target a fault; no circuit opens by failures alone, unless
+    after `threshold` of them. `settings` are further lines of a target's file, by its name."""
+    monkeypatch.setattr(bootstrap, "TargetHealth", functools.partial(TargetHealth, threshold))
     prompts = directory / "prompts"
     (prompts / "catalog").mkdir(parents=True)
     rules = [f"  - {{name: {m}, when: {{matches: 'use {m} now'}}, route: {m}}}" for m in NAMES]
@@ -91,6 +96,7 @@ async def front(
             text = TARGET.format(
                 name=name, url=upstream.url(name), timeout_s=hang_s if name in NEVER else 60
             )
+            text = text.replace("\n---\nThe", f"\n{settings.get(name, '')}\n---\nThe")
             (prompts / "catalog" / f"{name}.md").write_text(text, encoding="utf-8")
         settings = Settings(
             prompts=prompts, store=f"disk:{directory / 'store'}", port=0, _env_file=None

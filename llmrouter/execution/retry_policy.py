@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 from llmrouter.domain.error_signs import ErrorCategory
-from llmrouter.domain.provider_errors import category_of
 from llmrouter.domain.interfaces import RATE_LIMITED
+from llmrouter.domain.provider_errors import category_of
 from llmrouter.errors import UpstreamFailure
 
 

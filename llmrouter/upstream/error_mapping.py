@@ -17,6 +17,7 @@ import aiohttp
 from llmrouter.domain.error_signs import ErrorCategory
 from llmrouter.domain.provider_errors import classify, read_error
 from llmrouter.errors import UpstreamFailure
+from llmrouter.upstream.rate_limit_headers import reset_s
 
 MAX_DETAIL = 300
 NO_HTTP = "the upstream's answer is not HTTP, or has a header over 8 KB"
@@ -60,7 +61,7 @@ def refused(
         return UpstreamFailure("misconfigured", detail, status=status)
     said = read_error(body)
     category = classify(status, said)
-    asked = retry_after_s(headers, time.time() if now is None else now)
+    asked = wait_s(status, headers, time.time() if now is None else now)
     secret = _unspoken(status, category, said.message)
     return UpstreamFailure(
         "status",
@@ -85,6 +86,12 @@ def _unspoken(status: int, category: ErrorCategory, message: str) -> str | None:
     if category is ErrorCategory.CONTENT_FILTERED:
         return f"the upstream's moderation refused the request ({status})"
     return f"the upstream refused the request ({status})"
+
+
+def wait_s(status: int, headers: Mapping[str, str], now: float) -> float | None:
+    """Seconds to wait after a refusal: what it asks for, or when the limit that is used up ends."""
+    asked = retry_after_s(headers, now)
+    return reset_s(headers, now) if asked is None and status in (429, 503, 529) else asked
 
 
 def retry_after_s(headers: Mapping[str, str], now: float) -> float | None:

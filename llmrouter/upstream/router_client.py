@@ -34,7 +34,7 @@ from llmrouter.upstream.dialect import (
     first_dialect,
     request_body,
 )
-from llmrouter.upstream.error_mapping import retry_after_s
+from llmrouter.upstream.error_mapping import wait_s
 from llmrouter.upstream.health import TargetHealth
 from llmrouter.upstream.response_parser import error_of, parsed
 from llmrouter.upstream.structured_answer import answer_of
@@ -188,7 +188,7 @@ class OpenAIChat:
                         self._learn(llm, dialect)
                     log.info("%s at %s: speaking %s now", llm.model, llm.base_url, dialect)
                     continue
-                retry_after = retry_after_s(error.response.headers, time.time())
+                retry_after = wait_s(refusal.status, error.response.headers, time.time())
                 failure = _http_failure(refusal, question.key)
                 again = refusal.status in _RETRIED
                 ill = self._refused(llm, refusal.status, retry_after)
@@ -201,26 +201,26 @@ class OpenAIChat:
                 # It answers; whether the answer is any good is another matter.
                 self._health.record(llm.base_url, ok=True)
                 return answer_of(body, llm.model, question.prompt_chars, question.schema)
-            wait_s = max(random.uniform(*_BACKOFF_S), retry_after or 0.0)  # noqa: S311 - jitter
+            pause_s = max(random.uniform(*_BACKOFF_S), retry_after or 0.0)  # noqa: S311 - jitter
             left_s = question.ends_at - asyncio.get_running_loop().time()
-            if not again or retries <= 0 or wait_s >= left_s:
+            if not again or retries <= 0 or pause_s >= left_s:
                 if ill:
                     self._health.record(llm.base_url, ok=False)
                 raise failure
             retries -= 1
-            await asyncio.sleep(wait_s)
+            await asyncio.sleep(pause_s)
 
     def _refused(self, llm: RouterLLM, status: int, retry_after: float | None) -> bool:
         """Whether a refusal counts against the server. A rate limit is a wait, "no" shows that it
         works."""
-        wait_s = None if retry_after is None else min(retry_after, _MAX_WAIT_S)
+        asked = None if retry_after is None else min(retry_after, _MAX_WAIT_S)
         if status == 429:
             self._health.answered(llm.base_url)
-            self._health.cooldown(_model_at(llm), wait_s)
+            self._health.cooldown(_model_at(llm), asked)
         elif status not in _RETRIED:
             self._health.answered(llm.base_url)
-        elif wait_s:
-            self._health.cooldown(llm.base_url, wait_s, "overloaded")
+        elif asked:
+            self._health.cooldown(llm.base_url, asked, "overloaded")
         else:
             return True
         return False
