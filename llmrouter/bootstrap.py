@@ -58,7 +58,7 @@ from llmrouter.routing.stages.exploration import Budget, Exploration
 from llmrouter.routing.stages.learned import AuditOptions, LearnedOnly, LearnedStage, WithEmbedding
 from llmrouter.routing.stages.llm_router import LLMRouter
 from llmrouter.routing.stages.rules import Rules, StartCascade
-from llmrouter.routing.stages.session_affinity import SessionAffinity
+from llmrouter.routing.stages.session_affinity import SessionAffinity, SessionFollower
 from llmrouter.routing.stages.shadow import Shadow
 from llmrouter.settings import Settings, is_loopback
 from llmrouter.store.decision_log import DecisionLog
@@ -183,6 +183,7 @@ async def service(settings: Settings) -> AsyncIterator[Service]:
                 preview=Previewer(holder, place).preview,
                 find_decision=find,
                 max_body_bytes=int(settings.max_body_mb * 1024 * 1024),
+                answer_model=settings.answer_model,
             )
         )
         yield Service(app, gateway, admission, telemetry, holder)
@@ -233,10 +234,11 @@ async def _gateway(
     telemetry.gauge("learned_trusted", lambda: {(("task", t),): 1.0 for t in learner.trusted})
     everyone = EventFanOut(journal, learner, record, books)
     verifier = Verifier(judge=chat, record=record)
-    executor = Executor(relay, telemetry, health, _execution(settings, verifier, everyone))
-    llm = LLMRouter(chat, telemetry, bounded_view)
     background = Background()
     stack.push_async_callback(background.close)
+    follow = SessionFollower(store, background)
+    executor = Executor(relay, telemetry, health, _execution(settings, verifier, everyone, follow))
+    llm = LLMRouter(chat, telemetry, bounded_view)
     policy = CachePolicy(settings.cache_ttl_s, NEAR_ENTRIES, observe=telemetry.cache)
 
     def cached(inner: Stage) -> Cached:
@@ -276,6 +278,7 @@ async def _gateway(
         health=health,
         observer=telemetry,
         journal=everyone,
+        sessions=follow.memory,
         escalate=Escalation(
             holder, telemetry, store, background, EscalationOptions(heard=everyone.heard)
         ),
@@ -301,10 +304,14 @@ def _embeddings(
     return make
 
 
-def _execution(settings: Settings, verifier: Verifier, everyone: EventFanOut) -> ExecutorOptions:
+def _execution(
+    settings: Settings, verifier: Verifier, everyone: EventFanOut, follow: SessionFollower
+) -> ExecutorOptions:
     def finished(execution: Execution) -> None:
         if execution.completion is not None:
             everyone.completed(execution.decision, execution.completion)
+            if execution.target is not None and execution.order.session is not None:
+                follow(execution.order.session, execution.decision, execution.target)
 
     return ExecutorOptions(
         limits=ConcurrencyLimiter(settings.target_concurrency),

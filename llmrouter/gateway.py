@@ -44,6 +44,8 @@ from llmrouter.routing.eligibility import (
 from llmrouter.routing.fallbacks import fallback_order
 from llmrouter.routing.last_resort import probing, target_to_probe
 from llmrouter.routing.pipeline import RoutingPipeline, RoutingResult
+from llmrouter.routing.stages.session_affinity import SessionMemory, is_followed, session_key
+from llmrouter.routing.vector_space import check_space, within_space
 from llmrouter.util.lru import Recent
 
 DECISION_VALID_S = 3600.0  # how long a decision may be executed by its id
@@ -94,6 +96,7 @@ class GatewayDependencies:
     observer: Observer
     journal: Journal
     escalate: Escalate | None = None
+    sessions: SessionMemory | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,8 +151,11 @@ class Gateway:
         """Decide (or take the decision named by id). The execution starts when it is opened."""
         deadline = Deadline.after_ms(request.options.latency_budget_ms)
         decision_id = request.options.decision_id
+        session: str | None = None
+        signer: str | None = None
         if decision_id is None:
             context = self.screen(request, caller, deadline)
+            session, signer = await self._session(context)
             decision, features = await self._decide(context), context.features
         else:
             check_options(request.options, self._rooms.catalog.current, caller)
@@ -165,8 +171,18 @@ class Gateway:
             deadline=deadline,
             caller=caller,
             escalate=steps,
+            signed_by=signer,
+            session=session,
         )
         return self._rooms.executor.run(order)
+
+    async def _session(self, context: RoutingContext) -> tuple[str | None, str | None]:
+        """The key under which a session is followed, and who signed its history's reasoning."""
+        sessions = self._rooms.sessions
+        if sessions is None or not is_followed(context):
+            return None, None
+        key = session_key(context)
+        return key, await sessions.target_of(key) if context.request.wire.signed else None
 
     async def record_feedback(self, feedback: Feedback, caller: Caller) -> None:
         """Keep feedback on one of the caller's decisions. Raises NotFound."""
@@ -254,7 +270,8 @@ class Gateway:
             elif (probe := probing(context.eligible, self._rooms.health)) is not None:
                 ruling = RoutingResult(probe, ())
             else:
-                ruling = await self._rooms.router.decide(context)
+                ruling = await self._rooms.router.decide(within_space(context))
+                check_space(context, ruling.verdict)
             decision = self._decision(ruling, context, started)
             span.set(semconv.SOURCE, decision.source)
             span.set(semconv.TARGET, decision.target)

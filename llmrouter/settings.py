@@ -12,6 +12,7 @@ import os
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -38,6 +39,7 @@ class Settings(BaseSettings):
     target_concurrency: int = Field(1024, ge=1)
     cache_ttl_s: float = Field(86_400.0, gt=0)
     record_prompts: bool = False
+    answer_model: Literal["auto", "asked", "upstream"] = "auto"
     drain_s: float = Field(30.0, ge=0)
     leave_s: float = Field(0.0, ge=0)
 

@@ -8,8 +8,8 @@ from aiohttp import web
 
 from llmrouter.api.dependencies import Dependencies
 from llmrouter.api.error_response import JSON, HTTPRefused
-from llmrouter.api.formats import FORMAT_OF, FORWARDED
-from llmrouter.api.request_parser import Endpoint, parse, parse_as
+from llmrouter.api.formats import FORMAT_OF, FORWARDED, session_of
+from llmrouter.api.request_parser import Endpoint, in_session, parse, parse_as
 from llmrouter.domain.chat import ChatRequest
 from llmrouter.domain.decision import Decision
 from llmrouter.errors import BadRequest, PayloadTooLarge
@@ -61,7 +61,8 @@ async def read_request(
     request: web.Request, services: Dependencies, endpoint: Endpoint
 ) -> ChatRequest:
     """A well-formed request. Raises BadRequest, PayloadTooLarge."""
-    return _parsed(await read_body(request, services), services, endpoint)
+    session = session_of(request.headers)
+    return _parsed(await read_body(request, services), services, endpoint, session)
 
 
 async def read_as(request: web.Request, services: Dependencies, endpoint: Endpoint) -> ChatRequest:
@@ -69,23 +70,26 @@ async def read_as(request: web.Request, services: Dependencies, endpoint: Endpoi
     body = await read_body(request, services)
     given = request.headers
     headers = {n: given[n] for n in FORWARDED.get(FORMAT_OF[endpoint].name, ()) if n in given}
-    key = f"{endpoint}{headers or ''}", body
+    session = session_of(given)
+    key = f"{endpoint}{headers or ''}{session or ''}", body
     chat = services.read.get(key)
     if chat is None:
         again = services.read.came_before(key)
-        chat = parse_as(body, endpoint, headers, kept=again)
+        chat = in_session(parse_as(body, endpoint, headers, kept=again), session)
         if again:
             services.read.keep(key, chat, len(body))
     return chat
 
 
-def _parsed(body: bytes, services: Dependencies, endpoint: Endpoint) -> ChatRequest:
+def _parsed(
+    body: bytes, services: Dependencies, endpoint: Endpoint, session: str | None
+) -> ChatRequest:
     """The body as a request; bytes that come a second time are read for the last time."""
-    key = endpoint, body
+    key: tuple[str, bytes] = (endpoint if session is None else f"{endpoint}{session}", body)
     chat = services.read.get(key)
     if chat is None:
         again = services.read.came_before(key)
-        chat = parse(body, endpoint, kept=again)
+        chat = in_session(parse(body, endpoint, kept=again), session)
         if again:
             services.read.keep(key, chat, len(body))
     return chat

@@ -7,16 +7,17 @@ last brace, never by parsing and rebuilding it.
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from aiohttp import web
 
+from llmrouter.api.answer_model import name_to_show, renamed
 from llmrouter.api.body_reader import decision_headers
 from llmrouter.api.dependencies import Dependencies, Routed
 from llmrouter.api.error_response import InternalError, spliced
 from llmrouter.api.formats import CHAT, format_of, own_headers
-from llmrouter.api.sse_response import stream
+from llmrouter.api.sse_response import Wording, stream
 from llmrouter.api.whole import FullResponse
 from llmrouter.domain.chat import Caller, ChatRequest
 from llmrouter.domain.completion import ResponseEvent
@@ -42,10 +43,10 @@ async def execute(
         held, chat = await limits.reserve(caller, chat, services.gateway.catalog.current)
     elif services.keyring.open:
         routed = await services.gateway.complete(chat, caller)
-        return await _answer(request, services, caller, routed, explain)
+        return await _answer(request, services, Call(caller, chat, explain), routed)
     try:
         routed = await services.gateway.complete(chat, caller)
-        return await _answer(request, services, caller, routed, explain)
+        return await _answer(request, services, Call(caller, chat, explain), routed)
     finally:
         completion = None if routed is None else routed.completion
         router_usd = 0.0 if routed is None else _router_usd(routed, chat)
@@ -55,35 +56,46 @@ async def execute(
             await limits.settle(caller, held, completion, router_usd)
 
 
+class Call(NamedTuple):
+    """Who asks what; `explain` adds the `router` object."""
+
+    caller: Caller
+    chat: ChatRequest
+    explain: bool
+
+
 async def _answer(
-    request: web.Request, services: Dependencies, caller: Caller, routed: Routed, explain: bool
+    request: web.Request, services: Dependencies, call: Call, routed: Routed
 ) -> web.StreamResponse:
     try:
         await routed.open()
     except LLMRouterError as error:
-        _tell_decision(error, routed, explain)
+        _tell_decision(error, routed, call.explain)
         raise
     except ConnectionError:
         raise
     except Exception as defect:
         failed = InternalError()
-        _tell_decision(failed, routed, explain)
+        _tell_decision(failed, routed, call.explain)
         raise failed from defect
     spoken = format_of(request.path)
     headers = _headers(routed)
     if spoken is not CHAT:
         headers |= own_headers(spoken, request.headers, routed.decision.decision_id)
+    name = name_to_show(services.answer_model, call.chat.model, request.headers)
     if routed.content_type.startswith("text/event-stream"):
         if services.limits is not None:
-            headers.update(services.limits.headers(caller))
-        last = last_chunk if explain else None
-        return await stream(request, services, routed, headers, last, spoken)
+            headers.update(services.limits.headers(call.caller))
+        last = last_chunk if call.explain else None
+        return await stream(request, services, routed, headers, Wording(spoken, last, name))
     try:
         pieces = [event.data async for event in routed]
     finally:
         await routed.aclose()
     body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-    if explain:
+    if name is not None:
+        body = renamed(body, name)
+    if call.explain:
         body = spliced(body, b"router", router_object(routed))
     return FullResponse(body, headers, routed.status)
 

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from llmrouter.api.answer_model import AnswerModel
 from llmrouter.api.load_shedding import LoadShedder
 from llmrouter.auth.api_keys import OPEN, Authenticator
 from llmrouter.catalog.editor import Edit, Saved
@@ -186,6 +187,7 @@ class Dependencies:
     preview: Preview | None = None
     find_decision: FindDecision | None = None
     max_body_bytes: int = 10 * 1024 * 1024
+    answer_model: AnswerModel = "auto"
     started_at: float = field(default_factory=time.time)
     version: str = "0.1.0"
     read: Recent[tuple[str, bytes], ChatRequest] = field(default_factory=Recent)

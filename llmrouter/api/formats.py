@@ -6,6 +6,8 @@ import uuid
 from collections.abc import Mapping
 from typing import Final
 
+from multidict import istr
+
 from llmrouter.errors import LLMRouterError
 from llmrouter.upstream.protocols.interface import WireFormat
 from llmrouter.upstream.protocols.registry import BY_NAME
@@ -28,6 +30,29 @@ FORWARDED: Final[Mapping[str, tuple[str, ...]]] = {
     MESSAGES.name: ("anthropic-version", "anthropic-beta"),
 }
 """The caller's headers that belong to a format; they go to targets that speak it."""
+
+
+SESSION_HEADERS: Final = tuple(
+    istr(name)
+    for name in (
+        "x-llmrouter-session",
+        "x-claude-code-session-id",
+        "session-id",
+        "session_id",
+        "x-session-id",
+        "x-session-affinity",
+    )
+)
+"""Headers by which agents name their session, ours first."""
+MAX_SESSION: Final = 256
+
+
+def session_of(headers: Mapping[str, str]) -> str | None:
+    """The session that a request's headers name."""
+    for name in SESSION_HEADERS:
+        if name in headers:
+            return headers[name][:MAX_SESSION] or None
+    return None
 
 
 def format_of(path: str) -> WireFormat:

@@ -8,6 +8,7 @@ parameter. Nothing here copies the body or writes into it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from enum import StrEnum
 from typing import Any
 
@@ -22,7 +23,7 @@ from llmrouter.api.router_options import (
     wrong_type,
     wrong_value,
 )
-from llmrouter.domain.chat import NO_OPTIONS, ChatRequest, Message, WireFacts
+from llmrouter.domain.chat import CHAT_WIRE, NO_OPTIONS, ChatRequest, Message, WireFacts
 from llmrouter.domain.decision import Decision
 from llmrouter.errors import BadRequest
 
@@ -75,6 +76,7 @@ def parse(body: bytes, endpoint: Endpoint, *, kept: bool = False) -> ChatRequest
         if turns is not None and endpoint is not Endpoint.OPENAI and "prompt" in document:
             raise wrong_value("prompt", "cannot stand beside messages; send one of them")
         messages = _messages(turns)
+    key = get("prompt_cache_key")
     for name, value in document.items():
         check = _CHECKS.get(name)
         if check is not None and value is not None:
@@ -88,6 +90,7 @@ def parse(body: bytes, endpoint: Endpoint, *, kept: bool = False) -> ChatRequest
         stream is True,
         bare,
         kept,
+        WireFacts(session=key) if isinstance(key, str) and key else CHAT_WIRE,
     )
 
 
@@ -126,6 +129,13 @@ def parse_as(
             headers,
         ),
     )
+
+
+def in_session(request: ChatRequest, session: str | None) -> ChatRequest:
+    """The request in the session that its headers name; that outranks what its body says."""
+    if session is None:
+        return request
+    return replace(request, wire=replace(request.wire, session=session))
 
 
 def parse_object(body: bytes) -> dict[str, Any]:

@@ -10,9 +10,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from aiohttp import web
 
+from llmrouter.api.answer_model import renamed_event
 from llmrouter.api.dependencies import Dependencies, Routed
 from llmrouter.api.error_response import InternalError
 from llmrouter.api.formats import CHAT
@@ -27,21 +29,32 @@ DONE = b"data: [DONE]\n\n"
 Last = Callable[[Routed, ResponseEvent | None], bytes]
 
 
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """How a stream is told: its wire format, and what is put into it.
+
+    `last` makes one more event that goes out before `[DONE]`. It is given the first event that
+    named its response, to speak with the same id; where the reply breaks off, it goes out before
+    the error. `model` is the name to show instead of the upstream's own.
+    """
+
+    spoken: WireFormat = CHAT
+    last: Last | None = None
+    model: str | None = None
+
+
+PLAIN = Wording()
+
+
 async def stream(
     request: web.Request,
     services: Dependencies,
     routed: Routed,
     headers: Mapping[str, str],
-    last: Last | None = None,
-    spoken: WireFormat = CHAT,
+    wording: Wording = PLAIN,
 ) -> web.StreamResponse:
-    """Relay a reply in the format `spoken`; `last` makes one more event that goes out before
-    `[DONE]`.
-
-    `last` is given the first event that named its response, to speak with the same id; where the
-    reply breaks off, it goes out before the error. The reply is closed however this ends, at once
-    when the caller leaves.
-    """
+    """Relay a reply. It is closed however this ends, at once when the caller leaves."""
+    spoken, last = wording.spoken, wording.last
     admission = services.admission
     response = web.StreamResponse(status=routed.status, headers=headers)
     if admission.phase is not Phase.SERVING:
@@ -60,11 +73,16 @@ async def stream(
             if last is None:
                 failed = routed.error if spoken is not CHAT else None
                 told = event.data if failed is None else _told(spoken, failed, routed)
+                if wording.model is not None:
+                    told = renamed_event(told, wording.model)
                 await response.write(told)
             elif event.done:
                 done = event.data
             elif routed.error is None:
-                await response.write(event.data)
+                name = wording.model
+                await response.write(
+                    event.data if name is None else renamed_event(event.data, name)
+                )
             else:  # the event that tells of it stays the last
                 await response.write(last(routed, first) + event.data)
         if last is not None and routed.error is None:

@@ -18,7 +18,7 @@ SHORT_DESCRIPTION: Final = 60
 LONG_DESCRIPTION: Final = 1500
 _LEAST = ("min_words", "min_turns")
 _MOST = ("max_words", "max_turns")
-_SETS = ("task", "language", "tier")
+_SETS = ("task", "language", "tier", "side_task")
 _SAME = ("code", "tools")
 
 

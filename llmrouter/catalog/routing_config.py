@@ -26,6 +26,7 @@ from llmrouter.domain.catalog import (
     Sessions,
 )
 from llmrouter.domain.embedding_space import WANTED, encoder_spec
+from llmrouter.domain.features import SIDE_TASKS
 
 POLICY_KEYS: Final = (
     "default",
@@ -57,6 +58,7 @@ CONDITION_KEYS: Final = (
     "max_turns",
     "tier",
     "matches",
+    "side_task",
 )
 SHADOWS: Final = ("rules", "learned", "llm", "cascade")
 _ENTRY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
@@ -193,6 +195,7 @@ def _conditions(when: Block) -> Conditions:
         max_turns=when.whole("max_turns", 1),
         tier=_names(when, "tier"),
         matches=_pattern(when, "matches"),
+        side_task=_side_tasks(when),
     )
 
 
@@ -203,6 +206,14 @@ def _names(when: Block, name: str) -> frozenset[str] | None:
     if not found:
         when.fail(name, "is an empty list: nothing can match")
     return frozenset(text for text, _ in found)
+
+
+def _side_tasks(when: Block) -> frozenset[str] | None:
+    for name, node in when.texts("side_task", single=True) or ():
+        if name not in SIDE_TASKS:
+            said = f"{shown(name)!r} is no side task{hint(name, SIDE_TASKS)}"
+            when.sheet.report(node, said)
+    return _names(when, "side_task")
 
 
 def _pattern(fields: Block, name: str, flags: int = 0) -> re.Pattern[str] | None:
@@ -332,13 +343,14 @@ def _encoder(learned: Block) -> str | None:
 
 
 def _sessions(fields: Block) -> Sessions:
-    sessions = fields.block("sessions", ("enabled", "ttl_s", "min_gain"))
+    sessions = fields.block("sessions", ("enabled", "ttl_s", "min_gain", "tool_loops"))
     if sessions is None:
         return Sessions()
     changes = _given(
         enabled=sessions.flag("enabled"),
         ttl_s=sessions.number("ttl_s", above=True),
         min_gain=sessions.number("min_gain", 0, 1),
+        tool_loops=sessions.flag("tool_loops"),
     )
     return replace(Sessions(), **changes)
 

@@ -51,6 +51,7 @@ class Conditions:
     max_turns: int | None = None
     tier: frozenset[str] | None = None
     matches: re.Pattern[str] | None = None
+    side_task: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,12 +124,16 @@ class Learned:
 class Sessions:
     """Whether conversations stay on their target; `ttl_s` is how long one is remembered.
 
+    `tool_loops` keeps a request that answers tool calls on the target that made them, and agents'
+    sessions under the rules of sessions, even where `enabled` is off.
+
     `min_gain` is the estimated-quality gain that pays for a provider's lost prompt cache.
     """
 
     enabled: bool = False
     ttl_s: float = 3600.0
     min_gain: float = 0.1
+    tool_loops: bool = True
 
 
 @dataclass(frozen=True, slots=True)

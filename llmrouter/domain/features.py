@@ -28,9 +28,26 @@ TASKS: tuple[str, ...] = (
 """The tasks that rules and the router LLM tell apart; a caller may declare another."""
 
 
+SIDE_TASKS: tuple[str, ...] = (
+    "title",
+    "topic",
+    "summary",
+    "suggestion",
+    "compaction",
+    "probe",
+)
+"""What coding agents ask for beside their conversation.
+
+The answer to a `compaction` replaces the context of a whole session.
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Traits:
-    """Readable properties of the last user turn, for rules, explanations and learning."""
+    """Readable properties of the last user turn, for rules, explanations and learning.
+
+    `side_task` names what a coding agent asks for beside its conversation (a title, a topic, …).
+    """
 
     task: str = "general"
     language: str = "en"
@@ -38,6 +55,7 @@ class Traits:
     code: bool = False
     math: bool = False
     question: bool = False
+    side_task: str | None = None
 
 
 @quick

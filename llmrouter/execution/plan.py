@@ -29,7 +29,8 @@ from llmrouter.execution.pricing import CHARS_PER_TOKEN, bound_usd
 class ExecutionRequest:
     """What is to be executed. `escalate` starts a cascade so many steps above its cheapest.
 
-    `signed_by` is the target that wrote the signed reasoning in the history, where that is known.
+    `session` is the key under which its session is followed, `signed_by` the target that wrote the
+    signed reasoning in its history; None where there is none, or it is not known.
 
     The catalog is the one that decided; the decision's target and fallbacks are what was eligible.
     """
@@ -41,6 +42,7 @@ class ExecutionRequest:
     caller: Caller = ANONYMOUS
     escalate: int = 0
     signed_by: str | None = None
+    session: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from typing import Final
 
 from llmrouter.domain.features import Traits
 from llmrouter.features.language import language_of
+from llmrouter.features.side_tasks import side_task
 
 HEAD_CHARACTERS: Final = 400
 TAIL_CHARACTERS: Final = 300
@@ -149,6 +150,7 @@ def measure(text: str, system: str = "", declared_task: str | None = None) -> Tr
         code=code,
         math=math,
         question=question,
+        side_task=side_task(system, text),
     )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from llmrouter.domain.decision import RoutingContext, Source, StageResult
 from llmrouter.domain.target import Target
 from llmrouter.routing.stages.default import price_distance
+from llmrouter.routing.vector_space import EMBEDDINGS, same_space
 
 _unscored: dict[tuple[str, str, tuple[str, ...]], tuple[str, ...]] = {}
 
@@ -21,6 +22,9 @@ def fallback_order(verdict: StageResult, context: RoutingContext) -> tuple[str, 
     """
     if verdict.source is Source.PINNED or len(context.eligible) == 1:
         return ()
+    if EMBEDDINGS in context.features.needs:
+        others = tuple(name for name in context.eligible if name != verdict.target)
+        return same_space(verdict.target, others, context.catalog)
     if verdict.alternatives:
         scores = {a.target: a.score for a in verdict.alternatives}
         return _ranked(verdict.target, context.eligible, context.catalog.targets, scores)

@@ -31,9 +31,9 @@ def target(name: str, wire: str) -> str:
     return front.replace("capabilities: [tools]\n", "" if "capabilities" in wire else f"{able}\n")
 
 
-def prompts(directory: Path) -> Path:
+def prompts(directory: Path, routing: str) -> Path:
     """A prompts directory whose targets speak every format."""
-    found = written(directory, routing="default: chat\n")
+    found = written(directory, routing=routing)
     for path in (found / "catalog").iterdir():
         path.unlink()
     for name, wire in TARGETS.items():
@@ -43,12 +43,16 @@ def prompts(directory: Path) -> Path:
 
 @asynccontextmanager
 async def serving(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **over: object
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    routing: str = "default: chat\n",
+    **over: object,
 ) -> AsyncIterator[str]:
     """The address of a running service."""
     async with TestServer(create_app(SimOptions(latency_scale=0))) as simulator:
         monkeypatch.setenv("LLMROUTER_DEMO_UPSTREAM", str(simulator.make_url("/v1")))
-        given = {"prompts": prompts(tmp_path / "prompts"), "port": 0, **over}
+        given = {"prompts": prompts(tmp_path / "prompts", routing), "port": 0, **over}
         store = f"disk:{tmp_path / 'store'}"
         settings = Settings(store=store, _env_file=None, **given)  # type: ignore[arg-type]
         async with service(settings) as built, TestServer(built.app) as server:

@@ -42,10 +42,12 @@ def _matches_text(when: Conditions, context: RoutingContext) -> bool:
 
 
 def _matches_traits(when: Conditions, context: RoutingContext) -> bool:
-    asked = when.task, when.language, when.code, when.min_words, when.max_words
-    if asked != (None, None, None, None, None):
+    asked = when.task, when.language, when.code, when.min_words, when.max_words, when.side_task
+    if asked != (None,) * 6:
         traits = context.features.traits
         if when.task is not None and traits.task not in when.task:
+            return False
+        if when.side_task is not None and traits.side_task not in when.side_task:
             return False
         if when.language is not None and traits.language not in when.language:
             return False

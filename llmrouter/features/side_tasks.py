@@ -1,0 +1,53 @@
+"""Recognises what coding agents ask for on the side: titles, topics, summaries, suggestions.
+
+Agents send such requests beside the conversation, often more of them than turns. They are told by
+the words of their instructions, at the start of the system prompt or of the last user turn. What a
+rule does with them is its own business (`when: {side_task: …}` in routing.yaml).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+READ_CHARACTERS: Final = 1500
+
+_SIGNS: Final[tuple[tuple[str, re.Pattern[str]], ...]] = (
+    (
+        "compaction",
+        re.compile(
+            r"context checkpoint compaction|detailed summary of (?:the|our) conversation so far|"
+            r"tasked with summari[sz]ing conversations|anchored context summari[sz]ation"
+        ),
+    ),
+    ("topic", re.compile(r"analy[sz]e if this message indicates a new conversation topic")),
+    (
+        "title",
+        re.compile(
+            r"you are a title generator|"
+            r"\bword title (?:for|that captures)|"
+            r"\bgenerate (?:a |an )?(?:short|brief|concise|succinct)[^.\n]{0,40} title\b|"
+            r"\b(?:succinct|short|concise) title and (?:git )?branch name|"
+            r"\bgenerate a title for this conversation"
+        ),
+    ),
+    (
+        "summary",
+        re.compile(r"summari[sz]e (?:this|the) coding (?:conversation|session)"),
+    ),
+    ("suggestion", re.compile(r"\A\[suggestion mode")),
+    ("probe", re.compile(r"\A(?:warmup|quota|count)\s*\Z")),
+)
+
+
+def side_task(system: str, text: str) -> str | None:
+    """Which of `domain.features.SIDE_TASKS` a request is; None for a turn of a conversation.
+
+    `text` is the last user turn.
+    """
+    asked = text.lstrip()[:READ_CHARACTERS].lower()
+    told = system[:READ_CHARACTERS].lower()
+    for name, sign in _SIGNS:
+        if sign.search(asked) or (name not in ("suggestion", "probe") and sign.search(told)):
+            return name
+    return None
