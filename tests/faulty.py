@@ -344,6 +344,44 @@ def saying(text: str) -> Answer:
     return _both(completion(text), ROLE, chunk({"content": text}), END, COUNTS, DONE)
 
 
+def choices(*ends: str | None, text: str = '{"n": 4}', close: bool = True) -> Answer:
+    """A reply of so many choices, each with this text in two pieces and its finish reason.
+
+    In a stream their chunks alternate; one whose end is None never finishes. `close` False leaves
+    out the end marker.
+    """
+    whole_ones = [
+        {"index": i, "message": {"role": "assistant", "content": text}, "finish_reason": end}
+        for i, end in enumerate(ends)
+    ]
+    half = len(text) // 2
+    pieces = [
+        chunk({}, choices=[{"index": i, "delta": {"content": part}, "finish_reason": None}])
+        for part in (text[:half], text[half:])
+        for i in range(len(ends))
+    ]
+    pieces += [
+        chunk({}, choices=[{"index": i, "delta": {}, "finish_reason": end}])
+        for i, end in enumerate(ends)
+        if end is not None
+    ]
+    return _both(completion(choices=whole_ones), *pieces, *((COUNTS, DONE) if close else ()))
+
+
+def tool_call(end: str) -> Answer:
+    """A reply that calls a tool and ends like this."""
+    call = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    message = {"role": "assistant", "content": None, "tool_calls": [call]}
+    return _both(
+        completion(choices=[{"index": 0, "message": message, "finish_reason": end}]),
+        ROLE,
+        chunk({"tool_calls": [{"index": 0, **call}]}),
+        chunk({}, end),
+        COUNTS,
+        DONE,
+    )
+
+
 ERROR = json.dumps({"error": {"message": "overloaded", "type": "server_error"}}).encode()
 MODERATED = json.dumps(
     {
@@ -375,6 +413,11 @@ MODES: dict[str, Answer] = {
         DONE,
     ),
     "json_answer": saying('{"n": 4}'),
+    "two": choices("stop", "stop"),
+    "two_cut": choices("stop", None),
+    "two_cut_end": choices(None, "stop", close=False),
+    "calls_stop": tool_call("stop"),
+    "calls": tool_call("tool_calls"),
     "hang": hang,
     "hang_mid": hang_mid,
     "hang_role": hang_role,

@@ -79,11 +79,11 @@ class UpstreamRequest:
     the upstream adapter adds credentials. `include_usage_added` tells the relay that the caller
     did not ask for the usage chunk, so it must not reach the caller. `timeout_s` bounds the whole
     reply, `first_timeout_s` the wait for its first token; how long a stream may be silent is the
-    target's own setting. `detail` asks for text and log-
-    probabilities on every event; without it they are read only where that costs nothing.
+    target's own setting. `detail` asks for text and log-probabilities on every event; without it
+    they are read only where that costs nothing.
     `protocol` is the wire format spoken with the target; `translation` turns its reply into the
     caller's format where that is another one. `extra_headers` are the caller's own that belong to
-    the format.
+    the format. `choices` is how many answers are asked for.
     """
 
     target: Target
@@ -97,6 +97,20 @@ class UpstreamRequest:
     protocol: str = "openai-chat"
     translation: ReplyTranslation | None = None
     extra_headers: Mapping[str, str] | None = None
+    choices: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ChoicePart:
+    """What one event holds of one of several choices (`n` over 1); fields as in ResponseEvent."""
+
+    index: int
+    text: str = ""
+    finish_reason: str | None = None
+    logprobs: tuple[float, ...] = ()
+    margins: tuple[float, ...] = ()
+    refusal: bool = False
+    calls_tools: bool = False
 
 
 @quick
@@ -110,8 +124,9 @@ class ResponseEvent:
     ahead of the next likeliest, where the upstream tells; `finish_reason`, `model`, `response_id`
     and `usage` are set on the piece that carries them. `written` counts the bytes of all text in
     this piece, of every choice, thought and tool calls included, where the piece was read. `done`
-    marks the stream's `[DONE]`;
-    `usage_only` the chunk that exists because the service asked for usage on its own account.
+    marks the stream's `[DONE]`; `calls_tools` a piece of a tool call; `parts` are the choices one
+    by one, where there are others than the first; `usage_only` the chunk that exists because the
+    service asked for usage on its own account.
     """
 
     data: bytes
@@ -127,6 +142,8 @@ class ResponseEvent:
     done: bool = False
     usage_only: bool = False
     written: int = 0
+    calls_tools: bool = False
+    parts: tuple[ChoicePart, ...] = ()
 
 
 @quick

@@ -175,6 +175,7 @@ class AttemptRunner:
                 sending.attempt_timeout_s if sending.attempt_timeout_s < sending.timeout_s else None
             ),
             detail=sending.detail,
+            choices=sending.choices,
             protocol=sending.protocol,
             translation=None if sending.rewritten is None else sending.rewritten.translation,
             extra_headers=sending.headers,

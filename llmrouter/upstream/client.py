@@ -199,6 +199,7 @@ class Reply:
                 detail=call.detail,
                 strip_usage=call.include_usage_added,
                 limit=relay.limits.max_event_bytes,
+                choices=call.choices,
             )
         self._late: UpstreamFailure | None = None
         self._over_at = self._commit_by = self._first_at = math.inf

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
-from llmrouter.domain.completion import Usage
+from llmrouter.domain.completion import ChoicePart, Usage
 from llmrouter.upstream.usage_parser import usage_in
 
 _NOTHING: Mapping[str, Any] = {}
@@ -31,7 +31,8 @@ class ParsedResponse:
     `has_content` is true when it carries anything of an answer: text, a tool call, a refusal, audio
     or a provider's own field; a role alone is none. `choices` is how many choices it has, `text` is
     the first one's; `written` counts the bytes of text in all of them, thought and tool calls too.
-    `done` marks the event that ends a stream.
+    `done` marks the event that ends a stream. `parts` are the choices one by one, where there are
+    others than the first.
     """
 
     text: str = ""
@@ -46,6 +47,8 @@ class ParsedResponse:
     choices: int = 0
     done: bool = False
     written: int = 0
+    calls_tools: bool = False
+    parts: tuple[ChoicePart, ...] = ()
 
 
 def parsed(data: bytes) -> dict[str, Any] | None:
@@ -82,9 +85,12 @@ def read(document: Mapping[str, Any]) -> ParsedResponse:
     margins: tuple[float, ...] = ()
     if not isinstance(choices, list):
         choices = ()
+    calls_tools, several = False, len(choices) > 1
     for choice in choices:
         if not isinstance(choice, dict):
             continue
+        several = several or bool(choice.get("index"))
+        calls_tools = calls_tools or _calls_tools(choice)
         body = choice.get("message") or choice.get("delta")
         if isinstance(body, dict):
             text = text or _text(body.get("content"))
@@ -114,7 +120,38 @@ def read(document: Mapping[str, Any]) -> ParsedResponse:
         has_content=has_content,
         choices=len(choices),
         written=written,
+        calls_tools=calls_tools,
+        parts=_parts(choices) if several else (),
     )
+
+
+def _parts(choices: Sequence[Any]) -> tuple[ChoicePart, ...]:
+    """Each choice by itself, under the index that it gives, else its place."""
+    parts: list[ChoicePart] = []
+    for place, choice in enumerate(choices):
+        if not isinstance(choice, dict):
+            continue
+        body = _mapping(choice.get("message") or choice.get("delta"))
+        index, reason, text = choice.get("index"), choice.get("finish_reason"), choice.get("text")
+        logprobs, margins = _logprobs(choice.get("logprobs"))
+        parts.append(
+            ChoicePart(
+                index=index if type(index) is int else place,
+                text=_text(body.get("content")) or (text if isinstance(text, str) else ""),
+                finish_reason=reason if isinstance(reason, str) else None,
+                logprobs=logprobs,
+                margins=margins,
+                refusal=bool(body.get("refusal")) or reason == "content_filter",
+                calls_tools=_calls_tools(choice),
+            )
+        )
+    return tuple(parts)
+
+
+def _calls_tools(choice: Mapping[str, Any]) -> bool:
+    """Whether a choice holds a tool call; many servers end one with `stop`."""
+    body = _mapping(choice.get("message") or choice.get("delta"))
+    return bool(body.get("tool_calls") or body.get("function_call"))
 
 
 def error_of(document: Mapping[str, Any]) -> tuple[str, int | None] | None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import replace
 
-from llmrouter.domain.completion import ResponseEvent, Usage
+from llmrouter.domain.completion import ChoicePart, ResponseEvent, Usage
 from llmrouter.errors import UpstreamFailure
 from llmrouter.upstream.protocols.interface import WireFormat
 from llmrouter.upstream.protocols.openai_chat import OpenAIChat
@@ -30,7 +30,8 @@ class Stream:
     """Feed it what arrives and take from `ready`; once that is empty, `failure` may say why.
 
     `detail` reads text and log-probabilities off every chunk; `strip_usage` marks the chunk that
-    exists only because the service asked for usage. `ended` is true once nothing more is due.
+    exists only because the service asked for usage. Where several `choices` were asked for, each
+    one that begins must finish. `ended` is true once nothing more is due.
     """
 
     __slots__ = (
@@ -42,6 +43,7 @@ class Stream:
         "_reader",
         "_splitter",
         "_strip_usage",
+        "_unfinished",
         "_usage",
         "ended",
         "failure",
@@ -55,6 +57,7 @@ class Stream:
         detail: bool = False,
         strip_usage: bool = False,
         limit: int = MAX_EVENT_BYTES,
+        choices: int = 1,
     ) -> None:
         self._format = spoken
         self._reader = spoken.reader()
@@ -65,6 +68,7 @@ class Stream:
         self._finished = False
         self._usage: Usage | None = None
         self._before = 0
+        self._unfinished: dict[int, bool] | None = {} if choices > 1 else None
         self.ready: deque[ResponseEvent] = deque()
         self.failure: UpstreamFailure | None = None
         self.ended = False
@@ -105,9 +109,16 @@ class Stream:
                 raise UpstreamFailure("empty", f"the stream ended having said {said}")
             if not self._finished:
                 raise UpstreamFailure("interrupted", "the stream broke off")
+            self._check_choices()
         except UpstreamFailure as failure:
             self._fail(failure)
         self.ended = True
+
+    def _check_choices(self) -> None:
+        """Every choice that began must have finished; a server may give fewer than were asked."""
+        for index, unfinished in sorted((self._unfinished or {}).items()):
+            if unfinished:
+                raise UpstreamFailure("interrupted", f"choice {index} of the stream broke off")
 
     def _fail(self, failure: UpstreamFailure) -> None:
         if failure.usage is None:
@@ -117,7 +128,8 @@ class Stream:
 
     def _take(self, raw: bytes) -> None:
         """One complete event: read what it may tell, then hold it or make it ready."""
-        if self._held is None and not self._detail and self._format.telling.search(raw) is None:
+        detail = self._detail or self._unfinished is not None
+        if self._held is None and not detail and self._format.telling.search(raw) is None:
             self.ready.append(ResponseEvent(raw, EVENT_STREAM))
             return
         data = data_of(raw)
@@ -126,6 +138,8 @@ class Stream:
         elif data == b"[DONE]":
             if self._held is not None:
                 raise UpstreamFailure("empty", "the stream ended without an answer")
+            if self._finished:
+                self._check_choices()
             self.ready.append(ResponseEvent(raw, EVENT_STREAM, done=True))
             self.ended = True
         else:
@@ -147,6 +161,11 @@ class Stream:
             raise UpstreamFailure("error_body", error[0], status=error[1], body=data)
         if reading.finish_reason is not None:
             self._finished = True
+        if self._unfinished is not None and reading.choices:
+            for part in reading.parts or (ChoicePart(0, finish_reason=reading.finish_reason),):
+                self._unfinished[part.index] = (
+                    self._unfinished.get(part.index, True) and part.finish_reason is None
+                )
         event = ResponseEvent(
             raw,
             EVENT_STREAM,
@@ -160,6 +179,8 @@ class Stream:
             refusal=reading.refusal,
             done=reading.done,
             written=reading.written,
+            calls_tools=reading.calls_tools,
+            parts=reading.parts,
             usage_only=self._strip_usage and reading.usage is not None and not reading.choices,
         )
         if reading.done and self._held is not None and reading.finish_reason is None:
@@ -212,6 +233,8 @@ def whole(body: bytes, kind: str, spoken: WireFormat = CHAT) -> ResponseEvent:
         margins=reading.margins,
         refusal=reading.refusal,
         written=reading.written,
+        calls_tools=reading.calls_tools,
+        parts=reading.parts,
         done=True,
     )
 

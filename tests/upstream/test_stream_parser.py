@@ -162,3 +162,41 @@ def test_a_200_that_is_no_answer_is_a_failure_of_its_own_kind(body: bytes, faile
 def test_an_error_of_null_is_no_error() -> None:
     """Some servers send `error: null` beside every answer."""
     assert whole(completion(error=None), "application/json").text == "Four."
+
+
+def two(index: int, text: str = "", finish: str | None = None) -> bytes:
+    """A chunk of one of two choices."""
+    delta = {"content": text} if text else {}
+    return chunk({}, choices=[{"index": index, "delta": delta, "finish_reason": finish}])
+
+
+@pytest.mark.parametrize("detail", [False, True])
+@pytest.mark.parametrize("done", [DONE, b""])
+def test_a_choice_that_never_finishes_is_a_failure(detail: bool, done: bytes) -> None:
+    """Of several, with the end marker and without; what came before is relayed."""
+    stream = Stream(detail=detail, choices=2)
+    stream.feed(two(0, "a") + two(1, "b") + two(0, finish="stop") + done)
+    stream.end()
+    assert stream.failure is not None
+    assert (stream.failure.kind, stream.failure.detail) == (
+        "interrupted",
+        "choice 1 of the stream broke off",
+    )
+    assert [event.done for event in stream.ready] == [False] * 3
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        (two(0, "a"), two(1, "b"), two(0, finish="stop"), two(1, finish="length")),
+        (two(0, "a"), two(0, finish="stop")),
+        (two(0, "a"), two(1, "b")),
+    ],
+    ids=["both finish", "the server gives one", "it names no reason at all"],
+)
+def test_choices_that_end_as_servers_end_them_are_whole(chunks: tuple[bytes, ...]) -> None:
+    """Fewer choices than asked for are the server's right, and so is to give no reason."""
+    stream = Stream(choices=2)
+    stream.feed(b"".join(chunks) + DONE)
+    assert stream.failure is None
+    assert stream.ready[-1].done

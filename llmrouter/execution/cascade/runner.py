@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 from llmrouter.domain import semconv
 from llmrouter.domain.completion import ResponseEvent
+from llmrouter.domain.interfaces import ChatModel
 from llmrouter.domain.target import Target
 from llmrouter.errors import DeadlineExceeded, UpstreamFailure
 from llmrouter.execution.attempt import AttemptRunner
@@ -26,6 +27,7 @@ from llmrouter.execution.cascade.verification import (
     Finding,
     Verifier,
     asks_format,
+    assembled,
     bounds,
     confidence,
     found_good,
@@ -133,15 +135,8 @@ async def _hold(
     relayed = events
     if candidates and "logprobs" not in flow.order.request.document:  # nobody else asked for them
         relayed = [replace(one, data=without_logprobs(one.data)) for one in events]
-    return run, Answer(
-        target=target,
-        events=tuple(relayed),
-        text="".join(one.text for one in events),
-        finish_reason=run.finish_reason,
-        logprobs=tuple(p for one in events for p in one.logprobs),
-        margins=tuple(p for one in events for p in one.margins),
-        refusal=any(one.refusal for one in events),
-    )
+    answer = assembled(target, events, run.finish_reason)
+    return run, replace(answer, events=tuple(relayed))
 
 
 async def _opinion(
@@ -157,10 +152,13 @@ async def _opinion(
             found = await asyncio.to_thread(inspect, answer, accept, document, verifier)
         else:
             found = inspect(answer, accept, document, verifier)
-        if answer.refusal and flow.order.catalog.fallback.on_refusal:
+        if (
+            any(choice.refusal for choice in answer.choices)
+            and flow.order.catalog.fallback.on_refusal
+        ):
             found.append(Finding("refusal", "the target refused"))
         remarks: list[str] = []
-        asked = thorough and not found and not answer.calls_tools
+        asked = thorough and not found and bool(answer.said)
         if asked:
             found, remarks = await _asked(flow, verifier, answer, _left_usd(flow) - run.spent_usd)
         sure = confidence(answer, accept, verifier)
@@ -170,7 +168,7 @@ async def _opinion(
         if good is not None:
             verifier.record.verified(answer.target, answer.readings, good)
         signals = tuple(dict.fromkeys(finding.signal for finding in found))
-        if not found and not answer.calls_tools:
+        if not found and answer.said:
             signals = passed(accept, asked=told, formatted=formatted)
         return VerificationResult(tuple(found), tuple(remarks), sure, signals)
     except BaseException as error:
@@ -197,34 +195,50 @@ async def _asked(
             return [], [*remarks, "accepted without samples: they could pass max_cost_usd"]
         left_usd -= further * bound
         texts = await _sampled(flow, answer, further)
-        if len(texts) > 1 and (share := agreement(texts)) < _AGREE:
-            said = f"{share:.0%} of {len(texts) - 1} further samples agree"
+        shares = [agreement([choice.text, *texts]) for choice in answer.said]
+        if texts and (share := min(shares)) < _AGREE:
+            said = f"{share:.0%} of {len(texts)} further samples agree"
             return [Finding("samples", said)], remarks
-        if len(texts) == 1:
+        if not texts:
             remarks.append("no further sample could be taken")
     if not accept.judge:
         return [], remarks
     if verifier.judge is None:
         return [], [*remarks, "accepted without a judge: none is connected"]
-    if judge_bound_usd(order.catalog, order.request, len(answer.text)) > left_usd:
+    bounds_usd = [judge_bound_usd(order.catalog, order.request, len(c.text)) for c in answer.said]
+    if math.fsum(bounds_usd) > left_usd:
         return [], [*remarks, "accepted without the judge: it could pass max_cost_usd"]
-    reserve_s = order.catalog.cascade.reserve_ms / 1000.0
-    timeout_s = min(10.0, order.deadline.remaining_s() - reserve_s)
-    if timeout_s <= 0:
-        return [], [*remarks, "accepted without the judge: no time was left"]
-    judged = await judge(verifier.judge, order.catalog, order.request, answer.text, timeout_s)
-    flow.account.final_usd += judged.cost_usd
-    outcome = "failed" if judged.score is None else "scored"
-    flow.desk.observer.count("judgements", 1, {"target": answer.target.id, "outcome": outcome})
-    if judged.score is None:
-        return [], [*remarks, f"accepted without the judge: {judged.reason}"]
-    if judged.score < accept.judge_min_score:
-        return [Finding("judge", f"{judged.score:.2f}: {judged.reason}")], remarks
+    for choice in answer.said:
+        found, remark = await _judged(flow, verifier.judge, choice)
+        if remark:
+            remarks.append(remark)
+        if found is not None:
+            return [found], remarks
     return [], remarks
 
 
+async def _judged(
+    flow: AttemptSession, model: ChatModel, choice: Answer
+) -> tuple[Finding | None, str]:
+    """What the judge finds wrong with one choice, or a remark that it could not be asked."""
+    order = flow.order
+    reserve_s = order.catalog.cascade.reserve_ms / 1000.0
+    timeout_s = min(10.0, order.deadline.remaining_s() - reserve_s)
+    if timeout_s <= 0:
+        return None, "accepted without the judge: no time was left"
+    judged = await judge(model, order.catalog, order.request, choice.text, timeout_s)
+    flow.account.final_usd += judged.cost_usd
+    outcome = "failed" if judged.score is None else "scored"
+    flow.desk.observer.count("judgements", 1, {"target": choice.target.id, "outcome": outcome})
+    if judged.score is None:
+        return None, f"accepted without the judge: {judged.reason}"
+    if judged.score < order.catalog.cascade.accept.judge_min_score:
+        return Finding("judge", f"{judged.score:.2f}: {judged.reason}"), ""
+    return None, ""
+
+
 async def _sampled(flow: AttemptSession, answer: Answer, further: int) -> list[str]:
-    """The answer's text and those of further samples of the same target; failed ones are left."""
+    """The texts of further samples of the same target; failed ones are left out."""
 
     async def one(number: int) -> str | None:
         run = flow.start(answer.target)
@@ -242,7 +256,7 @@ async def _sampled(flow: AttemptSession, answer: Answer, further: int) -> list[s
 
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(one(number)) for number in range(2, further + 2)]
-    return [answer.text, *(text for task in tasks if (text := task.result()) is not None)]
+    return [text for task in tasks if (text := task.result()) is not None]
 
 
 async def _reject(

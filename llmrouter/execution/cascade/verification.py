@@ -11,14 +11,14 @@ import importlib
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
 import orjson
 
 from llmrouter.domain.catalog import Acceptance
-from llmrouter.domain.completion import ResponseEvent
+from llmrouter.domain.completion import ChoicePart, ResponseEvent
 from llmrouter.domain.interfaces import ChatModel
 from llmrouter.domain.target import Target
 from llmrouter.execution.cascade.checks import CHECKS, language_of
@@ -32,7 +32,11 @@ _CALLS_TOOLS = frozenset({"tool_calls", "function_call"})
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A whole reply, held back. `text` joins its pieces; `events` are replayed as received."""
+    """A whole reply, held back. `text` joins its pieces; `events` are replayed as received.
+
+    Where the request asked for several choices, this is the first and `others` are the rest; an
+    answer is accepted where each of them would be.
+    """
 
     target: Target
     events: tuple[ResponseEvent, ...]
@@ -41,14 +45,22 @@ class Answer:
     logprobs: tuple[float, ...] = ()
     margins: tuple[float, ...] = ()
     refusal: bool = False
+    called: bool = False
+    others: tuple[Answer, ...] = ()
+
+    @property
+    def choices(self) -> tuple[Answer, ...]:
+        """Every choice, in order."""
+        return (self, *self.others)
 
     @property
     def readings(self) -> dict[str, float]:
         """How sure the answer was of itself (0..1), by measure, where the upstream tells.
 
-        `confidence` is the geometric mean of the tokens' probabilities. `margin` is the mean lead
-        of each token over the next likeliest, in the quarter of the tokens where it was closest: of
-        a label that is the deciding token, in prose what is sure anyway does not drown the doubt.
+        Of several choices the least sure one counts. `confidence` is the geometric mean of the
+        tokens' probabilities. `margin` is the mean lead of each token over the next likeliest, in
+        the quarter of the tokens where it was closest: of a label that is the deciding token, in
+        prose what is sure anyway does not drown the doubt.
         """
         read: dict[str, float] = {}
         if self.logprobs:
@@ -56,12 +68,55 @@ class Answer:
         if self.margins:
             closest = sorted(self.margins)[: -(-len(self.margins) // 4)]
             read[MARGIN] = math.fsum(closest) / len(closest)
+        for other in self.others:
+            for measure, value in other.readings.items():
+                read[measure] = min(value, read.get(measure, value))
         return read
 
     @property
     def calls_tools(self) -> bool:
-        """Whether it calls tools instead of saying something; text checks do not apply then."""
-        return self.finish_reason in _CALLS_TOOLS
+        """Whether this choice calls tools; text checks do not apply then.
+
+        Many servers end a tool call with `stop`, so the call itself decides.
+        """
+        return self.called or self.finish_reason in _CALLS_TOOLS
+
+    @property
+    def said(self) -> tuple[Answer, ...]:
+        """The choices that say something instead of calling tools."""
+        return tuple(choice for choice in self.choices if not choice.calls_tools)
+
+
+def assembled(
+    target: Target, events: Sequence[ResponseEvent], finish_reason: str | None = None
+) -> Answer:
+    """The answer in a whole reply's events, each choice by itself. It replays these events."""
+    by_choice: dict[int, list[ResponseEvent | ChoicePart]] = {}
+    for event in events:
+        for part in event.parts:
+            by_choice.setdefault(part.index, []).append(part)
+        if not event.parts:
+            by_choice.setdefault(0, []).append(event)
+    made = [_assembled(target, by_choice[index], finish_reason) for index in sorted(by_choice)]
+    if not made:
+        return Answer(target, tuple(events), "", finish_reason)
+    return replace(made[0], events=tuple(events), others=tuple(made[1:]))
+
+
+def _assembled(
+    target: Target, pieces: Sequence[ResponseEvent | ChoicePart], finish_reason: str | None
+) -> Answer:
+    reasons = [piece.finish_reason for piece in pieces if piece.finish_reason is not None]
+    return Answer(
+        target=target,
+        events=(),
+        text="".join(piece.text for piece in pieces),
+        finish_reason=reasons[-1] if reasons else finish_reason,
+        logprobs=tuple(p for piece in pieces for p in piece.logprobs),
+        margins=tuple(p for piece in pieces for p in piece.margins),
+        refusal=any(piece.refusal for piece in pieces),
+        called=any(piece.calls_tools for piece in pieces),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,16 +176,18 @@ def inspect(
         for measure, bound in least.items():
             if measure in worth and worth[measure] < bound:
                 found.append(Finding(measure, f"{worth[measure]:.2f} is under {bound:.2f}"))
-    if answer.calls_tools:
-        return found
-    if accept.schema:
-        wrong = violates_format(answer.text, document.get("response_format"))
-        if wrong is not None:
-            found.append(Finding("schema", wrong))
-    for check in accept.checks:
-        wrong = run_check(check, answer, document, verifier)
-        if wrong is not None:
-            found.append(Finding("check", wrong))
+    for place, choice in enumerate(answer.choices):
+        if choice.calls_tools:
+            continue
+        which = f"choice {place}: " if answer.others else ""
+        if accept.schema:
+            wrong = violates_format(choice.text, document.get("response_format"))
+            if wrong is not None:
+                found.append(Finding("schema", which + wrong))
+        for check in accept.checks:
+            wrong = run_check(check, choice, document, verifier)
+            if wrong is not None:
+                found.append(Finding("check", which + wrong))
     return found
 
 
@@ -144,7 +201,7 @@ def found_good(
     """
     if any(finding.signal not in (CONFIDENCE, MARGIN) for finding in findings):
         return False
-    if answer.calls_tools:
+    if not answer.said:
         return None
     if accept.judge or accept.samples > 1:
         return True if asked else None

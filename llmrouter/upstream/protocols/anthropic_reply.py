@@ -87,6 +87,7 @@ class MessagesReader:
         elif kind == "content_block_start":
             block = mapping(document.get("content_block"))
             reading.has_content = block.get("type") not in ("text", "thinking", None)
+            reading.calls_tools = block.get("type") == "tool_use"
         elif kind == "message_delta":
             self._end(reading, mapping(document.get("delta")))
             reading.usage = self._usage = usage_of(mapping(document.get("usage")), self._usage)
@@ -105,6 +106,7 @@ class MessagesReader:
             written=written_in(blocks),
             has_content=any(b.get("text") if b.get("type") == "text" else True for b in blocks),
             choices=1,
+            calls_tools=any(b.get("type") == "tool_use" for b in blocks),
         )
         self._end(reading, message)
         return reading
