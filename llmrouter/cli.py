@@ -421,6 +421,35 @@ def catalog_diff(
     raise typer.Exit(run_diff(options, lambda body: parse(body, Endpoint.COMPLETE)))
 
 
+@catalog_app.command("import")
+def catalog_import(
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="A LiteLLM config.yaml, an address that answers /v1/models (Ollama, vLLM, "
+            "OpenRouter …), or a price list (.json)."
+        ),
+    ],
+    only: Annotated[
+        list[str] | None, typer.Option(help="A pattern of names, such as 'gpt-*'; may be repeated.")
+    ] = None,
+    prices: Annotated[
+        Path | None, typer.Option(exists=True, help="A price list for models without a price.")
+    ] = None,
+    key_env: Annotated[
+        str | None, typer.Option(help="The variable with the key that the address needs.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would do.")] = False,
+    prompts: PromptsDir = None,
+) -> None:
+    """Write catalog files from a LiteLLM configuration, a server's models, or a price list."""
+    from llmrouter.catalog.importing.command import ImportOptions, run_import
+
+    settings = _settings(None, None, None, prompts)
+    options = ImportOptions(source, settings.prompts, tuple(only or ()), prices, key_env, dry_run)
+    raise typer.Exit(run_import(options, sys.stdout))
+
+
 @catalog_app.command("undo")
 def catalog_undo(
     target: Annotated[str, typer.Argument(help="The target's id.")],

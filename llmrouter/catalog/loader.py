@@ -123,7 +123,7 @@ def read_directory(directory: Path, edits: Edits) -> tuple[dict[str, str], list[
     Files that editors leave behind (`.x.md.swp`, `#x.md#`, `x.md~`) are passed over.
     """
     where = str(directory)
-    if not directory.is_dir():
+    if not directory.is_dir() and (directory.exists() or not edits):
         found = "is not a directory" if directory.exists() else "does not exist"
         example = "create it, or name another with --prompts or LLMROUTER_PROMPTS"
         return {}, [Problem(where, 1, f"the prompts directory {found}: {example}")]

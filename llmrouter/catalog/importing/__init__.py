@@ -1,0 +1,1 @@
+"""Catalog files from other sources: a LiteLLM configuration, `/v1/models`, or a price list."""

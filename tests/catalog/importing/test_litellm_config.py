@@ -1,0 +1,99 @@
+"""Targets from a LiteLLM configuration."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import yaml
+
+from llmrouter.catalog.importing.entry import ImportedModel, ImportFailed
+from llmrouter.catalog.importing.litellm_config import read_config
+
+CONFIG = """
+model_list:
+  - model_name: gpt-4o
+    litellm_params:
+      model: azure/gpt-4o-eu
+      api_base: https://eu.openai.azure.com/
+      api_version: "2024-06-01"
+      api_key: os.environ/AZURE_EU_KEY
+      temperature: 0.2
+      rpm: 6
+  - model_name: Claude Best
+    litellm_params: {model: anthropic/claude-x, api_key: sk-ant-REDACTED}
+    model_info:
+      input_cost_per_token: 0.000003
+      output_cost_per_token: 0.000015
+      cache_read_input_token_cost: 3.0e-07
+      max_input_tokens: 200000
+      max_output_tokens: 64000
+      supports_function_calling: true
+  - model_name: local
+    litellm_params: {model: openai/llama, api_base: "http://a.internal:8000/v1", api_key: none}
+  - model_name: local
+    litellm_params: {model: openai/llama, api_base: "http://b.internal:8000/v1", api_key: none}
+  - model_name: "*"
+    litellm_params: {model: "openai/*"}
+"""
+
+
+@pytest.fixture
+def models() -> dict[str, ImportedModel]:
+    """The configuration's models by their names."""
+    return {model.name: model for model in read_config(yaml.safe_load(CONFIG))}
+
+
+def test_an_azure_deployment_keeps_its_address_version_and_variable(
+    models: dict[str, ImportedModel],
+) -> None:
+    """Azure has a path a deployment, a version in the query and a header of its own."""
+    azure = models["gpt-4o"]
+    assert azure.base_url == "https://eu.openai.azure.com/openai/deployments/gpt-4o-eu"
+    assert azure.api_key_env == "AZURE_EU_KEY"
+    assert azure.extra == {
+        "auth": "azure",
+        "query": {"api-version": "2024-06-01"},
+        "params": {"temperature": 0.2},
+    }
+    assert azure.notes == ("Not carried over: rpm.",)
+
+
+def test_a_key_in_the_file_is_never_copied(models: dict[str, ImportedModel]) -> None:
+    """A variable takes its place, and a note says so."""
+    claude = models["Claude Best"]
+    assert claude.api_key_env == "ANTHROPIC_API_KEY"
+    assert "set ANTHROPIC_API_KEY" in claude.notes[0]
+    assert "sk-ant" not in claude.file("config.yaml", "2026-11-28")
+
+
+def test_costs_a_token_become_prices_a_million(models: dict[str, ImportedModel]) -> None:
+    """Also the limits, what it can do, and the name that clients use."""
+    claude = models["Claude Best"]
+    assert claude.price == {"input": 3.0, "output": 15.0, "cached_input": 0.3}
+    assert (claude.context_window, claude.max_output) == (200000, 64000)
+    assert claude.capabilities == ("tools",)
+    assert (claude.id, claude.aliases) == ("claude-best", ("Claude Best",))
+    assert claude.extra == {"protocol": "anthropic-messages", "auth": "x-api-key"}
+
+
+def test_deployments_of_one_model_are_endpoints_of_one_target(
+    models: dict[str, ImportedModel],
+) -> None:
+    """LiteLLM's load balancing over equal deployments."""
+    assert models["local"].extra["endpoints"] == [
+        {"base_url": "http://a.internal:8000/v1"},
+        {"base_url": "http://b.internal:8000/v1"},
+    ]
+
+
+def test_a_wildcard_is_no_model(models: dict[str, ImportedModel]) -> None:
+    """It stands for whatever a provider has."""
+    assert set(models) == {"gpt-4o", "Claude Best", "local"}
+
+
+@pytest.mark.parametrize("document", [{}, {"model_list": None}, {"model_list": "x"}])
+def test_another_file_is_refused(document: dict[str, Any]) -> None:
+    """The message says what was expected."""
+    with pytest.raises(ImportFailed, match="model_list"):
+        read_config(document)
