@@ -24,7 +24,7 @@ ACCESS_KEYS: Final = (
 )
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
-_ALIAS = re.compile(r"[\x21-\x7e]{1,200}")
+_LONGEST_ALIAS = 200
 _KEY_PREFIXES = ("sk-", "sk_", "gsk_", "AIza", "xai-", "hf_", "ghp_", "pk-", "Bearer")
 _OWN_HEADERS = frozenset(
     (
@@ -54,7 +54,8 @@ def read_aliases(fields: Block, target: str) -> tuple[str, ...]:
     """`aliases`: names by which callers already ask for a model."""
     found = []
     for alias, node in fields.texts("aliases") or ():
-        if alias in ("auto", target) or not _ALIAS.fullmatch(alias):
+        odd = not alias.isprintable() or len(alias) > _LONGEST_ALIAS
+        if odd or alias in ("auto", target):
             fields.sheet.report(node, f"{shown(alias)!r} cannot be an alias: give another name")
         found.append(alias)
     return tuple(dict.fromkeys(found))
