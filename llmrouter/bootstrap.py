@@ -41,6 +41,7 @@ from llmrouter.execution.cascade.implicit_feedback import (
 from llmrouter.execution.cascade.verification import Verifier
 from llmrouter.execution.concurrency import ConcurrencyLimiter
 from llmrouter.execution.executor import Execution, Executor, ExecutorOptions
+from llmrouter.fastpath import response
 from llmrouter.features.extractor import Extractor
 from llmrouter.features.fingerprint import Fingerprinter
 from llmrouter.features.prompt_view import bounded_view
@@ -148,7 +149,7 @@ async def service(settings: Settings) -> AsyncIterator[Service]:
         holder = CatalogHolder(settings.prompts, overrides())
         store = _store(settings)
         stack.push_async_callback(store.close)
-        telemetry = Telemetry()
+        telemetry = Telemetry(fast=settings.fastpath)
         telemetry.start()
         stack.push_async_callback(telemetry.close)
         gateway, books = await _gateway(settings, stack, store, telemetry, holder)
@@ -170,6 +171,7 @@ async def service(settings: Settings) -> AsyncIterator[Service]:
             except NotFound:
                 return None
 
+        response.usable = response.usable and settings.fastpath
         app = create_app(
             Dependencies(
                 gateway=gateway,
@@ -201,7 +203,7 @@ async def _gateway(
     journal = Journal(store, JournalOptions(record_prompts=settings.record_prompts))
     ledger = DecisionLog(store, encode_decision, decode_decision)
     health = TargetHealth()
-    relay = UpstreamClient()
+    relay = UpstreamClient(fast=settings.fastpath)
     stack.push_async_callback(relay.close)
     chat = OpenAIChat(os.environ, telemetry.current_headers)
     stack.push_async_callback(chat.close)

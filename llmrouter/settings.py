@@ -40,6 +40,7 @@ class Settings(BaseSettings):
     cache_ttl_s: float = Field(86_400.0, gt=0)
     record_prompts: bool = False
     answer_model: Literal["auto", "asked", "upstream"] = "auto"
+    fastpath: bool = True
     drain_s: float = Field(30.0, ge=0)
     leave_s: float = Field(0.0, ge=0)
 

@@ -18,10 +18,10 @@ from llmrouter.api.dependencies import Dependencies, Routed
 from llmrouter.api.error_response import InternalError, spliced
 from llmrouter.api.formats import CHAT, format_of, own_headers
 from llmrouter.api.sse_response import Wording, stream
-from llmrouter.api.whole import FullResponse
 from llmrouter.domain.chat import Caller, ChatRequest
 from llmrouter.domain.completion import ResponseEvent
 from llmrouter.errors import LLMRouterError
+from llmrouter.fastpath.response import FullResponse
 from llmrouter.ratelimit.key_limits import RequestReservation
 
 MAX_WARNINGS = 2000

@@ -11,7 +11,7 @@ import logging
 import os
 import threading
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
@@ -19,10 +19,11 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.metrics.export import MetricsData
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import sampling
-from opentelemetry.sdk.trace.export import SpanExportResult
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 
-from llmrouter.telemetry.batch import Batches, Sizes
-from llmrouter.telemetry.encoding import encode_span, encode_trace_request
+from llmrouter.fastpath.telemetry.batch import Batches, Sizes
+from llmrouter.fastpath.telemetry.encoding import encode_span
+from llmrouter.fastpath.telemetry.exporter import EncodedSpanExporter
 from llmrouter.telemetry.spans import Span, Tracer
 
 log = logging.getLogger(__name__)
@@ -64,32 +65,32 @@ def sampler() -> sampling.Sampler:
     return sampling.ParentBased(root) if name.startswith("parentbased_") else root
 
 
-class SpanExporter(OTLPSpanExporter):
-    """The SDK's exporter with a cheaper encoder in front of its HTTP client."""
+class SdkBatches:
+    """The SDK's own way out: its batch processor in front of its exporter, spans as its objects."""
 
-    def __init__(self, resource: Resource, **options: Any) -> None:
-        super().__init__(**options)
-        self._resource = resource
-        self._bytes = getattr(self, "_client", None)  # private: an SDK without it encodes by itself
+    def __init__(self, exporter: SpanExporter) -> None:
+        self._processor = BatchSpanProcessor(exporter)
+        self.add: Callable[[Any], None] = self._processor.on_end
 
-    @property
-    def encode(self) -> Callable[[Span], object]:
-        """What `export` wants of each span."""
-        return Span.readable if self._bytes is None else encode_span
-
-    def export(self, spans: Sequence[Any]) -> SpanExportResult:
-        """Send one batch of what `encode` made; called in the thread of `batch`."""
-        if self._bytes is None or self._shutdown:
-            return super().export(spans)
-        sent = self._bytes.export(encode_trace_request(self._resource, spans))
-        return SpanExportResult.SUCCESS if sent.success else SpanExportResult.FAILURE
+    def shutdown(self) -> None:
+        """Send what waits, and end."""
+        self._processor.shutdown()  # type: ignore[no-untyped-call]  # the SDK's has no types
 
 
-def tracer(origin: Resource) -> Tracer:
-    """Traces that are exported; `OTEL_BSP_*` and `OTEL_TRACES_SAMPLER` say how."""
-    exporter = SpanExporter(origin)
-    batches = Batches(exporter, Sizes.from_environment())
-    return Tracer(batches, sampler(), origin, exporter.encode)
+def tracer(origin: Resource, *, fast: bool = True) -> Tracer:
+    """Traces that are exported; `OTEL_BSP_*` and `OTEL_TRACES_SAMPLER` say how.
+
+    `fast` encodes spans as they end (`fastpath.telemetry`); without it, or where the SDK has no
+    room for that, they go through the SDK's batch processor.
+    """
+    if fast:
+        exporter = EncodedSpanExporter(origin)
+        if exporter.usable:
+            return Tracer(
+                Batches(exporter, Sizes.from_environment()), sampler(), origin, encode_span
+            )
+        log.warning("this OpenTelemetry SDK takes no encoded spans: its own way is used")
+    return Tracer(SdkBatches(OTLPSpanExporter()), sampler(), origin, Span.readable)
 
 
 class MetricExport:

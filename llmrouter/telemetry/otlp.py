@@ -24,7 +24,7 @@ from opentelemetry.sdk.metrics.export import (
 from opentelemetry.sdk.resources import Resource
 
 from llmrouter.domain import semconv
-from llmrouter.telemetry.encoding import SCOPE
+from llmrouter.fastpath.telemetry.encoding import SCOPE
 from llmrouter.telemetry.metrics import Histogram, Labels, Metrics
 
 log = logging.getLogger(__name__)

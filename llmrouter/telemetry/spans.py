@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar, Token
 from types import TracebackType
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 from opentelemetry.context import Context
 from opentelemetry.sdk.resources import Resource
@@ -39,8 +39,7 @@ from opentelemetry.trace import (
 
 from llmrouter.domain import semconv
 from llmrouter.domain.interfaces import Attribute
-from llmrouter.telemetry.batch import Batches
-from llmrouter.telemetry.encoding import SCOPE, encode_span
+from llmrouter.fastpath.telemetry.encoding import SCOPE, encode_span
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +62,16 @@ class Caller(NamedTuple):
         return SpanContext(self.trace_id, self.span_id, True, flags, self.state)
 
 
+class Recorder(Protocol):
+    """Where ended spans go: `fastpath.telemetry.Batches`, or `export.SdkBatches`."""
+
+    add: Callable[[Any], None]
+
+    def shutdown(self) -> None:
+        """Send what waits, and end. Takes as long as the exporter does."""
+        ...
+
+
 class Tracer:
     """Where spans end up, each as `encode` makes it.
 
@@ -71,7 +80,7 @@ class Tracer:
 
     def __init__(
         self,
-        batches: Batches | None = None,
+        batches: Recorder | None = None,
         sampler: Sampler | None = None,
         resource: Resource | None = None,
         encode: Callable[[Span], object] | None = None,
@@ -86,7 +95,7 @@ class Tracer:
             (ALWAYS_ON.get_description(), f"ParentBased{{root:{ALWAYS_ON.get_description()},")
         )
 
-    def stop(self) -> Batches | None:
+    def stop(self) -> Recorder | None:
         """Record nothing more; what was recorded is still to be sent."""
         batches, self._batches, self.ended = self._batches, None, None
         return batches

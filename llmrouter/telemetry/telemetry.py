@@ -23,12 +23,12 @@ from llmrouter.domain.completion import Attempt, Completion, Usage
 from llmrouter.domain.decision import Decision, Feedback, ShadowComparison
 from llmrouter.domain.interfaces import Attribute
 from llmrouter.domain.target import Target
-from llmrouter.telemetry.batch import within
 from llmrouter.telemetry.exporter_config import propagated, wanted
 from llmrouter.telemetry.metric_definitions import declare
 from llmrouter.telemetry.metrics import Buckets, Gauge, Labels, Metrics, Readings
 from llmrouter.telemetry.spans import CURRENT, Span, Tracer, caller_of
 from llmrouter.telemetry.stats import Stats
+from llmrouter.util.threads import within
 
 if TYPE_CHECKING:
     from llmrouter.telemetry.export import MetricExport
@@ -45,7 +45,9 @@ METHODS = {"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE"
 class Telemetry:
     """Implements Observer, and what the HTTP layer asks of it."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, fast: bool = True) -> None:
+        """`fast`: spans leave by `fastpath.telemetry`, not by the SDK's batch processor."""
+        self._fast = fast
         self.metrics = Metrics()
         self.stats = Stats()
         self._tenants: dict[str, Stats] = {}
@@ -68,7 +70,7 @@ class Telemetry:
 
         resource = export.resource()
         if asked.traces:
-            self._tracer = export.tracer(resource)
+            self._tracer = export.tracer(resource, fast=self._fast)
         if asked.metrics:
             collector = otlp.Collector(self.metrics, resource, otlp.delta_preferred())
             self._metric_export = export.MetricExport(collector.collect)

@@ -19,6 +19,7 @@ import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from types import TracebackType
+from typing import Any
 
 import aiohttp
 from aiohttp.streams import StreamReader
@@ -30,7 +31,7 @@ from llmrouter.errors import UpstreamFailure
 from llmrouter.upstream.credentials import Credentials
 from llmrouter.upstream.endpoints import EndpointChooser
 from llmrouter.upstream.error_mapping import failure_of, refused
-from llmrouter.upstream.exchange import HttpPoster, PreparedEndpoint, RawResponse
+from llmrouter.upstream.http_transport import RawReply, transport
 from llmrouter.upstream.protocols.registry import BY_NAME
 from llmrouter.upstream.sse_decoder import MAX_EVENT_BYTES
 from llmrouter.upstream.stream_parser import EVENT_STREAM, Stream, whole
@@ -63,7 +64,8 @@ class UpstreamLimits:
 class UpstreamClient:
     """Implements `Upstream` over connections of its own unless a connector is lent.
 
-    `env` reads a variable by name (credentials are read per call, so a rotated key is seen).
+    `env` reads a variable by name (credentials are read per call, so a rotated key is seen);
+    `fast` posts by `fastpath.http_post`, not by aiohttp's session.
     """
 
     def __init__(
@@ -72,12 +74,13 @@ class UpstreamClient:
         *,
         limits: UpstreamLimits | None = None,
         env: Callable[[str], str | None] = os.environ.get,
+        fast: bool = True,
     ) -> None:
         self._limits = limits or UpstreamLimits()
-        self._exchange = HttpPoster(connector, self._limits.connect_s)
+        self._transport = transport(connector, self._limits.connect_s, fast=fast)
         self._credentials = Credentials(env)
         self._endpoints = EndpointChooser()
-        self._addresses: dict[_Place, PreparedEndpoint] = {}
+        self._addresses: dict[_Place, Any] = {}
         self._trusted: dict[str, ssl.SSLContext] = {}
 
     def send(self, call: UpstreamRequest) -> Reply:
@@ -86,9 +89,9 @@ class UpstreamClient:
 
     async def close(self) -> None:
         """Close the connections, if they are this relay's own."""
-        await self._exchange.close()
+        await self._transport.close()
 
-    async def post(self, call: UpstreamRequest) -> RawResponse:
+    async def post(self, call: UpstreamRequest) -> RawReply:
         """Send the call and return once the reply's headers are there."""
         target = call.target
         if not target.access.endpoints:
@@ -105,7 +108,7 @@ class UpstreamClient:
             return reply
         raise refused
 
-    async def _post(self, call: UpstreamRequest, endpoint: Endpoint) -> RawResponse:
+    async def _post(self, call: UpstreamRequest, endpoint: Endpoint) -> RawReply:
         access = call.target.access
         query = frozenset(access.query.items())
         place = endpoint.base_url, query, access.proxy, access.ca, call.protocol, call.stream
@@ -120,12 +123,12 @@ class UpstreamClient:
         if signer is not None:
             headers = {**headers, **await signer.headers(str(address.url), headers, call.body)}
         try:
-            return await self._exchange.post(address, headers, call.body)
+            return await self._transport.post(address, headers, call.body)
         except aiohttp.ClientConnectorError:
             raise
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
             # A kept connection that the server closed a moment ago looks just like this.
-            return await self._exchange.post(address, headers, call.body)
+            return await self._transport.post(address, headers, call.body)
 
     @property
     def limits(self) -> UpstreamLimits:
@@ -139,12 +142,12 @@ class UpstreamClient:
             headers = {**headers, "anthropic-version": ANTHROPIC_VERSION}
         return {**headers, **target.access.headers, **self._credentials.headers(target, endpoint)}
 
-    async def _address(self, call: UpstreamRequest, endpoint: Endpoint) -> PreparedEndpoint:
+    async def _address(self, call: UpstreamRequest, endpoint: Endpoint) -> Any:
         access = call.target.access
         try:
             base, mark, query = endpoint.base_url.partition("?")
             url = URL(base.rstrip("/") + BY_NAME[call.protocol].path + mark + query)
-            address = PreparedEndpoint(
+            address = self._transport.endpoint(
                 url.update_query(access.query) if access.query else url,
                 _FOR_STREAM if call.stream else _FOR_WHOLE,
                 proxy=None if access.proxy is None else URL(access.proxy),
@@ -187,7 +190,7 @@ class Reply:
     def __init__(self, relay: UpstreamClient, call: UpstreamRequest) -> None:
         self._relay = relay
         self._call = call
-        self._incoming: RawResponse | None = None
+        self._incoming: RawReply | None = None
         self._whole: ResponseEvent | None = None
         self._stream: Stream | None = None
         self._events = None
@@ -374,7 +377,7 @@ class Reply:
             self._incoming.leave()
 
 
-async def _body(incoming: RawResponse, limit: int, *, cut: bool = False) -> bytes:
+async def _body(incoming: RawReply, limit: int, *, cut: bool = False) -> bytes:
     """The whole body; beyond `limit` bytes it is cut, or UpstreamFailure `too_large`."""
     content = incoming.content
     pieces: list[bytes] = []

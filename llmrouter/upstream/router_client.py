@@ -1,9 +1,9 @@
 """Asks a small LLM one bounded question and gets one structured answer, through `openai`.
 
 One client a server, made on first use; the library itself is imported in a thread (`warm`), because
-its import costs more than everything else at start-up, and without what no call here needs (see
-`deferred`). What a server understands is negotiated per server and model and remembered (see
-`modes`). Everything that can go wrong becomes one RouterLLMFailed with a kind of its own.
+its import costs more than everything else at start-up. What a server understands is negotiated per
+server and model and remembered (see `dialect`). Everything that can go wrong becomes one
+RouterLLMFailed with a kind of its own.
 
 It refuses: to retry more than once, and anything but a broken connection, a 429 or a 5xx; to take
 longer than it was given, negotiation and retry included; to ask a server whose circuit is open, or
@@ -26,7 +26,6 @@ from typing import TYPE_CHECKING, Any
 from llmrouter.domain.catalog import RouterLLM
 from llmrouter.domain.interfaces import ChatAnswer
 from llmrouter.errors import RouterLLMFailed
-from llmrouter.upstream.deferred import defer
 from llmrouter.upstream.dialect import (
     Dialect,
     DialectRejection,
@@ -52,8 +51,6 @@ _OWN_LIMIT_S = 10.0  # no caller waits longer, whatever `timeout_ms` says
 _MAX_DETAIL = 300
 _RETRIED = frozenset({429, 500, 502, 503, 504, 529})
 _OPENAI_HOST = "api.openai.com"
-_NOT_SPOKEN = ("openai.types", "openai.types.responses", "httpcore2")
-"""Models of endpoints that are not asked; an HTTP library beside the one in use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +93,6 @@ class OpenAIChat:
 
     async def warm(self) -> None:
         """Import the library off the event loop; worth calling once the service is ready."""
-        defer(_NOT_SPOKEN)
         await asyncio.to_thread(importlib.import_module, "openai")
 
     def circuits(self) -> dict[str, str]:

@@ -6,11 +6,10 @@ import os
 
 import pytest
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan, sampling
+from opentelemetry.sdk.trace import sampling
 
+from llmrouter.fastpath.telemetry.exporter import EncodedSpanExporter
 from llmrouter.telemetry import export
-from llmrouter.telemetry.encoding import encode_span
-from llmrouter.telemetry.spans import Span, Tracer
 
 BASE = "OTEL_EXPORTER_OTLP_ENDPOINT"
 
@@ -53,11 +52,10 @@ def test_each_process_is_an_instance_of_its_own(monkeypatch: pytest.MonkeyPatch)
     assert export.resource().attributes["service.name"] == "mine"
 
 
-def test_the_cheap_encoder_is_in_use() -> None:
+def test_the_sdk_takes_encoded_spans() -> None:
     """The SDK's exporter still has the client that the encoder is put in front of."""
-    exporter = export.SpanExporter(Resource({}), endpoint="http://127.0.0.1:9/v1/traces")
-    assert callable(exporter._client.export)
-    assert exporter.encode is encode_span
+    exporter = EncodedSpanExporter(Resource({}), endpoint="http://127.0.0.1:9/v1/traces")
+    assert exporter.usable
     exporter.shutdown()
 
 
@@ -74,12 +72,14 @@ def test_the_queue_is_larger_unless_the_environment_says(monkeypatch: pytest.Mon
         made.shutdown()
 
 
-def test_an_sdk_without_the_client_encodes_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the private client is gone, spans go through the SDK's own way."""
-    sent: list[ReadableSpan] = []
-    monkeypatch.setattr(export.OTLPSpanExporter, "export", lambda _, spans: sent.extend(spans))
-    exporter = export.SpanExporter(Resource({}), endpoint="http://127.0.0.1:9/v1/traces")
-    exporter._bytes = None
-    exporter.export([exporter.encode(Span(Tracer(), "a span", {}))])
-    exporter.shutdown()
-    assert [span.name for span in sent] == ["a span"]
+def test_another_sdk_gets_its_own_batch_processor(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where the private client is gone, or the setting says so, the SDK's own way is used."""
+    monkeypatch.setenv(BASE, "http://127.0.0.1:9")
+    monkeypatch.setattr(EncodedSpanExporter, "usable", False)
+    for fast, warned in ((False, 0), (True, 1)):
+        made = export.tracer(Resource({}), fast=fast).stop()
+        assert isinstance(made, export.SdkBatches)
+        assert len(caplog.records) == warned
+        made.shutdown()

@@ -19,7 +19,7 @@ from opentelemetry.sdk.trace.sampling import (
 )
 from opentelemetry.trace import NonRecordingSpan, set_span_in_context
 
-from llmrouter.telemetry.batch import Batches
+from llmrouter.fastpath.telemetry.batch import Batches
 from llmrouter.telemetry.spans import Caller, Span, Tracer, caller_of
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"

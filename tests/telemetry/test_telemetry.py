@@ -27,6 +27,12 @@ CALLER = {
 SECRET = "the quick brown prompt"
 
 
+@pytest.fixture(params=[True, False], ids=["fastpath", "sdk"])
+def fast(request: pytest.FixtureRequest) -> bool:
+    """By which way spans leave: what arrives is the same."""
+    return bool(request.param)
+
+
 def one_request(telemetry: Telemetry, headers: Mapping[str, str]) -> dict[str, str]:
     """A routed request with its router call and a failed downstream attempt; the headers sent."""
     with telemetry.request("POST", "/v1/chat/completions", headers) as span:
@@ -52,13 +58,13 @@ def one_request(telemetry: Telemetry, headers: Mapping[str, str]) -> dict[str, s
     return sent
 
 
-async def test_a_request_arrives_as_one_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_request_arrives_as_one_trace(fast: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """SERVER, route and both CLIENT spans arrive linked, with kinds, attributes and the event."""
     async with receiver() as collector:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint)
         monkeypatch.setenv("OTEL_SERVICE_NAME", "router-7")
         monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test")
-        telemetry = Telemetry()
+        telemetry = Telemetry(fast=fast)
         telemetry.start()
         one_request(telemetry, {})
         await telemetry.close()
@@ -118,11 +124,11 @@ def test_an_attempt_is_never_the_current_step() -> None:
             assert CURRENT.get() is judge
 
 
-async def test_no_prompt_text_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_no_prompt_text_leaves(fast: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """A failure whose message quotes the prompt leaves its type alone in spans and metrics."""
     async with receiver() as collector:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint)
-        telemetry = Telemetry()
+        telemetry = Telemetry(fast=fast)
         telemetry.start()
         one_request(telemetry, {})
         with pytest.raises(ValueError, match="quick"), telemetry.route():
@@ -133,11 +139,11 @@ async def test_no_prompt_text_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
     assert SECRET.encode() not in telemetry.metrics_text()
 
 
-async def test_the_callers_trace_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_callers_trace_goes_on(fast: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """The caller's span is the parent; the target gets the attempt's span, state and baggage."""
     async with receiver() as collector:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", f"{collector.endpoint}/v1/traces")
-        telemetry = Telemetry()
+        telemetry = Telemetry(fast=fast)
         telemetry.start()
         sent = one_request(telemetry, CALLER)
         await telemetry.close()
@@ -150,9 +156,9 @@ async def test_the_callers_trace_goes_on(monkeypatch: pytest.MonkeyPatch) -> Non
     assert not collector.metrics
 
 
-async def test_without_an_endpoint_the_callers_context_passes_through() -> None:
+async def test_without_an_endpoint_the_callers_context_passes_through(fast: bool) -> None:
     """Nothing is exported, and the target sees the caller's own context, baggage included."""
-    telemetry = Telemetry()
+    telemetry = Telemetry(fast=fast)
     telemetry.start()
     assert one_request(telemetry, CALLER) == CALLER
     assert one_request(telemetry, {}) == {}
@@ -169,24 +175,26 @@ async def test_without_an_endpoint_the_callers_context_passes_through() -> None:
     ],
 )
 async def test_variables_that_switch_traces_off(
-    monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+    fast: bool, monkeypatch: pytest.MonkeyPatch, variable: str, value: str
 ) -> None:
     """OTEL_SDK_DISABLED, an always_off sampler and a `none` exporter send no span."""
     async with receiver() as collector:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint)
         monkeypatch.setenv(variable, value)
-        telemetry = Telemetry()
+        telemetry = Telemetry(fast=fast)
         telemetry.start()
         one_request(telemetry, {})
         await telemetry.close()
     assert not collector.spans
 
 
-async def test_a_parent_that_is_not_sampled_decides(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_parent_that_is_not_sampled_decides(
+    fast: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A caller who did not sample gets no spans, and the target is told not to sample either."""
     async with receiver() as collector:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint)
-        telemetry = Telemetry()
+        telemetry = Telemetry(fast=fast)
         telemetry.start()
         sent = one_request(telemetry, {"traceparent": f"00-{TRACE}-{PARENT}-00"})
         await telemetry.close()
@@ -195,13 +203,13 @@ async def test_a_parent_that_is_not_sampled_decides(monkeypatch: pytest.MonkeyPa
     assert sent["traceparent"].endswith("-00")
 
 
-async def test_a_share_of_traces_is_kept_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_share_of_traces_is_kept_whole(fast: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """A ratio sampler keeps some traces and drops others, and never half of one."""
     async with receiver() as collector:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint)
         monkeypatch.setenv("OTEL_TRACES_SAMPLER", "parentbased_traceidratio")
         monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", "0.5")
-        telemetry = Telemetry()
+        telemetry = Telemetry(fast=fast)
         telemetry.start()
         for _ in range(200):
             one_request(telemetry, {})
@@ -211,13 +219,13 @@ async def test_a_share_of_traces_is_kept_whole(monkeypatch: pytest.MonkeyPatch) 
     assert len(collector.spans) == 4 * len(traces)
 
 
-async def test_headers_and_gzip_as_configured(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_headers_and_gzip_as_configured(fast: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """OTEL_EXPORTER_OTLP_HEADERS and _COMPRESSION reach the collector."""
     async with receiver() as collector:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint)
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "x-tenant=seven")
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip")
-        telemetry = Telemetry()
+        telemetry = Telemetry(fast=fast)
         telemetry.start()
         one_request(telemetry, {})
         await telemetry.close()
@@ -227,13 +235,15 @@ async def test_headers_and_gzip_as_configured(monkeypatch: pytest.MonkeyPatch) -
     assert len(collector.spans) == 4
 
 
-async def test_metrics_arrive_with_the_recommended_buckets(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_metrics_arrive_with_the_recommended_buckets(
+    fast: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """GenAI histograms arrive with their published boundaries, the service's own from 10 µs."""
     async with receiver() as collector:
         monkeypatch.setenv(
             "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", f"{collector.endpoint}/v1/metrics"
         )
-        telemetry = Telemetry()
+        telemetry = Telemetry(fast=fast)
         telemetry.start()
         one_request(telemetry, {})
         target = a_target("small")
@@ -270,13 +280,15 @@ async def test_metrics_arrive_with_the_recommended_buckets(monkeypatch: pytest.M
     assert not collector.spans
 
 
-async def test_delta_temporality_sends_what_is_new(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_delta_temporality_sends_what_is_new(
+    fast: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With a delta preference each export holds only what came since the one before."""
     async with receiver() as collector:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint)
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "delta")
         monkeypatch.setenv("OTEL_METRIC_EXPORT_INTERVAL", "20")
-        telemetry = Telemetry()
+        telemetry = Telemetry(fast=fast)
         telemetry.start()
         telemetry.decided(a_decision(source=Source.LLM))
         async with asyncio.timeout(60):
@@ -291,11 +303,13 @@ async def test_delta_temporality_sends_what_is_new(monkeypatch: pytest.MonkeyPat
     assert sum(point.count for m in timings for point in m.histogram.data_points) == 3
 
 
-async def test_a_silent_collector_holds_nothing_up(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_silent_collector_holds_nothing_up(
+    fast: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Closing ends within its bound though the collector never answers, and requests go on."""
     async with silent_server() as address:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", address)
-        telemetry = Telemetry()
+        telemetry = Telemetry(fast=fast)
         telemetry.start()
         one_request(telemetry, {})
         async with asyncio.timeout(20):

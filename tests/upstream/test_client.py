@@ -31,10 +31,11 @@ async def upstream() -> AsyncIterator[FaultyUpstream]:
         yield server
 
 
-@pytest.fixture
-async def relay() -> AsyncIterator[UpstreamClient]:
-    """A relay with small limits."""
-    made = UpstreamClient(limits=LIMITS, env={"KEY": "sk-1", "BAD": "sk\n1"}.get)
+@pytest.fixture(params=[True, False], ids=["fastpath", "session"])
+async def relay(request: pytest.FixtureRequest) -> AsyncIterator[UpstreamClient]:
+    """A client with small limits, over each of the transports."""
+    env = {"KEY": "sk-1", "BAD": "sk\n1"}.get
+    made = UpstreamClient(limits=LIMITS, env=env, fast=bool(request.param))
     yield made
     await made.close()
 

@@ -7,8 +7,8 @@ from aiohttp import web
 from llmrouter.api.body_reader import decision_headers, read_request
 from llmrouter.api.dependencies import Dependencies
 from llmrouter.api.request_parser import Endpoint, encode_decision
-from llmrouter.api.whole import FullResponse
 from llmrouter.domain.chat import Caller
+from llmrouter.fastpath.response import FullResponse
 
 
 async def route(request: web.Request, services: Dependencies, caller: Caller) -> web.Response:

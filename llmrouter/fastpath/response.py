@@ -8,16 +8,26 @@ left out here; every other case is left to `web.Response`. No `on_response_prepa
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from http import HTTPStatus
 
-from aiohttp import web
+from aiohttp import __version__, web
 from aiohttp.abc import AbstractStreamWriter
-from aiohttp.helpers import rfc822_formatted_time
-from aiohttp.http import SERVER_SOFTWARE, HttpVersion11
 from multidict import CIMultiDict
 
 from llmrouter.util.http_headers import field_lines
+
+log = logging.getLogger(__name__)
+
+try:
+    from aiohttp.helpers import rfc822_formatted_time
+    from aiohttp.http import SERVER_SOFTWARE, HttpVersion11
+except ImportError:  # private parts of aiohttp: without them its own way is used
+    usable = False
+    log.warning("aiohttp %s lacks what fastpath.response needs: its own is used", __version__)
+else:
+    usable = __version__.startswith("3.14.")
 
 _LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
 
@@ -49,7 +59,8 @@ class FullResponse(web.Response):
         """Send it."""
         line = _LINES.get(self._status)
         if (
-            line is None
+            not usable
+            or line is None
             or request.version != HttpVersion11
             or not request.keep_alive
             or self._keep_alive is False

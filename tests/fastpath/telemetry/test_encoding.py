@@ -13,7 +13,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event
 from opentelemetry.trace import SpanKind, TraceState
 
-from llmrouter.telemetry.encoding import encode_span, encode_trace_request
+from llmrouter.fastpath.telemetry.encoding import encode_span, encode_trace_request
 from llmrouter.telemetry.spans import Span, Tracer
 from tests.telemetry.receiver import values
 

@@ -13,15 +13,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from struct import Struct
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar, Protocol
 
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import SpanKind
-
-if TYPE_CHECKING:
-    from llmrouter.telemetry.spans import Span
+from opentelemetry.trace import SpanKind, TraceState
 
 SCOPE = InstrumentationScope("llmrouter")
 REPEATED = 128  # bytes of an attribute: longer ones are encoded anew, they are seldom seen twice
@@ -51,6 +48,23 @@ _ENDINGS = {
 }
 
 
+class EndedSpan(Protocol):
+    """What is encoded of a span (`telemetry.spans.Span`)."""
+
+    kind: ClassVar[SpanKind]
+    name: str
+    trace_id: int
+    span_id: int
+    parent_id: int
+    state: TraceState | None
+    started: int
+    ended: int
+    attributes: dict[str, Any]
+    events: list[Event] | None
+    failed: bool
+    remote: bool
+
+
 def encode_trace_request(resource: Resource, spans: Sequence[bytes]) -> bytes:
     """One request with every span, as `encode_span` made them; they are all of one process."""
     if not spans:
@@ -64,7 +78,7 @@ def _resource(resource: Resource) -> bytes:
     return _field(0x0A, _attributes(0x0A, resource.attributes)) + schema
 
 
-def encode_span(span: Span) -> bytes:
+def encode_span(span: EndedSpan) -> bytes:
     """A finished span as one field of its scope."""
     trace_id = span.trace_id
     parts = [_IDS(0x0A10, trace_id >> 64, trace_id & _LOW, 0x1208, span.span_id)]

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 from aiohttp import web
 
-from llmrouter.api.whole import FullResponse
+from llmrouter.fastpath.response import FullResponse
 
 HEADERS = {"Content-Type": "application/json", "x-llmrouter-target": "small"}
 BODY = b'{"a":1}'

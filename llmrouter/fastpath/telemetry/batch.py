@@ -101,14 +101,6 @@ class Batches:
         self._exporter.shutdown()
 
 
-def within(limit_s: float, name: str, work: Callable[[], object]) -> bool:
-    """Run `work` in a thread that may be left behind. False where it took longer than that."""
-    thread = threading.Thread(target=work, name=name, daemon=True)
-    thread.start()
-    thread.join(limit_s)
-    return not thread.is_alive()
-
-
 def _number(name: str) -> int | None:
     text = os.environ.get(name, "").strip()
     if not text:

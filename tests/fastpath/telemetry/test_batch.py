@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from llmrouter.telemetry.batch import Batches, Sizes
+from llmrouter.fastpath.telemetry.batch import Batches, Sizes
 
 
 class Collector:
@@ -70,7 +70,7 @@ def test_what_does_not_fit_costs_the_oldest(caplog: pytest.LogCaptureFixture) ->
     assert collector.came.wait(10)
     for number in range(100, 150):
         batches.add(number)
-    with caplog.at_level(logging.WARNING, "llmrouter.telemetry.batch"):
+    with caplog.at_level(logging.WARNING, "llmrouter.fastpath.telemetry.batch"):
         collector.gate.set()
         batches.shutdown()
     assert list(chain(*collector.batches)) == [*range(10), *range(130, 150)]

@@ -15,13 +15,25 @@ from collections.abc import Mapping
 from typing import Final
 
 import aiohttp
+from aiohttp.client_proto import ResponseHandler
 from aiohttp.streams import StreamReader
 from yarl import URL
 
 from llmrouter.util.http_headers import field_lines
 
+VERSION: Final = (3, 14)
+"""The aiohttp that the private parts below were read in."""
 AT_ONCE: Final = 64 * 1024
 """Bytes of a body that are copied behind the head; larger ones are written as they are."""
+
+
+def missing() -> str:
+    """Which private part of aiohttp is not there as this module uses it; empty where all are."""
+    major, minor = aiohttp.__version__.split(".")[:2]
+    if (int(major), int(minor)) != VERSION:
+        return f"the parts of {VERSION[0]}.{VERSION[1]}"
+    parts = (aiohttp.BaseConnector, "connect"), (ResponseHandler, "set_response_params")
+    return ", ".join(name for owner, name in parts if not hasattr(owner, name))
 
 
 class PreparedEndpoint:
@@ -96,6 +108,17 @@ class HttpPoster:
         self._connector = connector
         self._owns = connector is None
         self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect_s)
+
+    def endpoint(
+        self,
+        url: URL,
+        headers: Mapping[str, str],
+        *,
+        proxy: URL | None = None,
+        trust: ssl.SSLContext | None = None,
+    ) -> PreparedEndpoint:
+        """Prepare a place to post to. Raises `aiohttp.InvalidURL` for what is no http address."""
+        return PreparedEndpoint(url, headers, proxy=proxy, trust=trust)
 
     async def close(self) -> None:
         """Close the connections, if they are its own."""

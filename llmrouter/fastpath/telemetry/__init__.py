@@ -1,0 +1,1 @@
+"""Spans as OTLP bytes, in batches: what the SDK does for ten times the CPU."""
