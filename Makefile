@@ -53,7 +53,7 @@ newest: ## The whole test suite on the newest releases that pyproject.toml allow
 constraints: setup ## Write constraints.txt anew: the newest releases that resolve together
 	@$(PIP) uv
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --upgrade --no-annotate \
-	  --no-emit-index-url --no-header --extra dev --extra learn --extra static --extra embedded \
+	  --no-emit-index-url --no-header --all-extras --no-emit-package torch \
 	  pyproject.toml --output-file constraints.txt
 
 check: setup ## Format, lint, types, import rules

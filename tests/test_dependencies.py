@@ -18,6 +18,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 DISTRIBUTIONS = {
     "diskcache": "diskcache",
     "dotenv": "python-dotenv",
+    "google": "google-auth",
     "jsonschema_rs": "jsonschema-rs",
     "pydantic_settings": "pydantic-settings",
     "sentence_transformers": "sentence-transformers",
