@@ -90,7 +90,7 @@ def _candidates(document: Mapping[str, Any], candidates: int) -> dict[str, bytes
     return members
 
 
-_MODEL = re.compile(rb'"model"\s*+:\s*+"(?:[^"\\]++|\\.)*+"')
+_MODEL = re.compile(rb'"model"\s*+:\s*+("(?:[^"\\]++|\\.)*+")')
 
 
 def _quick(request: ChatRequest, target: Target, *, ask_usage: bool) -> tuple[bytes, bool] | None:
@@ -109,8 +109,8 @@ def _quick(request: ChatRequest, target: Target, *, ask_usage: bool) -> tuple[by
     member = _MODEL.search(body)
     if member is None:
         return None
-    head, tail = body[: member.start()], body[member.end() :]
-    model = b'"model":' + orjson.dumps(target.model)
+    head, tail = body[: member.start(1)], body[member.end(1) :]
+    model = orjson.dumps(target.model)
     if not (request.stream and ask_usage):
         return b"%b%b%b" % (head, model, tail), False
     end = tail.rindex(b"}")

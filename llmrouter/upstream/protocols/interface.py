@@ -13,6 +13,7 @@ which keeps the request on targets that speak this format.
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
@@ -74,13 +75,15 @@ class AnswerContext:
     """What an encoder knows of the request that it answers.
 
     `body` is the request as it came; `include_usage` whether a chat caller asked for the usage
-    chunk; `custom_tools` names the tools whose input is free text; `target` is who answers.
+    chunk; `custom_tools` names the tools whose input is free text; `target` is who answers,
+    `created` when, in Unix seconds.
     """
 
     body: bytes = b"{}"
     include_usage: bool = False
     custom_tools: frozenset[str] = frozenset()
     target: str = ""
+    created: int = field(default_factory=lambda: int(time.time()))
 
 
 @dataclass(slots=True)

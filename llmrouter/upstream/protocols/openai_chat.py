@@ -6,7 +6,6 @@ So parsing changes nothing, and building takes out what the inner form has beyon
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
@@ -249,7 +248,7 @@ class ChatEncoder:
         self._head: dict[str, Any] = {
             "id": "chatcmpl-llmrouter",
             "object": "chat.completion.chunk",
-            "created": int(time.time()),
+            "created": context.created,
             "model": context.target,
         }
         self._usage: Usage | None = None
@@ -331,7 +330,7 @@ def _whole(pieces: list[Piece], context: AnswerContext) -> dict[str, Any]:
     return {
         **head,
         "object": "chat.completion",
-        "created": int(time.time()),
+        "created": context.created,
         "choices": [choice],
         "usage": _usage(usage),
     }

@@ -7,7 +7,6 @@ sequence number. A whole response is what the last event of a stream holds.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -50,7 +49,10 @@ def usage_for(usage: Usage) -> dict[str, Any]:
     """Token counts as Responses tell them."""
     return {
         "input_tokens": usage.input_tokens,
-        "input_tokens_details": {"cached_tokens": usage.cached_tokens, "cache_write_tokens": 0},
+        "input_tokens_details": {
+            "cached_tokens": usage.cached_tokens,
+            "cache_write_tokens": usage.cache_write_tokens,
+        },
         "output_tokens": usage.output_tokens,
         "output_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
         "total_tokens": usage.input_tokens + usage.output_tokens,
@@ -89,7 +91,7 @@ class ResponsesEncoder:
         self._context = context
         self._request = json_of(context.body.decode("utf-8", "replace"))
         self._response = _Written(model=context.target)
-        self._created = int(time.time())
+        self._created = context.created
         self._calls: dict[int, _Item] = {}
         self._open: _Item | None = None  # the message or reasoning that text is added to
         self._sequence = 0
