@@ -8,6 +8,7 @@ from benchmarks import (
     learned_decision,
     learning_stalls,
     streams,
+    translation_cost,
 )
 
 if __name__ == "__main__":
@@ -16,5 +17,6 @@ if __name__ == "__main__":
     footprint.main([])
     fallback.main([])
     streams.main([])
+    translation_cost.main()
     learning_stalls.main()
     learned_decision.main()  # says by its exit code whether the budget was kept

@@ -78,9 +78,7 @@ def _prompts(directory: Path) -> Path:
         text = FRONT.format(name=name, protocol=protocol)
         (directory / "catalog" / f"{name}.md").write_text(text)
     (directory / "routing.yaml").write_text("default: chat\n")
-    (directory / "router.md").write_text(
-        "{% for t in targets %}{{ t.id }}\n{% endfor %}"
-    )
+    (directory / "router.md").write_text("{% for t in targets %}{{ t.id }}\n{% endfor %}")
     return directory
 
 
@@ -115,11 +113,7 @@ async def _cpu_us(pool: ProcessPoolExecutor, base: str, model: str) -> float:
 def _first_token_us() -> float:
     """What translation adds until the first token of a chat stream is out as Messages."""
     delta = {"index": 0, "delta": {"content": "word"}, "finish_reason": None}
-    chunk = (
-        b"data: "
-        + orjson.dumps({"id": "x", "model": "m", "choices": [delta]})
-        + b"\n\n"
-    )
+    chunk = b"data: " + orjson.dumps({"id": "x", "model": "m", "choices": [delta]}) + b"\n\n"
     formats = {spoken.name: spoken for spoken in FORMATS}
     source, spoken = formats["anthropic-messages"], formats["openai-chat"]
     added = []
@@ -138,13 +132,9 @@ async def _main(port: int) -> None:
     os.environ["LLMROUTER_DEMO_UPSTREAM"] = f"http://127.0.0.1:{port}/v1"
     with tempfile.TemporaryDirectory() as directory:
         prompts = _prompts(Path(directory) / "prompts")
-        settings = Settings(
-            prompts=prompts, store=f"disk:{directory}/store", _env_file=None
-        )
+        settings = Settings(prompts=prompts, store=f"disk:{directory}/store", _env_file=None)
         async with service(settings) as built:
-            runner = web.AppRunner(
-                built.app, access_log=None, handler_cancellation=True
-            )
+            runner = web.AppRunner(built.app, access_log=None, handler_cancellation=True)
             await runner.setup()
             await web.TCPSite(runner, "127.0.0.1", 0).start()
             base = f"http://127.0.0.1:{runner.addresses[0][1]}"
@@ -162,6 +152,11 @@ async def _main(port: int) -> None:
     print(f"first token {_first_token_us():7.0f} µs added")
 
 
+def main() -> None:
+    """Print the figures."""
+    with _upstream() as port:
+        asyncio.run(_main(port))
+
+
 if __name__ == "__main__":
-    with _upstream() as upstream_port:
-        asyncio.run(_main(upstream_port))
+    main()
