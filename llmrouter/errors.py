@@ -245,8 +245,9 @@ class RouterLLMFailed(Exception):
     """The router LLM gave no usable answer; the next stage decides.
 
     `kind` is one of `timeout`, `connect`, `http`, `truncated`, `refusal`, `unknown_target`,
-    `malformed`, `circuit_open`, `rate_limited`, `misconfigured`; each is counted on its own. The
-    tokens are what the useless answer cost, where there was one.
+    `malformed`, `thought` (thought without an answer), `circuit_open`, `rate_limited`,
+    `misconfigured`; each is counted on its own. The tokens are what the useless answer cost, where
+    there was one.
     """
 
     def __init__(

@@ -35,6 +35,7 @@ _NAMES: Final[Mapping[str, re.Pattern[str]]] = {
     "format": re.compile(
         r"response.?(format|schema)|json.?(schema|object|mode)|structured.?output|grammar", re.I
     ),
+    "thinking": re.compile(r"chat.?template|enable.?thinking", re.I),
     "logprobs": re.compile(r"log.?prob", re.I),
     "max_tokens": re.compile(r"\bmax_tokens\b", re.I),
     "max_completion_tokens": re.compile(r"\bmax_completion_tokens\b", re.I),
@@ -62,10 +63,14 @@ _NOT_STRICT = frozenset({"minLength", "maxLength", "minimum", "maximum", "patter
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """What is known of one model on one server. `rejected` holds the forms it turned down."""
+    """What is known of one model on one server. `rejected` holds the forms it turned down.
+
+    `thinking` False asks the server's chat template not to let the model think.
+    """
 
     reasons: bool = False
     rejected: frozenset[str] = frozenset()
+    thinking: bool = True
 
     @property
     def format(self) -> Format:
@@ -93,6 +98,16 @@ class Dialect:
         if feature in ("temperature", "logprobs") and self.reasons:
             return False
         return feature not in self.rejected
+
+    def quieter(self) -> Dialect | None:
+        """How to ask a model that thought and did not answer; None where all has been tried.
+
+        First it is asked not to think (vLLM, SGLang, llama.cpp), which costs least; then it gets
+        the tokens that a model which thinks needs.
+        """
+        if self.thinking:
+            return replace(self, thinking=False)
+        return None if self.reasons else replace(self, reasons=True)
 
     def without(self, form: str) -> Dialect:
         """The dialect after `form` was turned down.
@@ -148,6 +163,8 @@ def request_body(
         body["logprobs"] = True
     if dialect.effort:
         body["reasoning_effort"] = dialect.effort
+    if not dialect.thinking and dialect.sends("thinking"):
+        body["chat_template_kwargs"] = {"enable_thinking": False}
     match dialect.format:
         case "json_schema":
             strict = {"name": "answer", "strict": True, "schema": strict_schema(schema)}
@@ -193,6 +210,8 @@ def _sent(dialect: Dialect) -> Iterator[tuple[str, str]]:
     """What this dialect sends and could do without: feature and form, the likeliest first."""
     if dialect.format != "text":
         yield "format", dialect.format
+    if not dialect.thinking and dialect.sends("thinking"):
+        yield "thinking", "thinking"
     if dialect.sends("logprobs"):
         yield "logprobs", "logprobs"
     if dialect.effort:

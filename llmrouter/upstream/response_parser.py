@@ -93,7 +93,7 @@ def read(document: Mapping[str, Any]) -> ParsedResponse:
         calls_tools = calls_tools or _calls_tools(choice)
         body = choice.get("message") or choice.get("delta")
         if isinstance(body, dict):
-            text = text or _text(body.get("content"))
+            text = text or text_of(body.get("content"))
             written += sum([written_in(v) for k, v in body.items() if k != "role"])
             refusal = refusal or bool(body.get("refusal"))
             has_content = (
@@ -137,7 +137,7 @@ def _parts(choices: Sequence[Any]) -> tuple[ChoicePart, ...]:
         parts.append(
             ChoicePart(
                 index=index if type(index) is int else place,
-                text=_text(body.get("content")) or (text if isinstance(text, str) else ""),
+                text=text_of(body.get("content")) or (text if isinstance(text, str) else ""),
                 finish_reason=reason if isinstance(reason, str) else None,
                 logprobs=logprobs,
                 margins=margins,
@@ -197,7 +197,8 @@ def written_in(value: object, depth: int = 8) -> int:
     return 0
 
 
-def _text(content: object) -> str:
+def text_of(content: object) -> str:
+    """The text of a message's content, whether it is a string or a list of parts."""
     if isinstance(content, str):
         return content
     if isinstance(content, list):

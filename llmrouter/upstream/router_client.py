@@ -20,7 +20,7 @@ import os
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from llmrouter.domain.catalog import RouterLLM
@@ -51,6 +51,14 @@ _OWN_LIMIT_S = 10.0  # no caller waits longer, whatever `timeout_ms` says
 _MAX_DETAIL = 300
 _RETRIED = frozenset({429, 500, 502, 503, 504, 529})
 _OPENAI_HOST = "api.openai.com"
+
+
+@dataclass(frozen=True, slots=True)
+class _Ask:
+    llm: RouterLLM
+    messages: Sequence[Mapping[str, str]]
+    schema: Mapping[str, Any]
+    key: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +126,40 @@ class OpenAIChat:
         key = self._key(llm)
         self._admit(llm)
         try:
-            return await self._ask(llm, messages, schema, timeout_s, key)
+            return await self._heard(_Ask(llm, messages, schema, key), timeout_s)
         finally:
-            self._health.release(llm.base_url)  # where nothing was found out, another may probe
+            for name in (llm.base_url, _model_at(llm)):
+                self._health.release(name)  # where nothing was found out, another may probe
+
+    async def _heard(self, asked: _Ask, timeout_s: float) -> ChatAnswer:
+        """The answer; a model that only thought is asked in a quieter way, and that is remembered.
+
+        Where no way helps, the model rests once that has happened often enough in a row.
+        """
+        llm, loop = asked.llm, asyncio.get_running_loop()
+        wasted, left_s = (0, 0), timeout_s
+        while True:
+            started = loop.time()
+            try:
+                answer = await self._ask(asked, left_s)
+            except RouterLLMFailed as failure:
+                wasted = wasted[0] + failure.input_tokens, wasted[1] + failure.output_tokens
+                failure.input_tokens, failure.output_tokens = wasted
+                if failure.kind != "thought":
+                    raise
+                quieter = self.dialect(llm).quieter()
+                if quieter is None:
+                    self._health.record(_model_at(llm), ok=False)
+                    raise
+                self._learn(llm, quieter)
+                log.info("%s at %s only thought: asked otherwise now", llm.model, llm.base_url)
+                took_s = loop.time() - started
+                left_s -= took_s
+                if left_s <= took_s:
+                    raise
+                continue
+            self._health.record(_model_at(llm), ok=True)
+            return answer if wasted == (0, 0) else _with_wasted(answer, wasted)
 
     def _admit(self, llm: RouterLLM) -> None:
         """Raises RouterLLMFailed where the server or the model is not to be asked now."""
@@ -130,21 +169,16 @@ class OpenAIChat:
         if rest is not None:
             kind = "rate_limited" if rest.rate_limited else "circuit_open"
             raise RouterLLMFailed(kind, f"{llm.base_url}: {rest.reason}")
-        if not health.admit(llm.base_url):
-            raise RouterLLMFailed("circuit_open", f"{llm.base_url}: a probe is out")
+        for name in (llm.base_url, _model_at(llm)):
+            if not health.admit(name):
+                raise RouterLLMFailed("circuit_open", f"{name}: a probe is out")
 
-    async def _ask(
-        self,
-        llm: RouterLLM,
-        messages: Sequence[Mapping[str, str]],
-        schema: Mapping[str, Any],
-        timeout_s: float,
-        key: str | None,
-    ) -> ChatAnswer:
+    async def _ask(self, asked: _Ask, timeout_s: float) -> ChatAnswer:
+        llm, key = asked.llm, asked.key
         client = await self._client(llm)
         headers = {**self._trace_headers(), "Authorization": _authorization(key)}
         ends_at = asyncio.get_running_loop().time() + timeout_s
-        question = _Question(llm, messages, schema, headers, key, ends_at)
+        question = _Question(llm, asked.messages, asked.schema, headers, key, ends_at)
         try:
             async with asyncio.timeout_at(ends_at):
                 return await self._negotiate(client, question)
@@ -249,6 +283,17 @@ class OpenAIChat:
 
 def _model_at(llm: RouterLLM) -> str:
     return f"{llm.model} at {llm.base_url}"
+
+
+def _with_wasted(answer: ChatAnswer, wasted: tuple[int, int]) -> ChatAnswer:
+    """The answer with the tokens of those before it that were of no use: they are billed too."""
+    usage = answer.usage
+    total = replace(
+        usage,
+        input_tokens=usage.input_tokens + wasted[0],
+        output_tokens=usage.output_tokens + wasted[1],
+    )
+    return replace(answer, usage=total)
 
 
 def _new_client(base_url: str) -> openai.AsyncOpenAI:

@@ -16,6 +16,7 @@ from llmrouter.domain.completion import Usage
 from llmrouter.domain.interfaces import ChatAnswer
 from llmrouter.errors import RouterLLMFailed
 from llmrouter.upstream.response_parser import error_of, parsed, read
+from llmrouter.upstream.thought import answer_in, split
 
 MAX_ANSWER_CHARS = 20_000
 
@@ -37,18 +38,26 @@ def answer_of(body: bytes, model: str, prompt_chars: int, schema: Mapping[str, A
         raise RouterLLMFailed("http", f"an error in a 200: {error[0]}", **counted)
     if reading.refusal:
         raise RouterLLMFailed("refusal", "the model declined to answer", **spent)
-    if reading.finish_reason == "length":
+    cut = reading.finish_reason == "length"
+    text, thought = split(document, reading.text)
+    if not text.strip() and thought:
+        heard = None if cut else answer_in(thought, schema)
+        if heard is None:
+            said = "the token limit was spent on thought" if cut else "there is thought alone"
+            raise RouterLLMFailed("thought", said, **spent)
+        text = heard
+    if cut:
         raise RouterLLMFailed("truncated", "the answer hit its token limit", **spent)
-    if not reading.text.strip():
+    if not text.strip():
         raise RouterLLMFailed("malformed", "the answer is empty", **spent)
-    if len(reading.text) > MAX_ANSWER_CHARS:
+    if len(text) > MAX_ANSWER_CHARS:
         raise RouterLLMFailed("malformed", f"over {MAX_ANSWER_CHARS} characters", **spent)
     return ChatAnswer(
-        text=reading.text,
+        text=text,
         usage=usage,
         model=reading.model or model,
         finish_reason=reading.finish_reason,
-        logprob=mean_logprob(document, reading.text, schema),
+        logprob=mean_logprob(document, text, schema) if text == reading.text else None,
     )
 
 

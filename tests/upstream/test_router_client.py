@@ -533,3 +533,74 @@ def test_the_library_is_imported_by_warming_up_and_not_before() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def thinking(thought: str, finish: str = "stop", **over: Any) -> web.Response:
+    """A 200 whose content is empty, and whose thought is this."""
+    message = {"role": "assistant", "content": None, "reasoning_content": thought, **over}
+    return completion(message=message, finish_reason=finish)
+
+
+async def test_an_answer_in_the_thought_is_heard(server: FakeOpenAI, chat: OpenAIChat) -> None:
+    """Some servers put all of it there and leave the content empty."""
+    server.steps = [thinking(f"The task is small, so: {GOOD}")]
+    answer = await ask(chat, an_llm(server))
+    assert isinstance(answer, ChatAnswer)
+    assert answer.text == GOOD
+    assert len(server.bodies) == 1
+    server.steps = [thinking("", reasoning=GOOD)]
+    answer = await ask(chat, an_llm(server))
+    assert isinstance(answer, ChatAnswer)
+    assert answer.text == GOOD
+
+
+@pytest.mark.parametrize(
+    "useless",
+    [thinking("Hm. Let me see."), thinking(f"Hm {GOOD}", "length"), completion("<think>Hm.")],
+    ids=["no answer", "cut off", "tags"],
+)
+async def test_a_model_that_only_thinks_is_asked_not_to(
+    server: FakeOpenAI, chat: OpenAIChat, useless: web.Response
+) -> None:
+    """In the same call; it is remembered, and what the first answer cost is on the account."""
+    server.steps = [useless, completion()]
+    llm = an_llm(server)
+    answer = await ask(chat, llm)
+    assert isinstance(answer, ChatAnswer)
+    assert (answer.usage.input_tokens, answer.usage.output_tokens) == (100, 18)
+    assert await kind_of(chat, llm) == "ok"
+    off = {"enable_thinking": False}
+    assert [body.get("chat_template_kwargs") for body in server.bodies] == [None, off, off]
+
+
+async def test_a_model_that_must_think_gets_the_tokens_for_it(
+    server: FakeOpenAI, chat: OpenAIChat
+) -> None:
+    """Where asking it not to think changes nothing, or is turned down."""
+    refused = refusal(400, "Unrecognized request argument supplied: chat_template_kwargs")
+    server.steps = [thinking("Hm.", "length"), refused, thinking("Hm.", "length"), completion()]
+    llm = an_llm(server)
+    assert await kind_of(chat, llm) == "ok"
+    assert await kind_of(chat, llm) == "ok"
+    last = server.bodies[-1]
+    assert "chat_template_kwargs" not in last
+    assert last["max_completion_tokens"] == 1500
+    assert last["reasoning_effort"] == "minimal"
+
+
+async def test_a_model_that_never_answers_is_not_paid_for_each_time(server: FakeOpenAI) -> None:
+    """It rests by itself; another model on the same server does not."""
+    now = [0.0]
+    chat = OpenAIChat(ENV, health=TargetHealth(2, 30.0, lambda: now[0]))
+    llm = an_llm(server)
+    server.steps = [thinking("Hm.")]
+    assert [await kind_of(chat, llm) for _ in range(3)] == ["thought", "thought", "circuit_open"]
+    asked = len(server.bodies)
+    assert await kind_of(chat, llm) == "circuit_open"
+    assert len(server.bodies) == asked
+    server.steps = [completion()]
+    assert await kind_of(chat, replace(llm, model="another")) == "ok"
+    now[0] = 31.0
+    assert await kind_of(chat, llm) == "ok"
+    assert await kind_of(chat, llm) == "ok"
+    await chat.close()
