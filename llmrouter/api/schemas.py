@@ -160,6 +160,8 @@ _TARGET = _record(
         "tiers": _or_null(_list(_STRING)),
         "latency": _record({"ttft_ms": _NUMBER, "tokens_per_s": _NUMBER}),
         "timeout_s": _NUMBER,
+        "ttft_timeout_s": _NUMBER,
+        "stall_timeout_s": _NUMBER,
     }
 )
 _MODEL = _record(

@@ -26,8 +26,10 @@ _NO_CHOICE = frozenset(
         "base_url",
         "encoder_price",
         "lines",
+        "stall_timeout_s",
         "timeout_ms",
         "timeout_s",
+        "ttft_timeout_s",
     }
 )
 _COMMENT = re.compile(r"\{#.*?#\}", re.DOTALL)

@@ -63,6 +63,8 @@ def test_what_a_choice_weighs_changes_the_version(over: dict[str, Any]) -> None:
         {"base_url": "http://elsewhere/v1"},
         {"api_key_env": "KEY"},
         {"timeout_s": 1.0},
+        {"ttft_timeout_s": 1.0},
+        {"stall_timeout_s": 1.0},
         {"description": "The  small\n\none. "},
     ],
     ids=lambda over: next(iter(over)),

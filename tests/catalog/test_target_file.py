@@ -23,6 +23,8 @@ capabilities: [tools, vision]
 tiers: [free, pro]
 latency: {ttft_ms: 300, tokens_per_s: 100}
 timeout_s: 30
+ttft_timeout_s: 20
+stall_timeout_s: 5
 enabled: true
 ---
 The small one: short and simple requests.
@@ -54,6 +56,8 @@ def test_every_field_reaches_the_target() -> None:
         tiers=frozenset({"free", "pro"}),
         latency=Latency(300, 100),
         timeout_s=30,
+        ttft_timeout_s=20,
+        stall_timeout_s=5,
     )
 
 
@@ -70,6 +74,23 @@ def test_only_five_fields_are_needed() -> None:
         60,
         True,
     )
+
+
+@pytest.mark.parametrize(("timeout_s", "first_token_s"), [("60", 30), ("12", 12)])
+def test_a_stream_s_silence_has_a_default(timeout_s: str, first_token_s: float) -> None:
+    """30 seconds before the first token and after it; no longer than the attempt itself."""
+    text = FILE.replace("timeout_s: 30\nttft_timeout_s: 20\nstall_timeout_s: 5", "")
+    target, _ = read(text.replace("enabled:", f"timeout_s: {timeout_s}\nenabled:"))
+    assert target is not None
+    assert (target.first_token_s, target.stall_timeout_s) == (first_token_s, 30)
+
+
+def test_a_first_token_may_take_longer_than_the_rest() -> None:
+    """What is written counts, whatever `timeout_s` is."""
+    target, problems = read(FILE.replace("ttft_timeout_s: 20", "ttft_timeout_s: 90"))
+    assert problems == []
+    assert target is not None
+    assert target.first_token_s == 90
 
 
 GOLDEN = [
@@ -115,9 +136,13 @@ GOLDEN = [
     ("tokens_per_s: 100", "tokens_per_s: 0",
      "f:11: `latency.tokens_per_s` must be more than 0, not 0"),
     ("timeout_s: 30", "timeout_s: 9999", "f:12: `timeout_s` must be between 0 and 3600, not 9999"),
-    ("enabled: true", "enabled: ture", "f:13: `enabled` must be true or false, not 'ture'"),
+    ("ttft_timeout_s: 20", "ttft_timeout: 20",
+     "f:13: unknown key `ttft_timeout`: did you mean `ttft_timeout_s`?"),
+    ("stall_timeout_s: 5", "stall_timeout_s: 0",
+     "f:14: `stall_timeout_s` must be between 0 and 3600, not 0"),
+    ("enabled: true", "enabled: ture", "f:15: `enabled` must be true or false, not 'ture'"),
     ("The small one: short and simple requests.", "",
-     "f:15: there is no description: say below the front matter what the model is good at, what it "
+     "f:17: there is no description: say below the front matter what the model is good at, what it "
      "is bad at, and when to choose it"),
 ]  # fmt: skip
 
@@ -134,7 +159,7 @@ def test_a_mistake_is_named_with_its_line_and_remedy(old: str, new: str, message
 def test_mistakes_do_not_hide_each_other() -> None:
     """Every mistake of a file is reported in one go."""
     text = FILE.replace("0.25", "-1").replace("8000", "many").replace("enabled: true", "enabled: 1")
-    assert [problem.split(":")[1] for problem in read(text)[1]] == ["6", "7", "13"]
+    assert [problem.split(":")[1] for problem in read(text)[1]] == ["6", "7", "15"]
 
 
 @pytest.mark.parametrize(

@@ -148,6 +148,8 @@ def _target(target: Target) -> dict[str, Any]:
             "tokens_per_s": target.latency.tokens_per_s,
         },
         "timeout_s": target.timeout_s,
+        "ttft_timeout_s": target.first_token_s,
+        "stall_timeout_s": target.stall_timeout_s,
     }
 
 
