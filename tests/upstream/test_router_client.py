@@ -527,9 +527,6 @@ def test_the_library_is_imported_by_warming_up_and_not_before() -> None:
         "assert 'openai' not in sys.modules\n"
         "asyncio.run(chat.warm())\n"
         "assert 'openai' in sys.modules\n"
-        "assert 'openai.types.responses.response' not in sys.modules\n"
-        "from openai.types.responses import Response\n"
-        "assert 'openai.types.responses.response' in sys.modules\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
