@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
@@ -23,11 +24,13 @@ from llmrouter.api.app import create_app
 from llmrouter.api.dependencies import Dependencies
 from llmrouter.api.load_shedding import LoadShedder
 from llmrouter.auth.api_keys import Authenticator, parse_keys
+from llmrouter.catalog.canary.live_canary import LiveCanary
 from llmrouter.catalog.live_catalog import CatalogHolder
 from llmrouter.catalog.loader import Overrides
 from llmrouter.domain.chat import ANONYMOUS, Caller
 from llmrouter.domain.completion import Completion
 from llmrouter.domain.decision import Audit, Decision, Feedback, RoutingContext, ShadowComparison
+from llmrouter.domain.decision_story import explained
 from llmrouter.domain.embedding_space import EncoderSpec
 from llmrouter.domain.interfaces import Embeddings, Stage, Store
 from llmrouter.domain.serialization import decode_decision, encode_decision
@@ -45,11 +48,13 @@ from llmrouter.fastpath import response
 from llmrouter.features.extractor import Extractor
 from llmrouter.features.fingerprint import Fingerprinter
 from llmrouter.features.prompt_view import bounded_view
-from llmrouter.gateway import Gateway, GatewayDependencies, explained
+from llmrouter.gateway import Gateway, GatewayDependencies
 from llmrouter.journal.journal import Journal, JournalOptions
+from llmrouter.journal.stories import Stories
 from llmrouter.learning.encoders.local import LocalEmbeddings
 from llmrouter.learning.encoders.remote import Encoders
 from llmrouter.learning.online.online_learner import LearnerOptions, OnlineLearner
+from llmrouter.observation import Figures
 from llmrouter.preview import Place, Previewer
 from llmrouter.ratelimit.key_limits import RateLimiter, parse_policies, restricted
 from llmrouter.routing.pipeline import RoutingPipeline
@@ -65,6 +70,7 @@ from llmrouter.settings import Settings, is_loopback
 from llmrouter.store.decision_log import DecisionLog
 from llmrouter.store.factory import open_store
 from llmrouter.telemetry.telemetry import Telemetry
+from llmrouter.telemetry.worker_pages import WorkerPages
 from llmrouter.upstream.client import UpstreamClient
 from llmrouter.upstream.embeddings import OpenAIEmbeddings
 from llmrouter.upstream.health import TargetHealth
@@ -77,6 +83,7 @@ log = logging.getLogger(__name__)
 
 
 SECRET = "secret:fingerprint"  # noqa: S105 - the name of a key in the store
+METRICS_DIR = "LLMROUTER_METRICS_DIR"  # set by the parent of several workers
 NEAR_ENTRIES = 2_000  # cached decisions kept decoded, 1.3 KB each; the store holds the rest
 
 
@@ -142,17 +149,29 @@ async def shared_secret(store: Store) -> bytes:
 
 
 @asynccontextmanager
-async def service(settings: Settings) -> AsyncIterator[Service]:
-    """A running service without a socket. Raises CatalogInvalid or Misconfigured."""
+async def service(
+    settings: Settings, environ: Mapping[str, str] | None = os.environ
+) -> AsyncIterator[Service]:
+    """A running service without a socket. Raises CatalogInvalid or Misconfigured.
+
+    Targets whose key is not in `environ` are unusable; with None all keys count as set.
+    """
     check_exposure(settings)
     async with AsyncExitStack() as stack:
-        holder = CatalogHolder(settings.prompts, overrides())
+        holder = CatalogHolder(settings.prompts, overrides(), environ)
         store = _store(settings)
         stack.push_async_callback(store.close)
         telemetry = Telemetry(fast=settings.fastpath)
         telemetry.start()
         stack.push_async_callback(telemetry.close)
-        gateway, books = await _gateway(settings, stack, store, telemetry, holder)
+        canary = LiveCanary(store, settings.prompts, holder.usable, overrides())
+        stories = Stories(store, comments=settings.record_prompts)
+        keeping = Background()
+        stack.push_async_callback(keeping.close, 0.0)
+        for work in (canary.run, stories.run):
+            keeping.start(work(), work.__qualname__)
+        watching = (canary, stories)
+        gateway, figures = await _gateway(settings, stack, store, telemetry, holder, watching)
         admission = LoadShedder(settings.max_in_flight)
         place = Place(settings.prompts, settings.store, overrides())
         keyring, limits = _keys(settings, store, telemetry)
@@ -161,15 +180,19 @@ async def service(settings: Settings) -> AsyncIterator[Service]:
             stack.push_async_callback(counting.close, 0.0)
             counting.start(limits.run(), limits.run.__qualname__)
 
-        async def stats(caller: Caller) -> Mapping[str, Any]:
-            weekly = await books.snapshot(caller.tenant)
-            return {**telemetry.figures(caller.tenant), "today_and_last_week": weekly}
-
         async def find(decision_id: str, caller: Caller) -> Mapping[str, Any] | None:
             try:
-                return explained(await gateway.find(decision_id, caller))
+                decision = explained(await gateway.find(decision_id, caller))
             except NotFound:
                 return None
+            return {**decision, **await stories.find(decision_id)}
+
+        pages = None
+        if (folder := os.environ.get(METRICS_DIR)) is not None:
+            pages = WorkerPages(Path(folder), telemetry.metrics_text)
+            sharing = Background()
+            stack.push_async_callback(sharing.close, 0.0)
+            sharing.start(pages.run(), "metrics")
 
         response.usable = response.usable and settings.fastpath
         app = create_app(
@@ -177,11 +200,15 @@ async def service(settings: Settings) -> AsyncIterator[Service]:
                 gateway=gateway,
                 telemetry=telemetry,
                 catalog=holder,
-                stats=stats,
+                stats=figures.stats,
+                series=figures.series,
+                metrics=None if pages is None else pages.page,
                 keyring=keyring,
                 limits=limits,
                 admission=admission,
                 editor=holder,
+                canary=canary,
+                check=holder.check,
                 preview=Previewer(holder, place).preview,
                 find_decision=find,
                 max_body_bytes=int(settings.max_body_mb * 1024 * 1024),
@@ -197,7 +224,8 @@ async def _gateway(
     store: Store,
     telemetry: Telemetry,
     holder: CatalogHolder,
-) -> tuple[Gateway, UsageStore]:
+    watching: tuple[LiveCanary, Stories],
+) -> tuple[Gateway, Figures]:
     secret = await shared_secret(store)
     fingerprinter = Fingerprinter(secret)
     journal = Journal(store, JournalOptions(record_prompts=settings.record_prompts))
@@ -234,7 +262,8 @@ async def _gateway(
     _watch_catalog(telemetry, holder)
     _watch_confidence(telemetry, record)
     telemetry.gauge("learned_trusted", lambda: {(("task", t),): 1.0 for t in learner.trusted})
-    everyone = EventFanOut(journal, learner, record, books)
+    canary = watching[0]
+    everyone = EventFanOut(journal, learner, record, books, watching)
     verifier = Verifier(judge=chat, record=record)
     background = Background()
     stack.push_async_callback(background.close)
@@ -272,6 +301,7 @@ async def _gateway(
         "auto": (Rules(), SessionAffinity(exploring, store)),
     }
     rooms = GatewayDependencies(
+        canary=canary,
         catalog=holder,
         measure=Extractor(fingerprinter),
         router=RoutingPipeline(pipelines, telemetry, Default()),
@@ -287,11 +317,13 @@ async def _gateway(
     )
     standing = Background()
     stack.push_async_callback(standing.close, 0.0)
+    figures = Figures(store, telemetry, books, lambda: learner.trusted)
     rounds = (ledger.run, journal.run, holder.watch, chat.warm, learner.run, record.run, books.run)
     for work in rounds:
         standing.start(work(), work.__qualname__)
     standing.start(encoders.warm(), "encoder")
-    return Gateway(rooms), books
+    standing.start(figures.run(), "figures")
+    return Gateway(rooms), figures
 
 
 def _embeddings(
@@ -376,8 +408,14 @@ class EventFanOut:
     """Tells the journal, the learner, the record of confidence and the books; all only note."""
 
     def __init__(
-        self, journal: Journal, learner: OnlineLearner, record: StoredRecord, books: UsageStore
+        self,
+        journal: Journal,
+        learner: OnlineLearner,
+        record: StoredRecord,
+        books: UsageStore,
+        watching: tuple[LiveCanary, Stories],
     ) -> None:
+        self._watching = watching
         self._journal = journal
         self._learner = learner
         self._record = record
@@ -394,6 +432,8 @@ class EventFanOut:
         self._journal.completed(decision, completion)
         self._learner.completed(decision, completion)
         self._books.completed(decision, completion)
+        for one in self._watching:
+            one.completed(decision, completion)
 
     def observe_feedback(self, decision: Decision, feedback: Feedback) -> None:
         """Feedback arrived."""
@@ -401,6 +441,8 @@ class EventFanOut:
         self._learner.observe_feedback(decision, feedback)
         self._record.observe_feedback(decision.decision_id, feedback.score)
         self._books.observe_feedback(decision, feedback)
+        for one in self._watching:
+            one.observe_feedback(decision, feedback)
 
     def heard(self, sign: ImplicitFeedback) -> None:
         """A caller showed that the answer of an earlier decision was not good enough."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import math
 import os
@@ -12,19 +11,31 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from llmrouter import __version__
+from llmrouter.commands.canary import canary_app
+from llmrouter.commands.common import (
+    Host,
+    Port,
+    PromptsDir,
+    Workers,
+    fail,
+    refused,
+    settings_of,
+)
+from llmrouter.commands.route import route
 from llmrouter.environment import load_env
-from llmrouter.errors import BadRequest, CatalogInvalid, ExtraMissing, LLMRouterError
+from llmrouter.errors import CatalogInvalid, ExtraMissing, LLMRouterError
 from llmrouter.evaluation.benchmark.arguments import EvalCommand, eval_command
+from llmrouter.util.log_filters import StoreDownFilter
 
 if TYPE_CHECKING:
     from llmrouter.settings import Settings
 
 app = typer.Typer(
-    help="Decides which LLM should answer a request, explains why, and executes it there.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
@@ -36,14 +47,8 @@ catalog_app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(catalog_app, name="catalog")
+app.add_typer(canary_app, name="canary")
 app.command("eval", cls=EvalCommand)(eval_command)
-
-Host = Annotated[str | None, typer.Option(help="Address to listen on. [default: 127.0.0.1]")]
-Port = Annotated[
-    int | None, typer.Option(min=0, max=65535, help="Port to listen on. [default: 8080]")
-]
-Workers = Annotated[int | None, typer.Option(min=1, help="Worker processes. [default: 1]")]
-PromptsDir = Annotated[Path | None, typer.Option(help="Prompts directory. [default: prompts]")]
 
 
 def main() -> None:
@@ -53,35 +58,29 @@ def main() -> None:
     if level not in logging.getLevelNamesMapping():
         sys.exit(f"llmrouter: LLMROUTER_LOG_LEVEL cannot be {level}; write DEBUG, INFO or WARNING")
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)-7s %(name)s %(message)s")
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(StoreDownFilter())
     for chatty in ("watchfiles", "httpx2", "httpx", "openai"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     try:
         app()
     except ExtraMissing as missing:
-        sys.exit(_refused(str(missing)))
+        sys.exit(refused(str(missing)))
 
 
-def _refused(message: str, code: int = 2) -> int:
-    typer.echo(f"llmrouter: {message}", err=True)
-    return code
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"llmrouter {__version__}")
+        raise typer.Exit
 
 
-def _fail(message: str, code: int = 2) -> typer.Exit:
-    return typer.Exit(_refused(message, code))
-
-
-def _settings(
-    host: str | None, port: int | None, workers: int | None, prompts: Path | None
-) -> Settings:
-    from pydantic import ValidationError
-
-    from llmrouter.settings import Settings, explained
-
-    given: dict[str, Any] = {"host": host, "port": port, "workers": workers, "prompts": prompts}
-    try:
-        return Settings(**{name: value for name, value in given.items() if value is not None})
-    except ValidationError as error:
-        raise _fail(explained(error)) from None
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="The version.")
+    ] = False,
+) -> None:
+    """Decides which LLM should answer a request, explains why, and executes it there."""
 
 
 @app.command()
@@ -94,7 +93,7 @@ def serve(
     ready_fd: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Start the service."""
-    _serve(_settings(host, port, workers, prompts), fd, ready_fd)
+    _serve(settings_of(host, port, workers, prompts), fd, ready_fd)
 
 
 def _serve(
@@ -105,7 +104,10 @@ def _serve(
 ) -> None:
     import socket
 
-    from llmrouter.bootstrap import check_exposure
+    from llmrouter.bootstrap import check_exposure, overrides
+    from llmrouter.catalog.loader import load
+    from llmrouter.commands.init import listens
+    from llmrouter.commands.startup_report import report
     from llmrouter.server.worker import bind, run_worker, run_workers
     from llmrouter.settings import unknown
 
@@ -116,9 +118,11 @@ def _serve(
             return
         for warning in unknown():
             logging.getLogger(__name__).warning("%s", warning)
+        catalog = load(settings.prompts, overrides())
         listening = bind(settings.host, settings.port)
         if announce is not None:
             announce(*listening.getsockname()[:2])
+        report(catalog, os.environ, listens)
         if settings.workers == 1:
             run_worker(settings, listening)
             return
@@ -126,11 +130,24 @@ def _serve(
         arguments += ["--prompts", str(settings.prompts), "--workers", str(settings.workers)]
         raise typer.Exit(run_workers(listening, settings.workers, arguments))
     except OSError as error:
-        raise _fail(f"cannot listen on {settings.host}:{settings.port}: {error.strerror}") from None
+        raise fail(f"cannot listen on {settings.host}:{settings.port}: {error.strerror}") from None
     except CatalogInvalid as invalid:
-        raise _fail(f"the catalog cannot be served:\n{invalid}", 1) from None
+        raise fail(f"the catalog cannot be served:\n{invalid}", 1) from None
     except LLMRouterError as error:
-        raise _fail(error.message) from None
+        raise fail(error.message) from None
+
+
+@app.command("init")
+def init_command(
+    directory: Annotated[Path, typer.Argument(help="Where to write it.")] = Path("prompts"),
+    everything: Annotated[
+        bool, typer.Option("--all", help="Every shipped target, whether its key is set or not.")
+    ] = False,
+) -> None:
+    """Write a prompts/ directory with the targets whose keys are set."""
+    from llmrouter.commands.init import init
+
+    raise typer.Exit(init(directory, everything))
 
 
 @app.command()
@@ -140,7 +157,7 @@ def demo(
     """Start the service in front of a simulated upstream: no key, no network."""
     from llmrouter.server.worker import bind
 
-    settings = _settings(host, port, workers, prompts)
+    settings = settings_of(host, port, workers, prompts)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until the server has its own
     with bind("127.0.0.1", 0) as listening:  # it takes connections before the simulator is up
         sim_port, fd = listening.getsockname()[1], listening.fileno()
@@ -165,7 +182,7 @@ def run(
     from llmrouter.embedded.launcher import running
     from llmrouter.embedded.models import EmbeddedUnavailable, installed
 
-    settings = _settings(host, port, workers, prompts)
+    settings = settings_of(host, port, workers, prompts)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until the server has its own
     try:
         models = installed()
@@ -176,7 +193,7 @@ def run(
             answers = f"{names} judges and answers: a real model, and a tiny one"
             _serve(settings, announce=partial(_announce, answers))
     except EmbeddedUnavailable as error:
-        raise _fail(error.message, 1) from None
+        raise fail(error.message, 1) from None
 
 
 def _announce(answers: str, host: str, port: int) -> None:
@@ -221,7 +238,7 @@ def sim(
     try:
         uvloop.run(serve(host, port, options, listening))
     except OSError as error:
-        raise _fail(f"cannot listen on {host}:{port}: {error.strerror}") from None
+        raise fail(f"cannot listen on {host}:{port}: {error.strerror}") from None
 
 
 @app.command()
@@ -235,7 +252,7 @@ def key(
     try:
         secret, entry = new_key(name, tier)
     except KeysInvalid as error:
-        raise _fail(str(error)) from None
+        raise fail(str(error)) from None
     typer.echo(f"{secret}\n{entry}")
     if sys.stdout.isatty():
         typer.echo(
@@ -246,57 +263,7 @@ def key(
         )
 
 
-@app.command()
-def route(
-    prompt: Annotated[str, typer.Argument(help="The prompt; `-` reads standard input.")],
-    json: Annotated[bool, typer.Option("--json", help="Print the decision as JSON.")] = False,
-    prompts: PromptsDir = None,
-) -> None:
-    """Make one decision, without a server."""
-    import orjson
-
-    from llmrouter.bootstrap import Misconfigured
-
-    text = _text(prompt)
-    settings = _settings(None, None, None, prompts)
-    try:
-        decision = asyncio.run(_decide(settings, text))
-    except (BadRequest, Misconfigured) as error:
-        raise _fail(error.message) from None
-    except LLMRouterError as error:
-        raise _fail(error.message, 1) from None
-    if json:
-        typer.echo(orjson.dumps(decision, option=orjson.OPT_INDENT_2).decode())
-        return
-    estimate = decision["estimate"]
-    typer.echo(f"{decision['target']}  ({decision['source']}, task {decision['task']})")
-    typer.echo(f"  why: {decision['reason']}")
-    typer.echo(f"  about ${estimate['cost_usd']:.6f}, {estimate['latency_ms']:.0f} ms")
-    for excluded in decision["excluded"]:
-        typer.echo(f"  not {excluded['target']}: {excluded['reason']}")
-
-
-def _text(prompt: str) -> str:
-    """The prompt itself, or standard input where it is `-`."""
-    try:
-        text = sys.stdin.buffer.read().decode() if prompt == "-" else prompt.encode().decode()
-    except UnicodeError:
-        raise _fail("the prompt is not UTF-8") from None
-    if not text.strip():
-        raise _fail("the prompt is empty: give its text, or `-` and the text on standard input")
-    return text
-
-
-async def _decide(settings: Settings, text: str) -> dict[str, Any]:
-    import orjson
-
-    from llmrouter.api.request_parser import Endpoint, parse
-    from llmrouter.bootstrap import service
-    from llmrouter.domain.chat import ANONYMOUS
-
-    request = parse(orjson.dumps({"prompt": text}), Endpoint.ROUTE)
-    async with service(settings) as built:
-        return (await built.gateway.decide(request, ANONYMOUS)).public()
+app.command()(route)
 
 
 @app.command()
@@ -329,7 +296,7 @@ def train(
     from llmrouter.api.request_parser import Endpoint, parse
     from llmrouter.evaluation.training.command import TrainOptions, run_train
 
-    settings = _settings(None, None, None, prompts)
+    settings = settings_of(None, None, None, prompts)
     options = TrainOptions(
         settings.store, settings.prompts, journal, from_rules, rollback, encoder, seed
     )
@@ -363,14 +330,14 @@ def report(
 ) -> None:
     """Quality to cost per task and target, everything included: today against last week."""
     if policy and export:
-        raise _fail("--export is of the report itself: leave out --policy")
+        raise fail("--export is of the report itself: leave out --policy")
     if not policy and (quality is not None or clip != math.inf):
-        raise _fail("--quality and --clip are of --policy: name one")
+        raise fail("--quality and --clip are of --policy: name one")
     if policy:
         _judge(policy, days or 7.0, quality, clip, json)
     from llmrouter.evaluation.usage_report.command import ReportOptions, run_report
 
-    settings = _settings(None, None, None, None)
+    settings = settings_of(None, None, None, None)
     raise typer.Exit(run_report(ReportOptions(settings.store, days or 1.0, against, json, export)))
 
 
@@ -381,7 +348,7 @@ def _judge(
     from llmrouter.evaluation.offpolicy.command import OffPolicyOptions, run_offpolicy
 
     logging.getLogger("llmrouter.learning").setLevel(logging.WARNING)
-    settings = _settings(None, None, None, None)
+    settings = settings_of(None, None, None, None)
     options = OffPolicyOptions(
         settings.store, settings.prompts, tuple(policies), days, quality, clip, json
     )
@@ -395,7 +362,7 @@ def catalog_check(
     """Validate prompts/: exit 0, or 1 with `file:line: what is wrong`."""
     from llmrouter.catalog.check_command import run_check
 
-    settings = _settings(None, None, None, directory)
+    settings = settings_of(None, None, None, directory)
     raise typer.Exit(run_check(settings.prompts, sys.stdout))
 
 
@@ -416,7 +383,7 @@ def catalog_diff(
     from llmrouter.evaluation.catalog_diff.command import DiffOptions, run_diff
 
     logging.getLogger("llmrouter.learning").setLevel(logging.WARNING)
-    settings = _settings(None, None, None, directory)
+    settings = settings_of(None, None, None, directory)
     options = DiffOptions(settings.prompts, to, settings.store, last, json)
     raise typer.Exit(run_diff(options, lambda body: parse(body, Endpoint.COMPLETE)))
 
@@ -459,5 +426,5 @@ def catalog_undo(
     """Bring back what a target's file held before its last edit over HTTP."""
     from llmrouter.catalog.undo_command import run_undo
 
-    settings = _settings(None, None, None, prompts)
+    settings = settings_of(None, None, None, prompts)
     raise typer.Exit(run_undo(settings.prompts, target, to, sys.stdout))

@@ -26,6 +26,7 @@ from llmrouter.domain.decision import (
     Source,
     StageResult,
 )
+from llmrouter.domain.decision_story import about, explained
 from llmrouter.domain.features import Features
 from llmrouter.domain.interfaces import CatalogSource, Health, Journal, Observer
 from llmrouter.domain.target import Target
@@ -79,6 +80,23 @@ class Ledger(Protocol):
         ...
 
 
+class Canary(Protocol):
+    """An edited catalog that takes a share (`catalog.canary.live_canary.LiveCanary`)."""
+
+    @property
+    def active(self) -> bool:
+        """Whether some sessions get another catalog."""
+        ...
+
+    def choose(self, current: Catalog, session: str) -> tuple[Catalog, str]:
+        """A session's catalog, and the name of its arm."""
+        ...
+
+    def catalog_of(self, decision: Decision, current: Catalog) -> Catalog:
+        """The catalog of a decision's arm."""
+        ...
+
+
 Escalate = Callable[[ChatRequest, Features, Caller, str], Awaitable[int]]
 """The step at which the cascade of a decision (its id) starts (`routing.escalate.Escalation`)."""
 
@@ -97,6 +115,7 @@ class GatewayDependencies:
     journal: Journal
     escalate: Escalate | None = None
     sessions: SessionMemory | None = None
+    canary: Canary | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +186,7 @@ class Gateway:
         order = ExecutionRequest(
             request=request,
             decision=decision,
-            catalog=self._rooms.catalog.current,
+            catalog=self._catalog_of(decision),
             deadline=deadline,
             caller=caller,
             escalate=steps,
@@ -212,7 +231,8 @@ class Gateway:
         everyone is well, and no deadline runs.
         """
         catalog, health = self._rooms.catalog.current, self._rooms.health
-        if not request.kept:
+        canary = self._rooms.canary
+        if not request.kept or (canary is not None and canary.active):
             return self._measured(request, caller, deadline, catalog)[1]
         key = (id(request), id(caller))  # a kept question keeps both alive, so the ids are theirs
         asked = self._asked.get(key)
@@ -232,9 +252,12 @@ class Gateway:
         self, request: ChatRequest, caller: Caller, deadline: Deadline, catalog: Catalog
     ) -> tuple[EligibilityResult, RoutingContext]:
         options = request.options
+        features = self._rooms.measure.features(request, caller)
+        canary, arm = self._rooms.canary, ""
+        if canary is not None and canary.active:
+            catalog, arm = canary.choose(catalog, _session(request, features, caller))
         if options is not NO_OPTIONS:
             check_options(options, catalog, caller)
-        features = self._rooms.measure.features(request, caller)
         demand = RequestConstraints(options, features, caller)
         pinned = pinned_target(request, catalog, demand)
         health = self._rooms.health
@@ -255,6 +278,7 @@ class Gateway:
             caller=caller,
             deadline=deadline,
             quality=catalog.quality if options.quality is None else options.quality,
+            arm=arm,
         )
         return screening, context
 
@@ -272,7 +296,8 @@ class Gateway:
             else:
                 ruling = await self._rooms.router.decide(within_space(context))
                 check_space(context, ruling.verdict)
-            decision = self._decision(ruling, context, started)
+            trace_id = span.headers().get("traceparent", "")[3:35]
+            decision = self._decision(ruling, context, started, trace_id)
             span.set(semconv.SOURCE, decision.source)
             span.set(semconv.TARGET, decision.target)
             if decision.confidence is not None:
@@ -283,17 +308,23 @@ class Gateway:
         self._rooms.journal.decided(decision, context)
         return decision
 
-    def _decision(self, ruling: RoutingResult, context: RoutingContext, started: float) -> Decision:
+    def _catalog_of(self, decision: Decision) -> Catalog:
+        canary, current = self._rooms.canary, self._rooms.catalog.current
+        return current if canary is None else canary.catalog_of(decision, current)
+
+    def _decision(
+        self, ruling: RoutingResult, context: RoutingContext, started: float, trace_id: str
+    ) -> Decision:
         """The ruling written down: in full, or as an earlier one made again."""
         decision_id, verdict = self._rooms.ledger.new_id(), ruling.verdict
         if verdict.source is not Source.CACHE:
-            return decision_of(ruling, context, decision_id, started)
+            return decision_of(ruling, context, decision_id, started, trace_id)
         name = context.features.fingerprint
         known = self._decided.get(name)
         if known is not None and known.serves(ruling, context):
             timing_ms = (time.perf_counter() - started) * 1000.0
-            return known.decision.again(decision_id, timing_ms, ruling.notes, time.time())
-        decision = decision_of(ruling, context, decision_id, started)
+            return known.decision.again(decision_id, timing_ms, ruling.notes, time.time(), trace_id)
+        decision = decision_of(ruling, context, decision_id, started, trace_id)
         self._decided.keep(
             name,
             _Decided(verdict, decision, context.catalog, context.caller, context.eligible),
@@ -309,7 +340,8 @@ class Gateway:
                 param="router.decision_id",
                 code="decision_expired",
             )
-        target = self._rooms.catalog.current.targets.get(decision.target)
+        catalog = self._catalog_of(decision)
+        target = catalog.targets.get(decision.target)
         if target is None or not target.enabled:
             raise NotFound(
                 f"decision {decision_id!r} chose {decision.target!r}, which is not in the "
@@ -317,7 +349,7 @@ class Gateway:
                 param="router.decision_id",
                 code="decision_expired",
             )
-        return permitted(decision, self._rooms.catalog.current, caller)
+        return permitted(decision, catalog, caller)
 
 
 def _sees(caller: Caller) -> str | None:
@@ -348,7 +380,11 @@ def pinned_target(
 
 
 def decision_of(
-    ruling: RoutingResult, context: RoutingContext, decision_id: str, started: float
+    ruling: RoutingResult,
+    context: RoutingContext,
+    decision_id: str,
+    started: float,
+    trace_id: str = "",
 ) -> Decision:
     """A ruling as a decision. `started` is in seconds of `time.perf_counter`."""
     verdict = ruling.verdict
@@ -377,21 +413,15 @@ def decision_of(
         propensity=verdict.propensity,
         stages=ruling.notes,
         created_at=time.time(),
+        about=about(context),
+        trace_id=trace_id,
     )
 
 
-def explained(decision: Decision) -> dict[str, Any]:
-    """A decision's public shape with what each stage said, for `/decisions` and the console."""
-    shown = decision.public()
-    shown["created_at"] = decision.created_at
-    shown["cascade"] = decision.cascade
-    shown["router_cost_usd"] = decision.router_cost_usd
-    shown["propensity"] = decision.propensity
-    shown["stages"] = [
-        {"stage": n.stage, "outcome": n.outcome, "detail": n.detail, "ms": n.ms}
-        for n in decision.stages
-    ]
-    return shown
+def _session(request: ChatRequest, features: Features, caller: Caller) -> str:
+    """The name of a request's session, else of its conversation, as the session stage has it."""
+    name = request.options.session
+    return f"{caller.tenant}:" + (f"named:{name}" if name else features.conversation)
 
 
 def _only(pinned: Target, screening: EligibilityResult) -> tuple[str, ...]:

@@ -17,6 +17,8 @@ from typing import Literal
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from llmrouter.shipped import default_prompts
+
 
 class Settings(BaseSettings):
     """Every `LLMROUTER_*` variable. OpenTelemetry's own `OTEL_*` are read by its SDK."""
@@ -28,7 +30,7 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = Field(8080, ge=0, le=65535)
     workers: int = Field(1, ge=1, le=64)
-    prompts: Path = Path("prompts")
+    prompts: Path = Field(default_factory=default_prompts)
     store: str = Field("disk:.llmrouter", repr=False)  # an address may hold a password
     api_keys: SecretStr = SecretStr("")
     admin_key: SecretStr = SecretStr("")
@@ -55,7 +57,13 @@ def explained(error: ValidationError) -> str:
     )
 
 
-_NOT_SETTINGS = ("LOG_LEVEL", "DEMO_UPSTREAM", "EMBEDDED_UPSTREAMS", "ACCEPT_GEMMA_TERMS")
+_NOT_SETTINGS = (
+    "LOG_LEVEL",
+    "DEMO_UPSTREAM",
+    "METRICS_DIR",
+    "EMBEDDED_UPSTREAMS",
+    "ACCEPT_GEMMA_TERMS",
+)
 """Other variables that start with `LLMROUTER_`."""
 
 

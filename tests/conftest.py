@@ -2,6 +2,7 @@
 (audits, back-off) falls the same way each time.
 """
 
+import os
 import random
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import HealthCheck, settings
 
 settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("suite")
+os.environ.setdefault("EXAMPLE_KEY", "k")  # the key of the targets in `prompts_dir`
 
 
 @pytest.fixture(autouse=True)

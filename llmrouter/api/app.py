@@ -29,7 +29,9 @@ from llmrouter.api.dependencies import CALLER, FRONT, SERVICES, Dependencies, Fr
 from llmrouter.api.drop_ins import RELAYED, count_tokens, drop_in
 from llmrouter.api.error_response import refusal
 from llmrouter.api.handlers import (
+    canary,
     catalog,
+    catalog_check,
     complete,
     decisions,
     feedback,
@@ -80,9 +82,15 @@ PATHS: tuple[Path, ...] = (
     Path("DELETE", "/catalog/{id}", catalog.delete, Access.ADMIN),
     Path("GET", "/catalog/{id}/history", catalog.history, Access.ADMIN),
     Path("POST", "/catalog/{id}/revert", catalog.revert, Access.ADMIN),
+    Path("POST", "/catalog/check", catalog_check.check, Access.ADMIN),
+    Path("GET", "/canary", canary.status, Access.ADMIN),
+    Path("POST", "/canary", canary.start, Access.ADMIN),
+    Path("POST", "/canary/promote", canary.promote, Access.ADMIN),
+    Path("POST", "/canary/stop", canary.stop, Access.ADMIN),
     Path("GET", "/decisions", decisions.decisions, Access.KEY),
     Path("GET", "/decisions/{id}", decisions.decision, Access.KEY),
     Path("GET", "/stats", stats.stats, Access.KEY),
+    Path("GET", "/stats/series", stats.series, Access.KEY),
     Path("GET", "/metrics", metrics.metrics, Access.PUBLIC),
     Path("GET", "/healthz", health.healthz, Access.PUBLIC),
     Path("GET", "/readyz", health.readyz, Access.PUBLIC),
@@ -108,6 +116,12 @@ def paths_of(services: Dependencies) -> list[Path]:
     absent: set[Handler] = set()
     if services.editor is None:
         absent |= {catalog.file, catalog.put, catalog.delete, catalog.history, catalog.revert}
+    if services.check is None:
+        absent.add(catalog_check.check)
+    if services.canary is None:
+        absent |= {canary.status, canary.start, canary.promote, canary.stop}
+    if services.series is None:
+        absent.add(stats.series)
     if services.preview is None:
         absent.add(preview.preview)
     return [path for path in PATHS if path.handler not in absent]

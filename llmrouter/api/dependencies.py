@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from llmrouter import __version__
 from llmrouter.api.answer_model import AnswerModel
 from llmrouter.api.load_shedding import LoadShedder
 from llmrouter.auth.api_keys import OPEN, Authenticator
@@ -157,7 +158,30 @@ class CatalogEditor(Protocol):
         ...
 
 
-Stats = Callable[[Caller], Awaitable[Mapping[str, Any]]]
+class CanaryControl(Protocol):
+    """An edited catalog that takes a share of the sessions (`catalog.canary.live_canary`)."""
+
+    async def start(self, files: Mapping[str, str], share: float) -> Mapping[str, Any]:
+        """Start one."""
+        ...
+
+    async def status(self) -> Mapping[str, Any]:
+        """Its state, figures and verdict."""
+        ...
+
+    async def promote(self) -> Mapping[str, Any]:
+        """Make its files the current catalog."""
+        ...
+
+    async def stop(self) -> Mapping[str, Any]:
+        """End it."""
+        ...
+
+
+Stats = Callable[[Caller, str], Awaitable[Mapping[str, Any]]]
+"""Figures of everyone or of a caller's tenant over a window: `hour`, `day` or `fortnight`."""
+CheckFiles = Callable[[Edits], Awaitable[tuple[Sequence[Problem], Sequence[Problem]]]]
+"""The problems and the warnings of edited files over those on disk."""
 Preview = Callable[[Edits, int], Awaitable[bytes]]
 FindDecision = Callable[[str, Caller], Awaitable[Mapping[str, Any] | None]]
 
@@ -170,6 +194,8 @@ Front = Callable[[Handler], Handler]
 class Dependencies:
     """Everything the HTTP layer stands on.
 
+    `metrics` is the page of all workers where there are several; else telemetry's own is shown.
+
     `editor` edits the catalog's files; `preview` says, as JSON, what edits would change for the
     newest recorded requests; `find_decision` reads one decision. Where one of the first two is
     None, its paths are absent. `limits` None means no limits are configured at all. `read` keeps
@@ -180,16 +206,20 @@ class Dependencies:
     telemetry: Telemetry
     catalog: CatalogStatus
     stats: Stats
+    series: Stats | None = None
+    metrics: Callable[[], bytes] | None = None
     keyring: Authenticator = OPEN
     limits: RateLimiter | None = None
     admission: LoadShedder = field(default_factory=LoadShedder)
     editor: CatalogEditor | None = None
     preview: Preview | None = None
+    canary: CanaryControl | None = None
+    check: CheckFiles | None = None
     find_decision: FindDecision | None = None
     max_body_bytes: int = 10 * 1024 * 1024
     answer_model: AnswerModel = "auto"
     started_at: float = field(default_factory=time.time)
-    version: str = "0.1.0"
+    version: str = __version__
     read: Recent[tuple[str, bytes], ChatRequest] = field(default_factory=Recent)
 
 

@@ -137,6 +137,12 @@ _LIMIT = {
     "schema": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 50},
 }
 
+_WINDOW = {
+    "name": "window",
+    "in": "query",
+    "schema": {"enum": ["hour", "day", "fortnight"]},
+}
+
 _ETAG = {"ETag": {"schema": {"type": "string"}, "required": True}}
 _IF_MATCH = {
     "name": "If-Match",
@@ -262,6 +268,28 @@ _PATHS: dict[str, Any] = {
             requestBody=_body("CatalogEdit"),
         )
     },
+    "/catalog/check": {
+        "post": _keyed(
+            "Whether edited files could serve; nothing is written",
+            _answers("CatalogCheck", (400, 401, 403, 408, 413, 500)),
+            requestBody=_body("CatalogFiles"),
+        )
+    },
+    "/canary": {
+        "get": _keyed("The canary's figures and verdict", _answers("Canary", (401, 403, 500))),
+        "post": _keyed(
+            "Give a share of the sessions to an edited catalog",
+            _answers("Canary", (400, 401, 403, 408, 413, 500), 201),
+            requestBody=_body("CanaryStart"),
+        ),
+    },
+    "/canary/promote": {
+        "post": _keyed(
+            "Make the canary's files the current catalog",
+            _answers("Canary", (400, 401, 403, 404, 500)),
+        )
+    },
+    "/canary/stop": {"post": _keyed("End the canary", _answers("Canary", (401, 403, 404, 500)))},
     "/catalog/{id}": {
         "get": _keyed(
             "One target's file, as it is on disk",
@@ -318,7 +346,18 @@ _PATHS: dict[str, Any] = {
     "/decisions/{id}": {
         "get": _keyed("One decision", _answers("Decision", (401, 404, 500)), parameters=[_ID])
     },
-    "/stats": {"get": _keyed("Counts, rates, spend, savings", _answers("Stats", (401, 500)))},
+    "/stats": {
+        "get": _keyed(
+            "Counts, rates, spend, savings",
+            _answers("Stats", (400, 401, 500)),
+            parameters=[_WINDOW],
+        )
+    },
+    "/stats/series": {
+        "get": _keyed(
+            "The same over time", _answers("Series", (400, 401, 500)), parameters=[_WINDOW]
+        )
+    },
     "/metrics": {
         "get": _keyed(
             "Prometheus metrics; the admin key's where tenants are kept apart",

@@ -284,6 +284,12 @@ SCHEMAS: dict[str, Schema] = {
         }
     ),
     "CatalogFile": _record({"text": _STRING}),
+    "CatalogFiles": _record({"files": _OBJECT}),
+    "CatalogCheck": _record(
+        {"ok": {"type": "boolean"}, "problems": _list(_PROBLEM), "warnings": _list(_PROBLEM)}
+    ),
+    "CanaryStart": _record({"files": _OBJECT}, {"share": _NUMBER}),
+    "Canary": {"type": "object", "properties": {"status": _STRING}, "required": ["status"]},
     "CatalogVersion": _record({}, {"version": _or_null(_STRING)}),
     "CatalogHistory": _record(
         {
@@ -301,15 +307,20 @@ SCHEMAS: dict[str, Schema] = {
     },
     "Preview": _PREVIEW,
     "Stats": _OBJECT,
+    "Series": _record({"window": _STRING, "step_s": _NUMBER, "points": _list(_OBJECT)}),
     "Health": _record({"status": {"const": "ok"}, "version": _STRING, "uptime_s": _NUMBER}),
     "Readiness": _record(
         {
-            "status": {"enum": ["ready", "leaving", "draining", "no catalog"]},
+            "status": {
+                "enum": ["ready", "leaving", "draining", "no catalog", "no target can serve"]
+            },
             "running": _INTEGER,
             "catalog": _record(
                 {
                     "version": _or_null(_STRING),
                     "targets": _INTEGER,
+                    "usable": _INTEGER,
+                    "unusable": _list(_OBJECT),
                     "problems": _list(_PROBLEM),
                 }
             ),

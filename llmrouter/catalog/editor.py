@@ -14,14 +14,14 @@ import fcntl
 import os
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Final
 
-from llmrouter.catalog.loader import TARGETS, Overrides, load
+from llmrouter.catalog.loader import TARGETS, Overrides, load, read_directory
 from llmrouter.catalog.target_file import id_problem
 from llmrouter.domain.catalog import Catalog
 from llmrouter.errors import (
@@ -98,6 +98,31 @@ def put(
     except OSError as error:
         reason = error.strerror or type(error).__name__
         message = f"{TARGETS}/{edit.name}.md cannot be written: {reason}"
+        raise LLMRouterError(message, code="catalog_not_writable") from error
+    return catalog
+
+
+def put_all(
+    directory: Path, files: Mapping[str, str], overrides: Overrides | None = None
+) -> Catalog:
+    """Make these texts, by path, the whole directory, and return its catalog. Raises as `put`.
+
+    What target files held before is kept like that of single edits.
+    """
+    try:
+        with _alone(directory):
+            edits: dict[str, str | None] = dict.fromkeys(read_directory(directory, {})[0])
+            edits.update(files)
+            catalog = load(directory, overrides, edits)
+            for name, text in edits.items():
+                path = directory / name
+                if text != _read(path):
+                    path.parent.mkdir(exist_ok=True)
+                    kept = directory / HISTORY / path.stem
+                    _replace(path, None if text is None else text.encode(), kept)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        message = f"the catalog cannot be written: {reason}"
         raise LLMRouterError(message, code="catalog_not_writable") from error
     return catalog
 

@@ -62,11 +62,11 @@ def unset(
     """
     found = []
     for target in catalog.enabled:
-        if _lacks_key(target, environ):
+        if lacks_key(target, environ):
             said = f"the variable {target.api_key_env} is not set: calls go out without a key"
             found.append(Problem(located[target.id].file, 1, said))
     for at, llm in (("router", catalog.router), ("cascade", catalog.cascade.judge)):
-        if llm is not None and _lacks_key(llm, environ):
+        if llm is not None and lacks_key(llm, environ):
             what = "router" if at == "router" else "cascade.judge"
             said = f"{what}: the variable {llm.api_key_env} is not set"
             found.append(Problem(routing.file, routing.lines.get(at, 1), said))
@@ -129,7 +129,10 @@ def _policy(catalog: Catalog) -> Iterator[tuple[str, str]]:
             yield at, f"rule {rule.name!r} {said}"
 
 
-def _lacks_key(model: Target | RouterLLM, environ: Mapping[str, str]) -> bool:
+def lacks_key(model: Target | RouterLLM, environ: Mapping[str, str]) -> bool:
+    """Whether a model needs a key whose variable is not set, or empty."""
+    if isinstance(model, Target) and (places := model.access.endpoints):
+        return not any(p.api_key_env is None or environ.get(p.api_key_env) for p in places)
     return model.api_key_env is not None and not environ.get(model.api_key_env)
 
 

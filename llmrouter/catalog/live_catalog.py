@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import Final
@@ -21,9 +21,20 @@ from watchfiles import awatch
 
 from llmrouter.catalog import editor
 from llmrouter.catalog.editor import Edit, Saved
-from llmrouter.catalog.loader import ROUTER, ROUTING, TARGETS, VERIFIER, Overrides, load
+from llmrouter.catalog.loader import (
+    ROUTER,
+    ROUTING,
+    TARGETS,
+    VERIFIER,
+    Edits,
+    Overrides,
+    load,
+    load_all,
+    with_keys,
+)
 from llmrouter.domain.catalog import Catalog
-from llmrouter.errors import CatalogInvalid, NotFound, Problem
+from llmrouter.errors import CatalogInvalid, Forbidden, NotFound, Problem
+from llmrouter.shipped import PACKAGED
 
 log = logging.getLogger(__name__)
 
@@ -41,14 +52,20 @@ class CatalogHolder:
     Raises CatalogInvalid at once when there is none to start with. `problems` says why the newest
     files are not the ones that serve, by their paths inside the directory; `loaded_at` is when the
     current catalog came in (seconds since the epoch); each of `on_change` is called with every new
-    catalog, in the event loop.
+    catalog, in the event loop. With `environ`, targets whose key is not set in it are unusable.
     """
 
-    def __init__(self, directory: Path, overrides: Overrides | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        overrides: Overrides | None = None,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
         self._directory = directory
         self._overrides = overrides
         self._seen = look(directory)
-        self._current = load(directory, overrides)
+        self._environ = environ
+        self._current = self.usable(load(directory, overrides))
         self._turn = asyncio.Lock()
         self.problems: tuple[Problem, ...] = ()
         self.loaded_at = time.time()
@@ -106,10 +123,27 @@ class CatalogHolder:
 
     async def write(self, wanted: Edit) -> Catalog:
         """Make an edit, and return the catalog that then serves. Raises as `edit.put`."""
+        if self._directory == PACKAGED:
+            raise Forbidden(
+                "the prompts inside the installed package are not edited: run `llmrouter init`, "
+                "then start the service again beside the prompts/ that it wrote",
+                code="catalog_read_only",
+            )
         async with self._turn:
             put = (self._directory, wanted, self._current.version, self._overrides)
             self._take(await asyncio.to_thread(editor.put, *put), ())
         return self._current
+
+    async def check(self, edits: Edits) -> tuple[Sequence[Problem], Sequence[Problem]]:
+        """The problems and the warnings of edited files over those on disk."""
+        try:
+            found = await asyncio.to_thread(load_all, self._directory, self._overrides, edits)
+            problems: Sequence[Problem] = ()
+            warnings: Sequence[Problem] = found.warnings
+        except CatalogInvalid as invalid:
+            problems, warnings = invalid.problems, ()
+        inside = self._directory
+        return [p.inside(inside) for p in problems], [p.inside(inside) for p in warnings]
 
     async def history(self, name: str) -> list[Saved]:
         """What the file of a target held before each of its last edits, newest first."""
@@ -119,6 +153,10 @@ class CatalogHolder:
         """Go back to an earlier version, by default the newest. Raises as `undoing` and `put`."""
         undoing = await asyncio.to_thread(editor.undoing, self._directory, wanted, version)
         return await self.write(undoing)
+
+    def usable(self, catalog: Catalog) -> Catalog:
+        """The catalog, with targets marked that this process has no key for."""
+        return catalog if self._environ is None else with_keys(catalog, self._environ)
 
     async def _reload_if_changed(self) -> None:
         if await asyncio.to_thread(look, self._directory) != self._seen:
@@ -133,6 +171,7 @@ class CatalogHolder:
             self.problems = shown
             return
         self.problems = ()
+        fresh = self.usable(fresh)
         if fresh == self._current:
             return
         self._current, self.loaded_at = fresh, time.time()

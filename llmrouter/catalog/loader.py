@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from llmrouter.catalog.frontmatter import Parts, split, unified
-from llmrouter.catalog.lint import Located, Routing, lint, unset
+from llmrouter.catalog.lint import Located, Routing, lacks_key, lint, unset
 from llmrouter.catalog.revision import policy_revision, prompt_revision, target_revision
 from llmrouter.catalog.routing_config import Policy, read_policy
 from llmrouter.catalog.target_file import read_target
@@ -31,6 +31,7 @@ EMBEDDED = "embedded"
 """The provider of targets that `llmrouter run` serves itself."""
 EMBEDDED_TIMEOUT_MS = 10_000.0  # a judgement takes a second or two of a laptop's cores
 _MAX_TARGETS = 500
+NO_KEY = "its API key is not set"
 Edits = Mapping[str, str | None]
 """Paths inside the directory (`catalog/small.md`) and the text each is given; None: it is gone."""
 
@@ -115,6 +116,22 @@ def load_all(
     shown = tuple(str(warning.inside(directory)) for warning in odd)
     catalog = replace(catalog, warnings=shown)
     return Loaded(catalog, (*odd, *unset(catalog, located, routing, environ)))
+
+
+def with_keys(catalog: Catalog, environ: Mapping[str, str]) -> Catalog:
+    """The catalog in which targets are unusable whose key's variable is not set in `environ`.
+
+    The reason names no variable, because callers read it. A router LLM without its key is not
+    asked at all.
+    """
+    targets = {
+        name: replace(target, unusable=NO_KEY if lacks_key(target, environ) else None)
+        for name, target in catalog.targets.items()
+    }
+    router = catalog.router
+    if router is not None and lacks_key(router, environ):
+        router = None
+    return replace(catalog, targets=targets, router=router)
 
 
 def read_directory(directory: Path, edits: Edits) -> tuple[dict[str, str], list[Problem]]:

@@ -30,6 +30,7 @@ _NO_CHOICE = frozenset(
         "timeout_ms",
         "timeout_s",
         "ttft_timeout_s",
+        "unusable",
     }
 )
 _COMMENT = re.compile(r"\{#.*?#\}", re.DOTALL)

@@ -198,6 +198,11 @@ class Catalog:
         return target
 
     @property
+    def usable(self) -> tuple[Target, ...]:
+        """The enabled targets that this process can call."""
+        return tuple(target for target in self.enabled if target.unusable is None)
+
+    @property
     def revision(self) -> str:
         """One string that changes whenever any decision could."""
         return f"{self.version}.{self.policy_version}.{self.prompt_version}"

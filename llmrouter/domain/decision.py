@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -57,6 +58,7 @@ class RoutingContext:
     caller: Caller = ANONYMOUS
     deadline: Deadline = NEVER
     quality: float = 0.5
+    arm: str = ""
 
     def targets(self) -> tuple[Target, ...]:
         """The eligible targets themselves."""
@@ -118,6 +120,7 @@ class Decision:
 
     `fallbacks` are the other eligible targets in the order they would be tried. `tenant`, `stages`
     and what follows them are kept for the journal and the console; callers see `public()`.
+    `about` says what was asked for (`decision_story.about`), `trace_id` names its trace, if any.
     `common` holds encodings of what all decisions made by `again` from one another have in common,
     under the names of those who wrote them; it says nothing that the fields do not.
     """
@@ -143,6 +146,8 @@ class Decision:
     propensity: float = 1.0
     stages: tuple[StageTrace, ...] = ()
     created_at: float = 0.0
+    about: Mapping[str, Any] = field(default_factory=dict)
+    trace_id: str = ""
     common: dict[str, bytes] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def share(self, name: str, encoded: bytes) -> None:
@@ -150,8 +155,18 @@ class Decision:
         if self.source is Source.CACHE:
             self.common[name] = encoded
 
+    @property
+    def arm(self) -> str:
+        """Which catalog decided while a canary runs: `canary` or `current`; else ""."""
+        return str(self.about.get("arm", ""))
+
     def again(
-        self, decision_id: str, timing_ms: float, stages: tuple[StageTrace, ...], created_at: float
+        self,
+        decision_id: str,
+        timing_ms: float,
+        stages: tuple[StageTrace, ...],
+        created_at: float,
+        trace_id: str = "",
     ) -> Decision:
         """The same decision made once more: an id, times and stage notes of its own."""
         made = Decision(
@@ -176,6 +191,8 @@ class Decision:
             self.propensity,
             stages,
             created_at,
+            self.about,
+            trace_id,
         )
         object.__setattr__(made, "common", self.common)
         return made

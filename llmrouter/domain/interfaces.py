@@ -76,6 +76,14 @@ class Store(Protocol):
         """Add to a counter atomically and return it; a new counter lives `ttl_s`."""
         ...
 
+    async def set_field(self, table: str, field: str, value: bytes | None) -> None:
+        """Write one field of a table; None removes it. It is kept until it is removed."""
+        ...
+
+    async def fields(self, table: str) -> dict[str, bytes]:
+        """Every field of a table; empty for one that was never written."""
+        ...
+
     async def close(self) -> None:
         """Release what is held; the store is not used after."""
         ...

@@ -78,16 +78,16 @@ def encode_decision(decision: Decision) -> bytes:
     if head is None or tail is None:
         head, tail = _common(decision)
     own = (
-        [decision.decision_id, decision.timing_ms, decision.created_at],
+        [decision.decision_id, decision.timing_ms, decision.created_at, decision.trace_id],
         [(n.stage, n.outcome, n.detail, n.ms) for n in decision.stages],
     )
     try:
-        name, timing_ms, created_at = map(orjson.dumps, own[0])
+        name, timing_ms, created_at, trace = map(orjson.dumps, own[0])
         stages = orjson.dumps(own[1])
     except TypeError as error:
         raise CodecError(f"the decision cannot be written: {error}") from error
-    return b'["decision",%d,%b,%b,%b,%b,%b,%b]' % (
-        VERSION, name, head, timing_ms, tail, stages, created_at,
+    return b'["decision",%d,%b,%b,%b,%b,%b,%b,%b]' % (
+        VERSION, name, head, timing_ms, tail, stages, created_at, trace,
     )  # fmt: skip
 
 
@@ -120,6 +120,7 @@ def _common(decision: Decision) -> tuple[bytes, bytes]:
             decision.cascade,
             decision.router_cost_usd,
             decision.propensity,
+            decision.about,
         ),
     )
     try:
@@ -201,9 +202,11 @@ def _decision(fields: list[Any]) -> Decision:
         cascade,
         router_cost,
         propensity,
+        about,
         notes,
         created_at,
-    ) = fields
+        trace_id,
+    ) = fields if len(fields) > _OLD_FIELDS else [*fields[:-2], {}, *fields[-2:], ""]
     tokens_in, tokens_out, cost, latency = estimate
     return Decision(
         decision_id=_text(decision_id),
@@ -230,7 +233,13 @@ def _decision(fields: list[Any]) -> Decision:
             for stage, outcome, detail, ms in notes
         ),
         created_at=_number(created_at),
+        about=dict(about),
+        trace_id=_text(trace_id),
     )
+
+
+_OLD_FIELDS = 21
+"""Of a decision written before it said what was asked for and in which trace."""
 
 
 def _alternatives(scores: Any) -> tuple[Alternative, ...]:

@@ -100,7 +100,7 @@ class Target:
     """One enabled or disabled entry of the catalog; `id` is the stem of its file.
 
     `protocol` is one of PROTOCOLS, `auth` one of AUTH. `aliases` are further names under which
-    callers may ask for it.
+    callers may ask for it. `unusable` says why this process cannot call it, whatever the request.
     `timeout_s` bounds the wait for a reply that is not streamed. A stream may be silent for
     `ttft_timeout_s` before its first token and for `stall_timeout_s` after it.
     """
@@ -125,6 +125,7 @@ class Target:
     access: Access = DIRECT
     ttft_timeout_s: float | None = None
     stall_timeout_s: float = 30.0
+    unusable: str | None = None
 
     @property
     def chats(self) -> bool:

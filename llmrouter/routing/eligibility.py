@@ -138,6 +138,8 @@ def standing_reason(target: Target, demand: RequestConstraints) -> str | None:
     """Why `target` is out whatever the size of the request, or None."""
     if not target.enabled:
         return "disabled in the catalog"
+    if target.unusable is not None:
+        return target.unusable
     if (refused := refusal(target, demand)) is not None:
         return refused
     options = demand.options

@@ -19,6 +19,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 
@@ -27,7 +28,7 @@ from aiohttp import web
 
 from llmrouter.api.http_errors import Runner
 from llmrouter.api.load_shedding import LoadShedder
-from llmrouter.bootstrap import service
+from llmrouter.bootstrap import METRICS_DIR, service
 from llmrouter.settings import Settings
 from llmrouter.util.tasks import Background, repeatedly
 
@@ -38,7 +39,7 @@ SWITCH_S = 0.001
 """How long a thread that computes keeps the event loop waiting: a fifth of what is usual."""
 MAPPED_BYTES = 64 * 1024
 TRIM_S = 30.0  # between two times that freed memory goes back
-START_LIMIT_S = 20.0
+START_LIMIT_S = 60.0  # a machine that has other things to do takes its time
 AGAIN_S = 5.0  # until a worker that did not start is tried again
 LAST_WORDS_S = 1.0  # for requests that were given up to answer
 IDLE_S = 1.0  # how long a kept-alive connection may be quiet before leaving closes it
@@ -177,6 +178,12 @@ async def _at_rest(
 
 def run_workers(listening: socket.socket, count: int, arguments: Sequence[str]) -> int:
     """Start `count` worker processes on one socket and keep that many alive. The exit status."""
+    with tempfile.TemporaryDirectory(prefix="llmrouter-") as pages:
+        os.environ[METRICS_DIR] = pages  # where the workers leave their metrics for each other
+        return _run_fleet(listening, count, arguments)
+
+
+def _run_fleet(listening: socket.socket, count: int, arguments: Sequence[str]) -> int:
     listening.set_inheritable(True)
     fleet = _Fleet(listening.fileno(), arguments)
     for wanted in (signal.SIGTERM, signal.SIGINT):

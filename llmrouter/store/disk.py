@@ -48,6 +48,7 @@ DROP_OLDEST: Final = (
     "DELETE FROM Cache WHERE rowid IN"
     " (SELECT rowid FROM Cache ORDER BY expire_time IS NULL, store_time LIMIT ?)"
 )
+FIELDS: Final = "SELECT key, value FROM Cache WHERE key > ? AND key < ? AND raw = 1"
 SWEEP_ROWS: Final = 16
 SWEEP_ROUNDS: Final = 1024
 
@@ -199,6 +200,15 @@ class DiskStore:
         """Add to a counter, atomically across processes; a new one lives `ttl_s`."""
         return await self._in_worker(lambda: self._increment(key, by, ttl_s))
 
+    async def set_field(self, table: str, field: str, value: bytes | None) -> None:
+        """Write one field of a table; None removes it."""
+        framed = None if value is None else _EXPIRY.pack(math.inf) + value
+        await self._accept(f"table:{table}\x1f{field}", framed)
+
+    async def fields(self, table: str) -> dict[str, bytes]:
+        """Every field of a table."""
+        return await self._in_worker(lambda: self._fields(f"table:{table}\x1f"))
+
     async def close(self) -> None:
         """Write what waits and let go of the folder."""
         if self._closed:
@@ -297,6 +307,10 @@ class DiskStore:
         places = range(max(first, end - max(0, last)), end)
         found = (self._cache.get(f"{log_key}:{place}") for place in places)
         return [entry for entry in found if entry is not None]
+
+    def _fields(self, prefix: str) -> dict[str, bytes]:
+        rows = self._cache._sql(FIELDS, (prefix, prefix + "\U0010ffff"))
+        return {key.removeprefix(prefix): bytes(framed)[_EXPIRY.size :] for key, framed in rows}
 
     def _ends(self, log_key: str) -> tuple[int, int]:
         data = self._cache.get(log_key)

@@ -28,6 +28,7 @@ class MemoryStore:
         self._entries: OrderedDict[str, tuple[bytes, float | None]] = OrderedDict()
         self._counters: OrderedDict[str, tuple[float, float]] = OrderedDict()
         self._logs: dict[str, deque[bytes]] = {}
+        self._tables: dict[str, dict[str, bytes]] = {}
         self._bytes = 0
 
     def __len__(self) -> int:
@@ -95,6 +96,18 @@ class MemoryStore:
         value += by
         self._counters[key] = (value, expires_at)
         return value
+
+    async def set_field(self, table: str, field: str, value: bytes | None) -> None:
+        """Write one field of a table; None removes it."""
+        fields = self._tables.setdefault(table, {})
+        if value is None:
+            fields.pop(field, None)
+        else:
+            fields[field] = value
+
+    async def fields(self, table: str) -> dict[str, bytes]:
+        """Every field of a table."""
+        return dict(self._tables.get(table, {}))
 
     async def close(self) -> None:
         """Nothing is held."""

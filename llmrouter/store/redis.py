@@ -96,6 +96,21 @@ class RedisStore:
             value = await self._increment(keys=[self._prefix + key], args=[by, lifetime_ms])
         return float(value)
 
+    async def set_field(self, table: str, field: str, value: bytes | None) -> None:
+        """Write one field of a table, a Redis hash; None removes it."""
+        name = f"{self._prefix}table:{table}"
+        with _mapped():
+            if value is None:
+                await self._redis.hdel(name, field)
+            else:
+                await self._redis.hset(name, field, value)
+
+    async def fields(self, table: str) -> dict[str, bytes]:
+        """Every field of a table."""
+        with _mapped():
+            found = await self._redis.hgetall(f"{self._prefix}table:{table}")
+        return {field.decode(): value for field, value in found.items()}
+
     async def close(self) -> None:
         """Close the connections."""
         with _mapped():

@@ -6,15 +6,19 @@ by itself of the cache and the router LLM stands there for their own counts.
 
 from __future__ import annotations
 
+import math
 import time
-from collections import Counter, defaultdict, deque
-from dataclasses import dataclass, field
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from llmrouter.domain.completion import Completion
 from llmrouter.domain.decision import Decision, Feedback, ShadowComparison, Source
 
-REMEMBERED = 2_000  # decision times kept for percentiles
+PER_DOUBLING = 8
+"""How finely times are counted: percentiles are right to one part in eleven."""
+Key = tuple[str, ...]
 REFUSED = frozenset({"failed", "rejected"})
 ASKED_THE_CACHE = {Source.CACHE: "hit", Source.LLM: "miss", Source.LEARNED: "miss"}
 
@@ -121,13 +125,15 @@ class Stats:
     tallies: dict[tuple[str, str], TaskTargetTotals] = field(default_factory=dict)
     by_key: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     shadows: defaultdict[str, Compared] = field(default_factory=lambda: defaultdict(Compared))
-    decision_ms: deque[float] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
+    decision_ms: Counter[int] = field(default_factory=Counter)
+    target_ms: defaultdict[str, Counter[int]] = field(default_factory=lambda: defaultdict(Counter))
+    errors: Counter[str] = field(default_factory=Counter)
 
     def decided(self, decision: Decision) -> None:
         """One decision."""
         self.by_source[decision.source] += 1
         self.by_target[decision.target] += 1
-        self.decision_ms.append(decision.timing_ms)
+        self.decision_ms[bucket(decision.timing_ms)] += 1
 
     def decided_apart(self, decision: Decision) -> None:
         """One decision of a tenant's, with what it says of cache and router LLM."""
@@ -152,6 +158,9 @@ class Stats:
             tried = self._tally(task, attempt.target)
             tried.accepted += attempt.outcome == "ok"
             tried.refused += attempt.outcome in REFUSED
+            self.errors[attempt.target] += attempt.outcome == "failed"
+            if attempt.outcome == "ok":
+                self.target_ms[attempt.target][bucket(attempt.latency_ms)] += 1
         tally = self._tally(task, completion.target)
         tally.completions += 1
         tally.failed += not any(a.outcome == "ok" for a in completion.attempts)
@@ -171,7 +180,6 @@ class Stats:
         spent = sum(t.cost_usd for t in self.tallies.values())
         best = sum(t.best_usd for t in self.tallies.values())
         total = spent + self.router_usd + self.encoder_usd
-        ranked = sorted(self.decision_ms)
         tasks: dict[str, dict[str, Any]] = {}
         for (task, target), tally in sorted(self.tallies.items()):
             tasks.setdefault(task, {})[target] = tally.public()
@@ -187,17 +195,79 @@ class Stats:
             "best_target_spend_usd": best,
             "savings_usd": best - total,
             "savings_rate": (best - total) / best if best > 0 else 0.0,
-            "decision_p50_ms": _quantile(ranked, 0.5),
-            "decision_p99_ms": _quantile(ranked, 0.99),
+            "decision_p50_ms": quantile(self.decision_ms, 0.5),
+            "decision_p99_ms": quantile(self.decision_ms, 0.99),
             "by_source": {str(name): n for name, n in self.by_source.items()},
             "source_rates": {str(name): n / decisions for name, n in self.by_source.items()},
             "by_target": dict(self.by_target),
+            "targets": {
+                name: {
+                    "errors": self.errors[name],
+                    "latency_p50_ms": quantile(self.target_ms[name], 0.5),
+                    "latency_p95_ms": quantile(self.target_ms[name], 0.95),
+                }
+                for name in sorted(self.errors.keys() | self.target_ms.keys())
+            },
             "cache": dict(self.cache),
             "router_outcomes": dict(self.router),
             "spend_by_key_usd": dict(self.by_key),
             "shadow": {name: one.public() for name, one in self.shadows.items()},
             "tasks": tasks,
         }
+
+    def flat(self) -> dict[Key, float]:
+        """Every sum under a key of its own, so that sums of workers and hours can be added up."""
+        out: dict[Key, float] = {("router_usd",): self.router_usd}
+        out["encoder_usd",] = self.encoder_usd
+        for name in COUNTERS:
+            counted: Mapping[Any, float] = getattr(self, name)
+            for key, value in counted.items():
+                out[name, str(key)] = value
+        for target, times in self.target_ms.items():
+            for number, count in times.items():
+                out["target_ms", target, str(number)] = count
+        for (task, target), tally in self.tallies.items():
+            for part in fields(TaskTargetTotals):
+                out["tallies", task, target, part.name] = getattr(tally, part.name)
+        for name, one in self.shadows.items():
+            for outcome, count in one.outcomes.items():
+                out["shadow_outcomes", name, outcome] = count
+            for summed in COMPARED:
+                out["shadows", name, summed] = getattr(one, summed)
+        return {key: value for key, value in out.items() if value}
+
+    @classmethod
+    def of(cls, figures: Mapping[Key, float]) -> Stats:
+        """The statistics that `flat` made these sums from; keys of another build say nothing."""
+        stats = cls()
+        for key, value in figures.items():
+            match key:
+                case ("router_usd" | "encoder_usd" as name,):
+                    setattr(stats, name, value)
+                case ("decision_ms", number):
+                    stats.decision_ms[int(number)] = int(value)
+                case ("by_key", name):
+                    stats.by_key[name] = value
+                case (name, word) if name in COUNTERS:
+                    getattr(stats, name)[word] = int(value)
+                case ("target_ms", target, number):
+                    stats.target_ms[target][int(number)] = int(value)
+                case ("tallies", task, target, name) if name in TALLIED:
+                    setattr(stats._tally(task, target), name, value)
+                case ("shadow_outcomes", name, outcome):
+                    stats.shadows[name].outcomes[outcome] = int(value)
+                case ("shadows", name, part) if part in COMPARED:
+                    setattr(stats.shadows[name], part, value)
+        return stats
+
+    def point(self) -> dict[str, Any]:
+        """What a series over time shows of one piece of it."""
+        shown = self.snapshot()
+        names = (
+            "decisions", "spend_usd", "router_spend_usd", "best_target_spend_usd", "savings_usd",
+            "by_source", "by_target", "targets",
+        )  # fmt: skip
+        return {name: shown[name] for name in names}
 
     def _tally(self, task: str, target: str) -> TaskTargetTotals:
         tally = self.tallies.get((task, target))
@@ -206,5 +276,22 @@ class Stats:
         return tally
 
 
-def _quantile(ranked: list[float], share: float) -> float | None:
-    return ranked[min(len(ranked) - 1, int(share * len(ranked)))] if ranked else None
+COUNTERS = ("by_source", "by_target", "cache", "router", "by_key", "decision_ms", "errors")
+TALLIED = frozenset(part.name for part in fields(TaskTargetTotals))
+COMPARED = tuple(part.name for part in fields(Compared) if part.name != "outcomes")
+
+
+def bucket(ms: float) -> int:
+    """The number of the bucket that counts a time: eight a doubling, from a microsecond on."""
+    return round(math.log2(max(ms, 0.001)) * PER_DOUBLING)
+
+
+def quantile(counted: Counter[int], share: float) -> float | None:
+    """The time (ms) below which a share of the counted times lies, or None without any."""
+    total = counted.total()
+    seen = 0
+    for number in sorted(counted):
+        seen += counted[number]
+        if seen > 0 and seen >= share * total:
+            return float(2.0 ** (number / PER_DOUBLING))
+    return None

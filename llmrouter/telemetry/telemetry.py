@@ -199,6 +199,14 @@ class Telemetry:
         own = self.stats_of(tenant).snapshot()
         return {**own, "spend_by_key_usd": {tenant: self.stats.by_key[tenant]}}
 
+    def flat(self) -> dict[str, dict[tuple[str, ...], float]]:
+        """Every sum since the start, of everyone ("") and of each tenant."""
+        out = {tenant: stats.flat() for tenant, stats in self._tenants.items()}
+        for tenant, sums in out.items():
+            sums["by_key", tenant] = self.stats.by_key[tenant]
+        out[""] = self.stats.flat()
+        return out
+
     def shadowed(self, one: ShadowComparison) -> None:
         """A strategy decided alongside."""
         strategy = ("strategy", one.strategy)

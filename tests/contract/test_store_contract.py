@@ -249,3 +249,21 @@ async def test_a_counter_can_be_deleted(bench: Bench) -> None:
     await bench.store.increment("n", 5, 100.0)
     await bench.store.delete("n")
     assert await bench.store.increment("n", 1, 100.0) == 1
+
+
+async def test_a_table_holds_fields_until_they_are_removed(bench: Bench) -> None:
+    """Tables are apart from each other, from values and from logs; a field is overwritten whole."""
+    store = bench.store
+    assert await store.fields("keys") == {}
+    await store.set_field("keys", "a:1", b"one")
+    await store.set_field("keys", "b", b"two")
+    await store.set_field("keys:a", "1", b"of another table")
+    await store.put("keys", b"a value", 60.0)
+    await store.set_field("keys", "b", b"\x00three")
+    found = await store.fields("keys")
+    assert {name: value for name, value in found.items() if name != "a:1"}["b"] == b"\x00three"
+    assert found["a:1"] == b"one"
+    await store.set_field("keys", "a:1", None)
+    await store.set_field("keys", "absent", None)
+    assert (await store.fields("keys")).get("a:1") is None
+    assert (await store.fields("keys"))["b"] == b"\x00three"

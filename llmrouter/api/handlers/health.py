@@ -26,26 +26,41 @@ async def healthz(request: web.Request) -> web.Response:
 
 
 async def readyz(request: web.Request) -> web.Response:
-    """200 when requests can be served, else 503; catalog problems are in the body either way."""
+    """200 when a target can serve, else 503; catalog problems are in the body either way."""
     services = request.app[SERVICES]
     problems = [
         {"file": problem.file, "line": problem.line, "message": problem.message}
         for problem in services.catalog.problems
     ]
     version: str | None = None
-    targets = 0
+    targets = usable = 0
+    unusable: list[dict[str, str | None]] = []
     try:
         catalog = services.catalog.current
         version, targets = catalog.version, len(catalog.enabled)
     except Exception:
         status = "no catalog"
     else:
+        usable = len(catalog.usable)
+        unusable = [
+            {"target": target.id, "reason": target.unusable}
+            for target in catalog.enabled
+            if target.unusable is not None
+        ]
         phase = services.admission.phase
         status = "ready" if phase is Phase.SERVING else phase.value
+        if status == "ready" and not usable:
+            status = "no target can serve"
     body = {
         "status": status,
         "running": services.admission.running,
-        "catalog": {"version": version, "targets": targets, "problems": problems},
+        "catalog": {
+            "version": version,
+            "targets": targets,
+            "usable": usable,
+            "unusable": unusable,
+            "problems": problems,
+        },
     }
     return web.Response(
         status=200 if status == "ready" else 503, body=orjson.dumps(body), headers=NO_STORE

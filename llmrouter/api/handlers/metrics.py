@@ -13,7 +13,9 @@ PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
 
 async def metrics(request: web.Request) -> web.Response:
-    """All metrics."""
-    text = request.app[SERVICES].telemetry.metrics_text()
+    """All metrics, of every worker of this service."""
+    services = request.app[SERVICES]
+    read = services.metrics or services.telemetry.metrics_text
+    text = read()
     body = text.encode() if isinstance(text, str) else text
     return web.Response(body=body, headers={"Content-Type": PROMETHEUS})

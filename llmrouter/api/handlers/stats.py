@@ -1,4 +1,4 @@
-"""GET /stats: counts, rates, spend and quality-to-cost, as the statistics add them up."""
+"""GET /stats, /stats/series: counts, rates, spend and quality to cost, of all workers together."""
 
 from __future__ import annotations
 
@@ -7,12 +7,36 @@ from aiohttp import web
 
 from llmrouter.api.dependencies import CALLER, SERVICES
 from llmrouter.api.error_response import JSON
+from llmrouter.errors import BadRequest
+
+WINDOWS = ("hour", "day", "fortnight")
 
 
 async def stats(request: web.Request) -> web.Response:
-    """The figures the caller may see."""
-    figures = await request.app[SERVICES].stats(request[CALLER])
+    """The figures the caller may see, of the last fortnight unless `window` says otherwise."""
+    window = window_of(request, "fortnight")
+    return _json(await request.app[SERVICES].stats(request[CALLER], window))
+
+
+async def series(request: web.Request) -> web.Response:
+    """GET /stats/series: the same over time, in pieces of `window` (hour, day, fortnight)."""
+    find = request.app[SERVICES].series
+    assert find is not None, "the path exists only where there are series"  # noqa: S101
+    return _json(await find(request[CALLER], window_of(request, "day")))
+
+
+def window_of(request: web.Request, default: str) -> str:
+    """The window that a query names. Raises BadRequest."""
+    window = request.query.get("window", default)
+    if window not in WINDOWS:
+        raise BadRequest(
+            f"window must be one of {', '.join(WINDOWS)}", param="window", code="invalid_value"
+        )
+    return window
+
+
+def _json(figures: object) -> web.Response:
     return web.Response(
-        body=orjson.dumps(dict(figures), option=orjson.OPT_NON_STR_KEYS),
+        body=orjson.dumps(figures, option=orjson.OPT_NON_STR_KEYS),
         headers={"Content-Type": JSON},
     )

@@ -56,16 +56,16 @@ class LocalEmbeddings:
 
 
 def load_local(model: str) -> Embed:
-    """The function that embeds texts with a local model. Raises EncoderFailed without its extra."""
-    package, extra = ("wordllama", "static") if model == WORDLLAMA else _TRANSFORMERS
+    """The function that embeds texts with a local model. Raises EncoderFailed."""
+    package, index_name = (WORDLLAMA, "wordllama") if model == WORDLLAMA else _TRANSFORMERS
     if importlib.util.find_spec(package) is None:
         raise EncoderFailed(
-            "misconfigured", f"local:{model} needs the extra: pip install 'llmrouter[{extra}]'"
+            "misconfigured", f"local:{model} needs a package: pip install {index_name}"
         )
     return _wordllama() if model == WORDLLAMA else _transformers(model)
 
 
-_TRANSFORMERS = ("sentence_transformers", "local")
+_TRANSFORMERS = ("sentence_transformers", "sentence-transformers")
 
 
 def _wordllama() -> Embed:

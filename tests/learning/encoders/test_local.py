@@ -51,12 +51,12 @@ async def test_what_a_model_raises_is_a_failure_with_a_kind() -> None:
     await local.close()
 
 
-def test_a_missing_package_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two extras, one a backend."""
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the index knows it, a package a backend."""
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
-    with pytest.raises(EncoderFailed, match=r"llmrouter\[local\]"):
+    with pytest.raises(EncoderFailed, match="pip install sentence-transformers"):
         load_local("all-MiniLM-L6-v2")
-    with pytest.raises(EncoderFailed, match=r"llmrouter\[static\]"):
+    with pytest.raises(EncoderFailed, match="pip install wordllama"):
         load_local("wordllama")
 
 

@@ -1,0 +1,89 @@
+"""The canary's test on simulated traffic with fixed seeds: what it finds and what it lets be."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from llmrouter.catalog.canary.evidence import CANARY, CURRENT, Arm, Verdict, judge
+from llmrouter.catalog.canary.sequential_test import Rate, Sample, difference, evidence
+
+SHARE = 0.1
+
+
+def traffic(seed: int, canary: float, *, graded: int, cost: float = 1.0) -> Verdict:
+    """Ask after every request until it is not "not yet known" or `graded` canary grades are in.
+
+    The current catalog is right in 80% of requests.
+    """
+    chance = random.Random(seed)
+    arms = {CURRENT: Arm(), CANARY: Arm()}
+    seen = 0
+    while seen < graded:
+        name = CANARY if chance.random() < SHARE else CURRENT
+        arm = arms[name]
+        usd = 0.001 * chance.lognormvariate(0.0, 0.8) * (cost if name == CANARY else 1.0)
+        arm.execute(True, usd, 900 * chance.lognormvariate(0.0, 0.5))
+        arm.grade(float(chance.random() < (canary if name == CANARY else 0.8)))
+        if name == CANARY:
+            seen += 1
+            if (said := judge(arms, SHARE)).verdict != "not yet known":
+                return said
+    return judge(arms, SHARE)
+
+
+def test_a_loss_of_ten_points_is_found_within_500_graded_requests() -> None:
+    """In 19 of 20 runs at least, each looked at after every request."""
+    found = [traffic(seed, 0.7, graded=500).verdict for seed in range(20)]
+    assert found.count("worse") >= 19
+    assert "better" not in found
+
+
+def test_an_unchanged_catalog_is_called_worse_in_one_of_twenty_runs_at_most() -> None:
+    """However often one looks."""
+    found = [traffic(seed, 0.8, graded=500).verdict for seed in range(100, 140)]
+    assert found.count("worse") <= 2
+
+
+def test_a_gain_of_ten_points_is_better() -> None:
+    """The same test, turned round."""
+    found = [traffic(seed, 0.9, graded=800).verdict for seed in range(10)]
+    assert found.count("better") >= 9
+
+
+def test_a_catalog_that_costs_twice_as_much_is_worse() -> None:
+    """Though its answers are as good."""
+    said = traffic(1, 0.8, graded=500, cost=2.0)
+    assert said.verdict == "worse"
+    assert said.reasons[0].startswith("cost: ")
+
+
+def test_a_catalog_that_costs_half_is_better_once_its_grades_are_known() -> None:
+    """Not before: with few grades a loss could still hide."""
+    assert traffic(1, 0.8, graded=60, cost=0.5).verdict == "not yet known"
+    said = traffic(1, 0.82, graded=4000, cost=0.5)
+    assert said.verdict == "better"
+
+
+def test_nothing_is_known_of_nothing() -> None:
+    """Before the first request, and with one arm alone."""
+    arms = {CURRENT: Arm(), CANARY: Arm()}
+    assert judge(arms, SHARE) == Verdict("not yet known", ())
+    for _ in range(1000):
+        arms[CANARY].execute(True, 0.1, 1.0)
+        arms[CANARY].grade(0.0)
+    assert evidence(Rate(0, 0), Rate(0, 0), SHARE, lower=True) <= 1.0
+    assert difference(Sample(0, 0, 0), Sample(100, 1, 1), 0.05) is None
+
+
+@pytest.mark.parametrize("rate", [0.02, 0.5, 0.98])
+def test_the_expectation_under_no_difference_is_at_most_one(rate: float) -> None:
+    """One request, over both arms and outcomes: what Ville's inequality stands on."""
+    expected = 0.0
+    for arm, chance in ((CURRENT, 1 - SHARE), (CANARY, SHARE)):
+        for value, likely in ((1.0, rate), (0.0, 1 - rate), (0.5, 0.0)):
+            seen = {CURRENT: Rate(0, 0), CANARY: Rate(0, 0), arm: Rate(1, value)}
+            weight = evidence(seen[CURRENT], seen[CANARY], SHARE, lower=True)
+            expected += chance * likely * weight
+    assert expected <= 1.0 + 1e-12
