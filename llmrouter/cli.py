@@ -412,7 +412,7 @@ def catalog_import(
     """Write catalog files from a LiteLLM configuration, a server's models, or a price list."""
     from llmrouter.catalog.importing.command import ImportOptions, run_import
 
-    settings = _settings(None, None, None, prompts)
+    settings = settings_of(None, None, None, prompts)
     options = ImportOptions(source, settings.prompts, tuple(only or ()), prices, key_env, dry_run)
     raise typer.Exit(run_import(options, sys.stdout))
 
