@@ -16,6 +16,7 @@ from llmrouter.api.app import create_app
 from llmrouter.api.dependencies import Dependencies
 from llmrouter.api.http_errors import Runner
 from llmrouter.catalog.editor import Edit, Saved
+from llmrouter.catalog.loader import Edits
 from llmrouter.domain.catalog import Catalog, Prompts
 from llmrouter.domain.chat import Caller, ChatRequest
 from llmrouter.domain.completion import Attempt, Completion, ResponseEvent, Usage
@@ -327,9 +328,34 @@ class Counters:
         return value
 
 
-async def no_stats(caller: Caller) -> dict[str, Any]:
+async def no_stats(caller: Caller, window: str) -> dict[str, Any]:
     """Figures that say who asked."""
     return {"decisions": 1, "caller": caller.name}
+
+
+class NoCanary:
+    """A canary control that has none."""
+
+    async def start(self, files: Mapping[str, str], share: float) -> dict[str, Any]:
+        """It says what it was given."""
+        return {"status": "running", "share": share, "files": sorted(files)}
+
+    async def status(self) -> dict[str, Any]:
+        """None has run."""
+        return {"status": "none"}
+
+    async def promote(self) -> dict[str, Any]:
+        """There is none."""
+        raise NotFound("no canary runs")
+
+    async def stop(self) -> dict[str, Any]:
+        """There is none."""
+        raise NotFound("no canary runs")
+
+
+async def no_check(edits: Edits) -> tuple[list[Problem], list[Problem]]:
+    """One problem in each file that is given."""
+    return [Problem(path, 1, "wrong") for path in edits], []
 
 
 def services(gateway: FakeGateway | None = None, **over: Any) -> Dependencies:

@@ -13,7 +13,16 @@ from llmrouter.api.openapi import build
 from llmrouter.api.request_parser import Endpoint, parse
 from llmrouter.catalog.loader import Edits
 from llmrouter.errors import BadRequest
-from tests.api.fakes import DECISION, FakeDesk, FakeGateway, client_of, services
+from tests.api.fakes import (
+    DECISION,
+    FakeDesk,
+    FakeGateway,
+    NoCanary,
+    client_of,
+    no_check,
+    no_stats,
+    services,
+)  # fmt: skip
 
 HI = [{"role": "user", "content": "hi"}]
 
@@ -26,7 +35,14 @@ async def no_preview(edits: Edits, last: int) -> bytes:
 def whole() -> dict[str, Any]:
     """The document of a service that has every path."""
     desk = FakeDesk()
-    given = services(catalog=desk, editor=desk, preview=no_preview)
+    given = services(
+        catalog=desk,
+        editor=desk,
+        preview=no_preview,
+        series=no_stats,
+        canary=NoCanary(),
+        check=no_check,
+    )
     document: dict[str, Any] = orjson.loads(build(given, names_of(given)))
     return document
 
