@@ -62,7 +62,12 @@ def running(
         yield Server(process.pid, port, time.perf_counter() - started)
     finally:
         process.terminate()
-        process.wait(timeout=30)
+        try:
+            process.wait(timeout=30)
+        except subprocess.TimeoutExpired:  # it hears no signal any more
+            process.kill()
+            process.wait()
+            raise
 
 
 def _wait(process: subprocess.Popen[bytes], url: str, limit_s: float = 60.0) -> None:
