@@ -54,7 +54,7 @@ from llmrouter.journal.stories import Stories
 from llmrouter.learning.encoders.local import LocalEmbeddings
 from llmrouter.learning.encoders.remote import Encoders
 from llmrouter.learning.online.online_learner import LearnerOptions, OnlineLearner
-from llmrouter.observation import Figures
+from llmrouter.observation import DecisionPages, Figures
 from llmrouter.preview import Place, Previewer
 from llmrouter.ratelimit.key_limits import RateLimiter, parse_policies, restricted
 from llmrouter.routing.pipeline import RoutingPipeline
@@ -171,7 +171,9 @@ async def service(
         for work in (canary.run, stories.run):
             keeping.start(work(), work.__qualname__)
         watching = (canary, stories)
-        gateway, figures = await _gateway(settings, stack, store, telemetry, holder, watching)
+        gateway, figures, pasts = await _gateway(
+            settings, stack, store, telemetry, holder, watching
+        )
         admission = LoadShedder(settings.max_in_flight)
         place = Place(settings.prompts, settings.store, overrides())
         keyring, limits = _keys(settings, store, telemetry)
@@ -211,6 +213,7 @@ async def service(
                 check=holder.check,
                 preview=Previewer(holder, place).preview,
                 find_decision=find,
+                decisions=pasts.page,
                 max_body_bytes=int(settings.max_body_mb * 1024 * 1024),
                 answer_model=settings.answer_model,
             )
@@ -225,7 +228,7 @@ async def _gateway(
     telemetry: Telemetry,
     holder: CatalogHolder,
     watching: tuple[LiveCanary, Stories],
-) -> tuple[Gateway, Figures]:
+) -> tuple[Gateway, Figures, DecisionPages]:
     secret = await shared_secret(store)
     fingerprinter = Fingerprinter(secret)
     journal = Journal(store, JournalOptions(record_prompts=settings.record_prompts))
@@ -323,7 +326,8 @@ async def _gateway(
         standing.start(work(), work.__qualname__)
     standing.start(encoders.warm(), "encoder")
     standing.start(figures.run(), "figures")
-    return Gateway(rooms), figures
+    gateway = Gateway(rooms)
+    return gateway, figures, DecisionPages(journal, gateway)
 
 
 def _embeddings(

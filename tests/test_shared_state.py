@@ -42,6 +42,11 @@ def decided(page: str) -> float:
     )
 
 
+def ids(page: Any) -> list[str]:
+    """The decisions of a page."""
+    return sorted(one["decision_id"] for one in page["decisions"])
+
+
 async def ask(served: Process, count: int) -> list[str]:
     """Complete requests, each over a connection of its own. Their decisions' ids."""
     ids = []
@@ -57,11 +62,14 @@ async def ask(served: Process, count: int) -> list[str]:
 async def test_every_worker_shows_the_same_also_after_a_restart(tmp_path: Path) -> None:
     """Decisions, spend and metrics add up over both workers; a restart forgets none."""
     with process(tmp_path, "demo", workers=2) as served:
-        await ask(served, REQUESTS)
+        asked = await ask(served, REQUESTS)
         await settled(served, "/stats", REQUESTS, lambda shown: shown["decisions"])
         spent = (await get(served, "/stats"))["spend_usd"]
         assert spent > 0
         await settled(served, "/metrics", float(REQUESTS), decided)
+        await settled(served, "/decisions?limit=100", sorted(asked), ids)
+        failed = await get(served, "/decisions?outcome=failed")
+        assert failed["decisions"] == []
         series = await get(served, "/stats/series?window=hour")
         assert sum(point["decisions"] for point in series["points"]) == REQUESTS
         assert sum(p["spend_usd"] for p in series["points"]) > 0
@@ -69,6 +77,10 @@ async def test_every_worker_shows_the_same_also_after_a_restart(tmp_path: Path) 
         await settled(served, "/stats", REQUESTS, lambda shown: shown["decisions"])
         again = await get(served, "/stats")
         assert abs(again["spend_usd"] - spent) < 1e-12
+        await settled(served, "/decisions?limit=100", sorted(asked), ids)
+        story = await get(served, f"/decisions/{asked[0]}")
+        assert story["execution"]["attempts"][0]["outcome"] == "ok"
+        assert story["about"]["input_tokens"] > 0
         await ask(served, 5)
         await settled(served, "/stats", REQUESTS + 5, lambda shown: shown["decisions"])
         today = again["today_and_last_week"]

@@ -25,6 +25,7 @@ from llmrouter.domain.catalog import Catalog
 from llmrouter.domain.chat import Caller, ChatRequest
 from llmrouter.domain.completion import Completion, ResponseEvent
 from llmrouter.domain.decision import Decision, Feedback
+from llmrouter.domain.decision_query import DecisionQuery
 from llmrouter.domain.interfaces import CatalogSource, Span
 from llmrouter.errors import LLMRouterError, Problem
 from llmrouter.ratelimit.key_limits import RateLimiter
@@ -182,6 +183,8 @@ Stats = Callable[[Caller, str], Awaitable[Mapping[str, Any]]]
 """Figures of everyone or of a caller's tenant over a window: `hour`, `day` or `fortnight`."""
 CheckFiles = Callable[[Edits], Awaitable[tuple[Sequence[Problem], Sequence[Problem]]]]
 """The problems and the warnings of edited files over those on disk."""
+DecisionPage = Callable[[DecisionQuery, Caller], Awaitable[Mapping[str, Any]]]
+"""A page of past decisions; raises StoreFailed."""
 Preview = Callable[[Edits, int], Awaitable[bytes]]
 FindDecision = Callable[[str, Caller], Awaitable[Mapping[str, Any] | None]]
 
@@ -216,6 +219,7 @@ class Dependencies:
     canary: CanaryControl | None = None
     check: CheckFiles | None = None
     find_decision: FindDecision | None = None
+    decisions: DecisionPage | None = None
     max_body_bytes: int = 10 * 1024 * 1024
     answer_model: AnswerModel = "auto"
     started_at: float = field(default_factory=time.time)

@@ -137,6 +137,11 @@ _LIMIT = {
     "schema": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 50},
 }
 
+_FILTERS: list[dict[str, Any]] = [
+    {"name": name, "in": "query", "schema": {"type": "string"}}
+    for name in ("before", "target", "source", "task", "key", "text")
+]
+_FILTERS.append({"name": "outcome", "in": "query", "schema": {"enum": ["ok", "failed", "decided"]}})
 _WINDOW = {
     "name": "window",
     "in": "query",
@@ -340,7 +345,7 @@ _PATHS: dict[str, Any] = {
         "get": _keyed(
             "Recent decisions, newest first",
             _answers("Decisions", (400, 401, 500)),
-            parameters=[_LIMIT],
+            parameters=[_LIMIT, *_FILTERS],
         )
     },
     "/decisions/{id}": {

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 import orjson
@@ -12,16 +14,29 @@ from llmrouter.api.dependencies import CALLER, SERVICES, Dependencies
 from llmrouter.api.error_response import JSON
 from llmrouter.api.router_options import shown
 from llmrouter.domain.chat import Caller
-from llmrouter.errors import BadRequest, NotFound
+from llmrouter.domain.decision_query import OUTCOMES, DecisionQuery
+from llmrouter.errors import BadRequest, NotFound, StoreFailed
+
+log = logging.getLogger(__name__)
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 1000
 
 
 async def decisions(request: web.Request) -> web.Response:
-    """The newest decisions, newest first; `limit` is 1 to 1000."""
-    limit = parse_limit(request.query.get("limit"))
-    recent = await request.app[SERVICES].gateway.recent(limit, request[CALLER])
+    """Past decisions, newest first: `limit` (1 to 1000), `before` and filters by name.
+
+    While the store is down, this worker's own newest ones are shown, unfiltered.
+    """
+    services, caller = request.app[SERVICES], request[CALLER]
+    query = parse_query(request.query)
+    if services.decisions is not None:
+        try:
+            page = await services.decisions(query, caller)
+            return web.Response(body=orjson.dumps(page), headers={"Content-Type": JSON})
+        except StoreFailed as failure:
+            log.warning("decisions not read: %s", failure)
+    recent = await services.gateway.recent(query.limit, caller)
     return web.Response(body=orjson.dumps({"decisions": recent}), headers={"Content-Type": JSON})
 
 
@@ -32,6 +47,21 @@ async def decision(request: web.Request) -> web.Response:
     if found is None:
         raise NotFound(f"there is no decision {shown(name)}", code="decision_not_found")
     return web.Response(body=orjson.dumps(found), headers={"Content-Type": JSON})
+
+
+def parse_query(given: Mapping[str, str]) -> DecisionQuery:
+    """The filters of a query. Raises BadRequest."""
+    names = [part.name for part in fields(DecisionQuery) if part.name != "limit"]
+    for name in given:
+        if name not in (*names, "limit"):
+            raise BadRequest(
+                f"unknown filter {shown(name)}; there are limit, {', '.join(names)}", param=name
+            )
+    if given.get("outcome") not in (None, *OUTCOMES):
+        raise BadRequest(f"outcome must be one of {', '.join(OUTCOMES)}", param="outcome")
+    return DecisionQuery(
+        parse_limit(given.get("limit")), **{name: given[name] for name in names if name in given}
+    )
 
 
 def parse_limit(text: str | None) -> int:
