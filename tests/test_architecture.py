@@ -49,7 +49,7 @@ def imports() -> set[tuple[str, str]]:
             if isinstance(node, ast.ImportFrom) and node.module:
                 names = [node.module]
                 if node.module == "llmrouter":
-                    names = [f"llmrouter.{alias.name}" for alias in node.names]
+                    names = [f"llmrouter.{one.name}" for one in node.names if one.name[0] != "_"]
                 for name in names:
                     if name.startswith("llmrouter.") and room_of(name) != parts[1]:
                         found.add((parts[1], room_of(name)))
