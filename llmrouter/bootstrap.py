@@ -24,6 +24,7 @@ from llmrouter.api.app import create_app
 from llmrouter.api.dependencies import Dependencies
 from llmrouter.api.load_shedding import LoadShedder
 from llmrouter.auth.api_keys import Authenticator, parse_keys
+from llmrouter.auth.managed_keys import ManagedKeys
 from llmrouter.catalog.canary.live_canary import LiveCanary
 from llmrouter.catalog.live_catalog import CatalogHolder
 from llmrouter.catalog.loader import Overrides
@@ -177,6 +178,9 @@ async def service(
         admission = LoadShedder(settings.max_in_flight)
         place = Place(settings.prompts, settings.store, overrides())
         keyring, limits = _keys(settings, store, telemetry)
+        managed = ManagedKeys(store, keyring)
+        await managed.refresh()
+        keeping.start(managed.run(), "keys")
         if limits is not None:
             counting = Background()
             stack.push_async_callback(counting.close, 0.0)
@@ -206,6 +210,7 @@ async def service(
                 series=figures.series,
                 metrics=None if pages is None else pages.page,
                 keyring=keyring,
+                managed_keys=managed,
                 limits=limits,
                 admission=admission,
                 editor=holder,

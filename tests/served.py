@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tests.catalog.prompts_dir import written
 
-START_S = 60.0
+START_S = 180.0
 
 
 def free_port() -> int:

@@ -36,6 +36,7 @@ from llmrouter.api.handlers import (
     decisions,
     feedback,
     health,
+    keys,
     metrics,
     openai,
     preview,
@@ -83,6 +84,9 @@ PATHS: tuple[Path, ...] = (
     Path("GET", "/catalog/{id}/history", catalog.history, Access.ADMIN),
     Path("POST", "/catalog/{id}/revert", catalog.revert, Access.ADMIN),
     Path("POST", "/catalog/check", catalog_check.check, Access.ADMIN),
+    Path("GET", "/keys", keys.keys, Access.ADMIN),
+    Path("POST", "/keys", keys.create, Access.ADMIN),
+    Path("DELETE", "/keys/{id}", keys.revoke, Access.ADMIN),
     Path("GET", "/canary", canary.status, Access.ADMIN),
     Path("POST", "/canary", canary.start, Access.ADMIN),
     Path("POST", "/canary/promote", canary.promote, Access.ADMIN),
@@ -116,6 +120,8 @@ def paths_of(services: Dependencies) -> list[Path]:
     absent: set[Handler] = set()
     if services.editor is None:
         absent |= {catalog.file, catalog.put, catalog.delete, catalog.history, catalog.revert}
+    if services.managed_keys is None:
+        absent |= {keys.keys, keys.create, keys.revoke}
     if services.check is None:
         absent.add(catalog_check.check)
     if services.canary is None:

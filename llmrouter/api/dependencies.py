@@ -19,6 +19,7 @@ from llmrouter import __version__
 from llmrouter.api.answer_model import AnswerModel
 from llmrouter.api.load_shedding import LoadShedder
 from llmrouter.auth.api_keys import OPEN, Authenticator
+from llmrouter.auth.managed_keys import ManagedKeys
 from llmrouter.catalog.editor import Edit, Saved
 from llmrouter.catalog.loader import Edits
 from llmrouter.domain.catalog import Catalog
@@ -217,6 +218,7 @@ class Dependencies:
     editor: CatalogEditor | None = None
     preview: Preview | None = None
     canary: CanaryControl | None = None
+    managed_keys: ManagedKeys | None = None
     check: CheckFiles | None = None
     find_decision: FindDecision | None = None
     decisions: DecisionPage | None = None

@@ -280,6 +280,24 @@ _PATHS: dict[str, Any] = {
             requestBody=_body("CatalogFiles"),
         )
     },
+    "/keys": {
+        "get": _keyed("The keys made over HTTP", _answers("Keys", (401, 403, 500))),
+        "post": _keyed(
+            "Make a key; its secret is told this once",
+            _answers("NewKey", (400, 401, 403, 408, 413, 500), 201),
+            requestBody=_body("KeyWanted"),
+        ),
+    },
+    "/keys/{id}": {
+        "delete": _keyed(
+            "Revoke a key",
+            {
+                "204": {"description": "It is refused from now on."},
+                **{str(status): _error(status) for status in (401, 403, 404, 500)},
+            },
+            parameters=[_ID],
+        )
+    },
     "/canary": {
         "get": _keyed("The canary's figures and verdict", _answers("Canary", (401, 403, 500))),
         "post": _keyed(

@@ -288,6 +288,9 @@ SCHEMAS: dict[str, Schema] = {
     "CatalogCheck": _record(
         {"ok": {"type": "boolean"}, "problems": _list(_PROBLEM), "warnings": _list(_PROBLEM)}
     ),
+    "Keys": _record({"keys": _list(_OBJECT)}),
+    "KeyWanted": _record({"name": _STRING}, {"tier": _STRING, "allow": _list(_STRING)}),
+    "NewKey": {"type": "object", "required": ["id", "name", "key"]},
     "CanaryStart": _record({"files": _OBJECT}, {"share": _NUMBER}),
     "Canary": {"type": "object", "properties": {"status": _STRING}, "required": ["status"]},
     "CatalogVersion": _record({}, {"version": _or_null(_STRING)}),

@@ -99,11 +99,27 @@ class Authenticator:
         for key in keys:
             tenant = key.name if isolate else ""
             self._learn(key.digest, Caller(key.name, key.tier, tenant, key.allow))
+        self._fixed = bool(keys)
+        self._managed: dict[bytes, tuple[bytes, Caller]] = {}
         self.open = not keys
         self.isolates = isolate
         self.has_admin = bool(admin)
         if admin:
             self._learn(hashed(admin), Caller("admin", admin=True))
+
+    def manage(self, keys: Sequence[ApiKey]) -> None:
+        """Know these keys beside the ones it was made with, and no others."""
+        managed: dict[bytes, tuple[bytes, Caller]] = {}
+        for key in keys:
+            index = self._index(key.digest)
+            tenant = key.name if self.isolates else ""
+            caller = Caller(key.name, key.tier, tenant, key.allow)
+            known = self._managed.get(index)
+            # an equal caller stays the same object: what is memoised for it stays valid
+            same = known is not None and known[1] == caller
+            managed[index] = known if same and known is not None else (key.digest, caller)
+        self._managed = managed
+        self.open = not (self._fixed or managed)
 
     def __repr__(self) -> str:
         return f"<Keyring of {len(self._known)} keys>"
@@ -127,7 +143,8 @@ class Authenticator:
         secret = _presented(headers)
         if secret is not None:
             digest = sha256(secret.encode("utf-8", "surrogateescape")).digest()
-            known = self._known.get(self._index(digest))
+            index = self._index(digest)
+            known = self._known.get(index) or self._managed.get(index)
             if known is not None and hmac.compare_digest(known[0], digest):
                 return known[1]
         if self.open:

@@ -11,8 +11,11 @@ import pytest
 from llmrouter.api.app import PATHS, ROUTED, names_of
 from llmrouter.api.openapi import build
 from llmrouter.api.request_parser import Endpoint, parse
+from llmrouter.auth.api_keys import OPEN
+from llmrouter.auth.managed_keys import ManagedKeys
 from llmrouter.catalog.loader import Edits
 from llmrouter.errors import BadRequest
+from llmrouter.store.memory import MemoryStore
 from tests.api.fakes import (
     DECISION,
     FakeDesk,
@@ -41,6 +44,7 @@ def whole() -> dict[str, Any]:
         preview=no_preview,
         series=no_stats,
         canary=NoCanary(),
+        managed_keys=ManagedKeys(MemoryStore(), OPEN),
         check=no_check,
     )
     document: dict[str, Any] = orjson.loads(build(given, names_of(given)))
