@@ -13,7 +13,7 @@ import os
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,10 @@ from llmrouter.features.prompt_view import bounded_view
 from llmrouter.gateway import Gateway, GatewayDependencies
 from llmrouter.journal.journal import Journal, JournalOptions
 from llmrouter.journal.stories import Stories
+from llmrouter.judging.cache import CachePolicy, JudgementCache
+from llmrouter.judging.estimates import Estimates
+from llmrouter.judging.judge import Judge
+from llmrouter.judging.judgements import StoredJudgements
 from llmrouter.learning.encoders.local import LocalEmbeddings
 from llmrouter.learning.encoders.remote import Encoders
 from llmrouter.learning.online.online_learner import LearnerOptions, OnlineLearner
@@ -59,14 +63,13 @@ from llmrouter.observation import DecisionPages, Figures
 from llmrouter.preview import Place, Previewer
 from llmrouter.ratelimit.key_limits import RateLimiter, parse_policies, restricted
 from llmrouter.routing.pipeline import RoutingPipeline
-from llmrouter.routing.stages.cached import Cached, CachePolicy
 from llmrouter.routing.stages.default import Default
 from llmrouter.routing.stages.exploration import Budget, Exploration
-from llmrouter.routing.stages.learned import AuditOptions, LearnedOnly, LearnedStage, WithEmbedding
-from llmrouter.routing.stages.llm_router import LLMRouter
+from llmrouter.routing.stages.judged import JudgedStage, Judging, LearnedOnly
 from llmrouter.routing.stages.rules import Rules, StartCascade
 from llmrouter.routing.stages.session_affinity import SessionAffinity, SessionFollower
 from llmrouter.routing.stages.shadow import Shadow
+from llmrouter.routing.utility import Utility
 from llmrouter.settings import Settings, is_loopback
 from llmrouter.store.decision_log import DecisionLog
 from llmrouter.store.factory import open_store
@@ -85,7 +88,7 @@ log = logging.getLogger(__name__)
 
 SECRET = "secret:fingerprint"  # noqa: S105 - the name of a key in the store
 METRICS_DIR = "LLMROUTER_METRICS_DIR"  # set by the parent of several workers
-NEAR_ENTRIES = 2_000  # cached decisions kept decoded, 1.3 KB each; the store holds the rest
+NEAR_ENTRIES = 2_000  # judgements, and choices made of them, kept decoded; the store holds the rest
 
 
 class Misconfigured(LLMRouterError):
@@ -277,16 +280,23 @@ async def _gateway(
     stack.push_async_callback(background.close)
     follow = SessionFollower(store, background)
     executor = Executor(relay, telemetry, health, _execution(settings, verifier, everyone, follow))
-    llm = LLMRouter(chat, telemetry, bounded_view)
     policy = CachePolicy(settings.cache_ttl_s, NEAR_ENTRIES, observe=telemetry.cache)
-
-    def cached(inner: Stage) -> Cached:
-        return Cached(inner, store, fingerprinter.cache_key, background, policy)
-
+    judgements = StoredJudgements(
+        Judge(chat, telemetry, bounded_view, background),
+        JudgementCache(store, fingerprinter.cache_key, background, policy),
+    )
+    asked = Judging(Estimates(), Utility(), background, observe=telemetry.cache)
+    judging = replace(
+        asked,
+        preferences=learner,
+        prepare=learner.prepare,
+        heard=everyone.audited,
+        entries=NEAR_ENTRIES,
+    )
     alone: dict[str, tuple[Stage, ...]] = {
         "rules": (Rules(),),
-        "learned": (WithEmbedding(LearnedOnly(learner), learner.prepare),),
-        "llm": (llm,),
+        "learned": (LearnedOnly(judging),),
+        "llm": (JudgedStage(judgements, asked),),
         "cascade": (StartCascade(),),
     }
 
@@ -294,18 +304,12 @@ async def _gateway(
         telemetry.shadowed(one)
         journal.shadowed(one)
 
-    behind = AuditOptions(
-        background,
-        second=LLMRouter(chat, telemetry, bounded_view, first_order=1),
-        heard=everyone.audited,
-    )
-    preference = WithEmbedding(LearnedStage(learner, llm, behind), learner.prepare)
-    afresh = Shadow(preference, alone, learner.prospects, shadowed, background)
+    judged = JudgedStage(judgements, judging)
+    afresh = Shadow(judged, alone, learner.prospects, shadowed, background)
     budget = Budget(store, background)
-    exploring = Exploration(cached(afresh), learner.prospects, budget, telemetry)
+    exploring = Exploration(afresh, learner.prospects, budget, telemetry)
     pipelines: dict[str, tuple[Stage, ...]] = {
         **alone,
-        "llm": (cached(llm),),
         "auto": (Rules(), SessionAffinity(exploring, store)),
     }
     rooms = GatewayDependencies(

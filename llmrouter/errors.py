@@ -245,17 +245,25 @@ class RouterLLMFailed(Exception):
     """The router LLM gave no usable answer; the next stage decides.
 
     `kind` is one of `timeout`, `connect`, `http`, `truncated`, `refusal`, `unknown_target`,
-    `malformed`, `thought` (thought without an answer), `circuit_open`, `rate_limited`,
-    `misconfigured`; each is counted on its own. The tokens are what the useless answer cost, where
-    there was one.
+    `malformed`, `thought` (thought without an answer), `missing` (a question was not answered),
+    `low_mass` (too little probability on valid answers), `no_logprobs`, `circuit_open`,
+    `rate_limited`, `misconfigured`; each is counted on its own. The tokens are what the useless
+    answer cost, where there was one; `status` is the server's, where it refused.
     """
 
     def __init__(
-        self, kind: str, detail: str = "", *, input_tokens: int = 0, output_tokens: int = 0
+        self,
+        kind: str,
+        detail: str = "",
+        *,
+        input_tokens: int = 0,
+        output_tokens: int = 0,
+        status: int | None = None,
     ) -> None:
         super().__init__(f"{kind}: {detail}" if detail else kind)
         self.kind = kind
         self.detail = detail
+        self.status = status
         self.input_tokens = input_tokens
         self.output_tokens = output_tokens
 

@@ -415,6 +415,7 @@ def decision_of(
         created_at=time.time(),
         about=about(context),
         trace_id=trace_id,
+        judge=verdict.judge,
     )
 
 

@@ -108,7 +108,15 @@ _DECISION: Schema = {
     "confidence": _or_null(_NUMBER),
     "task": _STRING,
     "reason": _STRING,
-    "alternatives": _list(_record({"target": _STRING, "score": _or_null(_NUMBER)})),
+    "alternatives": _list(
+        _record(
+            {
+                "target": _STRING,
+                "score": _or_null(_NUMBER),
+                "probability": _or_null(_NUMBER),
+            }
+        )
+    ),
     "excluded": _list(_record({"target": _STRING, "reason": _STRING})),
     "fallbacks": _list(_STRING),
     "estimate": _record(

@@ -47,6 +47,8 @@ LLM_KEYS: Final = (
     "retries",
     "price",
 )
+ROUTER_KEYS: Final = (*LLM_KEYS, "protocol", "max_spend_share")
+PROTOCOLS: Final = ("auto", "decisions", "systemone", "chat")
 CONDITION_KEYS: Final = (
     "task",
     "min_words",
@@ -96,7 +98,7 @@ def read_policy(sheet: Sheet, text: str, targets: Mapping[str, bool]) -> Policy 
     default = _target(fields, "default", targets, required=True)
     if default is not None and not targets[default]:
         fields.fail("default", f"names {default}, which is disabled: enable it or choose another")
-    router = _llm(fields, "router")
+    router = _llm(fields, "router", ROUTER_KEYS)
     quality = fields.number("quality", 0, 1)
     cascade = _cascade(fields, targets, router is not None)
     lines = {name: sheet.line_of(fields.at(name)) for name in POLICY_KEYS if name in fields}
@@ -130,15 +132,15 @@ def _target(
     return target
 
 
-def _llm(fields: Block, name: str) -> RouterLLM | None:
-    llm = fields.block(name, LLM_KEYS)
+def _llm(fields: Block, name: str, keys: tuple[str, ...] = LLM_KEYS) -> RouterLLM | None:
+    llm = fields.block(name, keys)
     if llm is None:
         return None
     model = llm.text("model", required=True)
     base_url = read_base_url(llm)
     price = read_price(llm)
-    if price is not None and (price.cached_input, price.cache_write) != (None, None):
-        llm.fail("price", "cannot hold prices of a cache here: give input and output")
+    if price is not None and price.cache_write is not None:
+        llm.fail("price", "cannot hold `cache_write` here: give input, cached_input and output")
     key = read_key_name(llm)
     changes = _given(
         provider=llm.text("provider"),
@@ -146,6 +148,9 @@ def _llm(fields: Block, name: str) -> RouterLLM | None:
         retries=llm.whole("retries", 0, 1),
         price_input=None if price is None else price.input,
         price_output=None if price is None else price.output,
+        price_cached=None if price is None else price.cached_input,
+        protocol=llm.choice("protocol", PROTOCOLS) if "protocol" in keys else None,
+        max_spend_share=llm.number("max_spend_share", 0, 10) if "protocol" in keys else None,
     )
     if model is None or base_url is None:
         return None

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from llmrouter.domain.target import Target
+from llmrouter.domain.target import Price, Target
 
 CHECKS: Final = (
     "regex",
@@ -25,7 +25,13 @@ CHECK_NAMES: Final = frozenset(CHECKS)
 
 @dataclass(frozen=True, slots=True)
 class RouterLLM:
-    """The small LLM that reads requests and picks a target. `timeout_ms` bounds the whole call."""
+    """The small LLM that judges how well each target would answer a request.
+
+    `timeout_ms` bounds a whole call. `protocol` is how it is asked: `decisions`, `systemone`,
+    `chat`, or `auto` to find out. `max_spend_share` is what its calls may cost together, as a share
+    of what the answers cost. Prices are USD per 1M tokens; without `price_cached` tokens read from
+    the provider's cache cost as much as others.
+    """
 
     model: str
     base_url: str
@@ -35,6 +41,14 @@ class RouterLLM:
     price_input: float = 0.0
     price_output: float = 0.0
     provider: str = "openai"
+    protocol: str = "auto"
+    max_spend_share: float = 0.1
+    price_cached: float | None = None
+
+    def cost_usd(self, input_tokens: int, output_tokens: int, cached_tokens: int = 0) -> float:
+        """USD of one call; `cached_tokens` are those of `input_tokens` read from a cache."""
+        price = Price(self.price_input, self.price_output, self.price_cached)
+        return price.cost(input_tokens, output_tokens, min(cached_tokens, input_tokens))
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,10 +31,18 @@ class Source(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Alternative:
-    """Another eligible target and how good a stage thought it (0..1)."""
+    """One eligible target as a stage weighed it.
+
+    `score` is its utility for this very request (higher is better), `probability` how likely it is
+    to answer well (0..1, None where nothing is known). `judged` and `learned` are what the router
+    LLM and the learned model said before calibration and blend; callers do not see them.
+    """
 
     target: str
     score: float
+    probability: float | None = None
+    judged: float | None = None
+    learned: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +81,7 @@ class StageResult:
     `confidence` is 0..1 or None where the stage has no measure of it. `cacheable` is true only for
     verdicts that cost something to get. `cascade` asks for escalation from cheap to strong, with
     `target` first. `propensity` is the probability with which an exploring policy picked `target`.
+    `judge` names whose judgement was used, as `protocol/model`, "" where none was.
     """
 
     target: str
@@ -85,6 +94,7 @@ class StageResult:
     cascade: bool = False
     cost_usd: float = 0.0
     propensity: float = 1.0
+    judge: str = ""
 
 
 @quick
@@ -148,6 +158,7 @@ class Decision:
     created_at: float = 0.0
     about: Mapping[str, Any] = field(default_factory=dict)
     trace_id: str = ""
+    judge: str = ""
     common: dict[str, bytes] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def share(self, name: str, encoded: bytes) -> None:
@@ -193,6 +204,7 @@ class Decision:
             created_at,
             self.about,
             trace_id,
+            self.judge,
         )
         object.__setattr__(made, "common", self.common)
         return made
@@ -209,7 +221,10 @@ class Decision:
             "confidence": self.confidence,
             "task": self.task,
             "reason": self.reason,
-            "alternatives": [{"target": a.target, "score": a.score} for a in self.alternatives],
+            "alternatives": [
+                {"target": a.target, "score": a.score, "probability": a.probability}
+                for a in self.alternatives
+            ],
             "excluded": [{"target": e.target, "reason": e.reason} for e in self.excluded],
             "fallbacks": list(self.fallbacks),
             "estimate": {

@@ -64,7 +64,8 @@ class Features:
     """One request, measured.
 
     `fingerprint` is a keyed hash (32 hex characters) of the normalised prompt with the system
-    prompt, the tenant and every constraint that can change the decision. `conversation` names the
+    prompt, the tenant and every constraint that can change the decision; `content` is the same
+    without the constraints: what a judgement is about. `conversation` names the
     conversation (keyed hash of system prompt and first user turn). `needs` are capability names a
     target must have. `input_tokens` is an estimate; `output_tokens` is what the caller asked for
     or a default. `continuation` is true on tool-result and `Observation:` turns, which never
@@ -83,11 +84,17 @@ class Features:
     continuation: bool
     asked_output: bool = False
     read_traits: Callable[[], Traits] = field(default=Traits, repr=False, compare=False)
+    content: str = ""
 
     @cached_property
     def traits(self) -> Traits:
         """The readable traits, measured on first use."""
         return self.read_traits()
+
+    @property
+    def subject(self) -> str:
+        """What a judgement of this request is filed under: its content, whatever is asked of it."""
+        return self.content or self.fingerprint
 
     @property
     def total_tokens(self) -> int:

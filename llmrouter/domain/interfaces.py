@@ -21,6 +21,7 @@ from llmrouter.domain.completion import (
     Usage,
 )
 from llmrouter.domain.decision import Alternative, Decision, Feedback, RoutingContext, StageResult
+from llmrouter.domain.judgement import Judgement
 from llmrouter.domain.target import Target
 
 Attribute = str | bool | int | float | Sequence[str]
@@ -140,6 +141,36 @@ class Rewriter(Protocol):
 
         `strip` takes reasoning out of the history. Raises UpstreamFailure `untranslatable`.
         """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TokenAnswer:
+    """The distribution of one next token: `probabilities` (0..1) by token text, as far as told."""
+
+    probabilities: Mapping[str, float]
+    usage: Usage
+    model: str
+    finish_reason: str | None = None
+
+
+class JudgeModel(ChatModel, Protocol):
+    """A router LLM's server, in every way it can be asked. Every method raises RouterLLMFailed."""
+
+    def gives_logprobs(self, llm: RouterLLM) -> bool:
+        """False once the server has shown that it tells no log-probabilities."""
+        ...
+
+    async def next_token(
+        self, llm: RouterLLM, messages: Sequence[Mapping[str, str]], timeout_s: float
+    ) -> TokenAnswer:
+        """The next token's distribution. Raises `no_logprobs` where the server tells none."""
+        ...
+
+    async def post(
+        self, llm: RouterLLM, path: str, body: Mapping[str, Any], timeout_s: float
+    ) -> Mapping[str, Any]:
+        """The JSON object that answers a POST to `path` below the model's base_url."""
         ...
 
 
@@ -331,11 +362,90 @@ class QualityEstimate:
     uncertainty: float
 
 
+@dataclass(frozen=True, slots=True)
+class TargetEstimate:
+    """How likely a target is to answer one request well: `probability` 0..1, all things known.
+
+    `judged` and `learned` are what the router LLM and the learned model said, None where they said
+    nothing; `uncertainty` is the standard deviation of what is expected.
+    """
+
+    target: str
+    probability: float
+    uncertainty: float
+    judged: float | None = None
+    learned: float | None = None
+
+
+class Estimator(Protocol):
+    """Makes one estimate a target of all that is known of a request."""
+
+    version: int
+    """Changes whenever earlier estimates may be out of date."""
+
+    def estimates(
+        self,
+        context: RoutingContext,
+        judgement: Judgement | None,
+        learned: Sequence[QualityEstimate],
+    ) -> tuple[TargetEstimate, ...]:
+        """One for each eligible target, in their order."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What is known of a request's judgement: `outcome` is how the lookup went.
+
+    `hit`, `stale` (it serves, and is to be renewed), `miss`, `off` or `error`; `fresh_until` is in
+    seconds since the epoch.
+    """
+
+    judgement: Judgement | None
+    outcome: str
+    fresh_until: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A judgement and what it took."""
+
+    judgement: Judgement
+    cost_usd: float
+
+
+class Judgements(Protocol):
+    """Judgements of requests: those that are known, and new ones from the router LLM."""
+
+    async def find(self, context: RoutingContext) -> Found:
+        """What is known. Nothing is awaited where it is in memory."""
+        ...
+
+    async def ask(self, context: RoutingContext) -> Judged | None:
+        """A new judgement of every enabled target, one call for all who wait for it.
+
+        Raises RouterLLMFailed; None where the call was ended.
+        """
+        ...
+
+    def renew(self, context: RoutingContext) -> None:
+        """Ask behind the requests, unless that is under way."""
+        ...
+
+    def complete(self, context: RoutingContext, known: Judgement) -> None:
+        """Ask behind the requests about the eligible targets that `known` does not cover."""
+        ...
+
+
 class Preferences(Protocol):
     """Learned preferences: they propose at once, and learn from what was decided instead."""
 
     def propose(self, context: RoutingContext) -> LearnedPrediction | None:
         """A proposal, or None while nothing is learned."""
+        ...
+
+    def prospects(self, context: RoutingContext) -> Sequence[QualityEstimate]:
+        """What is expected of each eligible target; empty while nothing is learned."""
         ...
 
     def observe_label(

@@ -20,9 +20,9 @@ from llmrouter.domain.decision import (
     Estimate,
     Exclusion,
     Source,
-    StageResult,
     StageTrace,
 )
+from llmrouter.domain.judgement import Judgement
 
 VERSION: Final = 1
 Value = TypeVar("Value")
@@ -33,42 +33,39 @@ class CodecError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class CachedResult:
-    """A verdict as cached. Times are seconds since the epoch.
+class CachedJudgement:
+    """A judgement as cached. Times are seconds since the epoch.
 
-    Until `fresh_until` it is served as it is; until `expires_at` it is served while being renewed.
+    Until `fresh_until` it serves as it is; until `expires_at` it serves while being renewed.
     """
 
-    verdict: StageResult
+    judgement: Judgement
     created_at: float
     fresh_until: float
     expires_at: float
 
 
-def encode_cached(entry: CachedResult) -> bytes:
-    """Bytes of a cached verdict."""
-    verdict = entry.verdict
+def encode_judgement(entry: CachedJudgement) -> bytes:
+    """Bytes of a cached judgement."""
+    judgement = entry.judgement
     return _dump(
-        "verdict",
+        "judgement",
         (
             (entry.created_at, entry.fresh_until, entry.expires_at),
-            verdict.target,
-            verdict.source.value,
-            verdict.reason,
-            verdict.confidence,
-            verdict.task,
-            [(a.target, a.score) for a in verdict.alternatives],
-            verdict.cacheable,
-            verdict.cascade,
-            verdict.cost_usd,
-            verdict.propensity,
+            dict(judgement.probabilities),
+            judgement.task,
+            judgement.difficulty,
+            judgement.levels,
+            judgement.valid_mass,
+            judgement.protocol,
+            judgement.model,
         ),
     )
 
 
-def decode_cached(data: bytes) -> CachedResult:
-    """The cached verdict behind `data`. Raises CodecError."""
-    return _load("verdict", data, _cached)
+def decode_judgement(data: bytes) -> CachedJudgement:
+    """The cached judgement behind `data`. Raises CodecError."""
+    return _load("judgement", data, _judgement)
 
 
 def encode_decision(decision: Decision) -> bytes:
@@ -103,7 +100,10 @@ def _common(decision: Decision) -> tuple[bytes, bytes]:
             decision.confidence,
             decision.task,
             decision.reason,
-            [(a.target, a.score) for a in decision.alternatives],
+            [
+                (a.target, a.score, a.probability, a.judged, a.learned)
+                for a in decision.alternatives
+            ],
             [(e.target, e.reason) for e in decision.excluded],
             decision.fallbacks,
             (
@@ -121,6 +121,7 @@ def _common(decision: Decision) -> tuple[bytes, bytes]:
             decision.router_cost_usd,
             decision.propensity,
             decision.about,
+            decision.judge,
         ),
     )
     try:
@@ -159,21 +160,20 @@ def _load(kind: str, data: bytes, build: Callable[[list[Any]], Value]) -> Value:
         raise CodecError(f"a malformed {kind}: {error}") from error
 
 
-def _cached(fields: list[Any]) -> CachedResult:
-    times, target, source, reason, confidence, task, scores, cacheable, cascade, cost, odds = fields
+def _judgement(fields: list[Any]) -> CachedJudgement:
+    times, probabilities, task, difficulty, levels, mass, protocol, model = fields
     created_at, fresh_until, expires_at = times
-    return CachedResult(
-        StageResult(
-            intern(_text(target)),
-            Source(source),
-            _text(reason),
-            _optional(confidence, _number),
-            _optional(task, _text),
-            _alternatives(scores),
-            _flag(cacheable),
-            _flag(cascade),
-            _number(cost),
-            _number(odds),
+    if not isinstance(probabilities, dict):
+        raise TypeError("probabilities by target expected")
+    return CachedJudgement(
+        Judgement(
+            {intern(_text(key)): _share(value) for key, value in probabilities.items()},
+            intern(_text(task)),
+            _optional(difficulty, _share),
+            tuple(_share(level) for level in levels),
+            _share(mass),
+            intern(_text(protocol)),
+            intern(_text(model)),
         ),
         _number(created_at),
         _number(fresh_until),
@@ -182,6 +182,10 @@ def _cached(fields: list[Any]) -> CachedResult:
 
 
 def _decision(fields: list[Any]) -> Decision:
+    if len(fields) == _OLD_FIELDS:
+        fields = [*fields[:-2], {}, *fields[-2:], ""]
+    if len(fields) == _OLD_FIELDS + 2:
+        fields = [*fields[:20], "", *fields[20:]]
     (
         decision_id,
         target,
@@ -203,10 +207,11 @@ def _decision(fields: list[Any]) -> Decision:
         router_cost,
         propensity,
         about,
+        judge,
         notes,
         created_at,
         trace_id,
-    ) = fields if len(fields) > _OLD_FIELDS else [*fields[:-2], {}, *fields[-2:], ""]
+    ) = fields
     tokens_in, tokens_out, cost, latency = estimate
     return Decision(
         decision_id=_text(decision_id),
@@ -235,15 +240,22 @@ def _decision(fields: list[Any]) -> Decision:
         created_at=_number(created_at),
         about=dict(about),
         trace_id=_text(trace_id),
+        judge=_text(judge),
     )
 
 
 _OLD_FIELDS = 21
-"""Of a decision written before it said what was asked for and in which trace."""
+"""Of a decision written before it said what was asked for and in which trace (two more), and whose
+judgement it rests on (one more)."""
 
 
 def _alternatives(scores: Any) -> tuple[Alternative, ...]:
-    return tuple(Alternative(intern(_text(target)), _number(score)) for target, score in scores)
+    return tuple(
+        Alternative(
+            intern(_text(target)), _number(score), *(_optional(one, _number) for one in beside)
+        )
+        for target, score, *beside in scores
+    )
 
 
 def _text(value: object) -> str:
@@ -268,6 +280,13 @@ def _number(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"a number expected, not {type(value).__name__}")
     return float(value)
+
+
+def _share(value: object) -> float:
+    share = _number(value)
+    if not 0.0 <= share <= 1.0:
+        raise ValueError(f"a share of 0..1 expected, not {share}")
+    return share
 
 
 def _optional(value: object, read: Callable[[object], Value]) -> Value | None:

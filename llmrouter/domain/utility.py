@@ -16,11 +16,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from llmrouter.domain.catalog import Catalog
+
 Values = NDArray[np.floating]
 
 STEEPNESS = 2.0
 """The factor is `(1 / q - 1) ** STEEPNESS / SOFTNESS`: a usable range of trade-offs on 0..1."""
 SOFTNESS = 4.0
+TYPICAL_TOKENS = 1000, 500
+"""Input and output tokens of the request whose dearest price is the scale of all penalties."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,22 @@ def penalty(
     if latency_ms is not None:
         burdens = burdens * (1 - time_share) + _relative(latency_ms) * time_share
     return burdens
+
+
+def scale_of(catalog: Catalog) -> float:
+    """USD of a typical request at the dearest enabled target: the unit of every penalty."""
+    return max((target.price.cost(*TYPICAL_TOKENS) for target in catalog.enabled), default=0.0)
+
+
+def scores(quality: Values, penalties: Values, q: float) -> list[float]:
+    """Each target's utility at `q` as one finite number: the order is that of
+    `quality - factor(q) * penalty`, at q = 0 that of the penalties alone.
+    """
+    price = factor(q)
+    if price == float("inf"):
+        return [-load for load in penalties.tolist()]
+    pairs = zip(quality.tolist(), penalties.tolist(), strict=True)
+    return [(value - price * load) / (1.0 + price) for value, load in pairs]
 
 
 def choose(quality: Values, burdens: Values, q: float) -> UtilityChoice:

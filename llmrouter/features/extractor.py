@@ -113,6 +113,7 @@ class Extractor:
             continuation=_continues(messages[-1], text),
             asked_output=asked,
             read_traits=lambda: self._traits(prints.fingerprint, text, system, task),
+            content=prints.content,
         )
 
 

@@ -62,10 +62,15 @@ class Subject:
 @quick
 @dataclass(frozen=True, slots=True)
 class Prints:
-    """The two names of a request, 32 hex characters each."""
+    """The names of a request, 32 hex characters each.
+
+    `content` covers what a judgement is about: tenant, turns, tools and the declared task, but no
+    constraint. `fingerprint` adds the constraints: what a decision is about.
+    """
 
     fingerprint: str
     conversation: str
+    content: str = ""
 
 
 def canonical(value: object) -> bytes:
@@ -179,9 +184,11 @@ class Fingerprinter:
         else:
             limits = constraints(options, tier or options.tier)
         turns = "".join(pieces).encode("utf-8", "surrogatepass")
-        size = subject.output_tokens
-        state.update(b"%b|%d;%d:%b%b" % (turns, size, len(limits), limits, subject.shape))
-        return Prints(state.hexdigest(), conversation)
+        task = (options.task or "").strip().lower().encode("utf-8", "surrogatepass")
+        state.update(b"%b|%d:%b%b" % (turns, len(task), task, subject.shape))
+        content = state.hexdigest()
+        state.update(b"|%d;%d:%b" % (subject.output_tokens, len(limits), limits))
+        return Prints(state.hexdigest(), conversation, content)
 
     def cache_key(self, fingerprint: str, revision: str, eligible: Sequence[str]) -> str:
         """The name of a cached verdict (32 hex characters): request, catalog and candidates."""

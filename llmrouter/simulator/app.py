@@ -13,14 +13,14 @@ import math
 import socket
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 from aiohttp import web
 
-from llmrouter.simulator import other_formats
+from llmrouter.simulator import judging, other_formats
 from llmrouter.simulator.embeddings import embeddings
 from llmrouter.simulator.faults import Wish, cut, strike, wish
 from llmrouter.simulator.models import KNOWN, profile, share
@@ -40,6 +40,7 @@ class SimOptions:
 
 OPTIONS: web.AppKey[SimOptions] = web.AppKey("options", SimOptions)
 COUNT: web.AppKey[list[int]] = web.AppKey("count", list)
+PREFIXES: web.AppKey[set[bytes]] = web.AppKey("prefixes", set)
 CHOICES = 16
 EMBED_S = 0.02
 
@@ -49,6 +50,7 @@ def create_app(options: SimOptions | None = None) -> web.Application:
     app = web.Application(client_max_size=64 * 1024 * 1024)
     app[OPTIONS] = options or SimOptions()
     app[COUNT] = [0]
+    app[PREFIXES] = set()
     for prefix in ("", "/v1"):
         app.router.add_post(f"{prefix}/chat/completions", completions)
         app.router.add_post(f"{prefix}/embeddings", embed)
@@ -56,8 +58,8 @@ def create_app(options: SimOptions | None = None) -> web.Application:
         app.router.add_post(f"{prefix}/messages/count_tokens", other_formats.count_tokens)
         app.router.add_post(f"{prefix}/responses", response_)
         app.router.add_post(f"{prefix}/completions", other_formats.completion)
-        app.router.add_post(f"{prefix}/decisions", other_formats.decision)
-        app.router.add_post(f"{prefix}/systemone", other_formats.systemone)
+        app.router.add_post(f"{prefix}/decisions", decisions)
+        app.router.add_post(f"{prefix}/systemone", systemone)
         app.router.add_get(f"{prefix}/models", models)
     app.router.add_get("/healthz", health)
     return app
@@ -106,6 +108,9 @@ async def completions(request: web.Request) -> web.StreamResponse:
         return struck
     if _fails(request.app, model):
         return _error(500, "simulated: a failure of the kind that happens")
+    labelled = judging.letter(document)
+    if labelled is not None:
+        return await _letter(request, document, labelled, wanted)
     answers = [reply(model, document, n) for n in range(document.get("n") or 1)]
     if document.get("stream"):
         return await _stream(request, document, answers, wanted)
@@ -130,6 +135,71 @@ async def completions(request: web.Request) -> web.StreamResponse:
         cut(request)
         return half
     return whole
+
+
+async def _letter(
+    request: web.Request,
+    document: Mapping[str, Any],
+    labelled: tuple[str, list[dict[str, Any]]],
+    wanted: Wish,
+) -> web.Response:
+    """One token of a judging model, with the likeliest others."""
+    text, top = labelled
+    model = document["model"]
+    wait_s = first_s(model, request.app[OPTIONS], wanted)
+    if wait_s > 0:
+        await asyncio.sleep(wait_s)
+    given, again = other_formats.counted(document, request.app[PREFIXES])
+    choice = {
+        "index": 0,
+        "message": {"role": "assistant", "content": text, "refusal": None},
+        "logprobs": {"content": [{**top[0], "top_logprobs": top}], "refusal": None},
+        "finish_reason": "length",
+    }
+    counts = {
+        "prompt_tokens": given,
+        "completion_tokens": 1,
+        "total_tokens": given + 1,
+        "prompt_tokens_details": {"cached_tokens": again},
+    }
+    return _json({**_head(model, "chat.completion"), "choices": [choice], "usage": counts})
+
+
+async def decisions(request: web.Request) -> web.Response:
+    """Typed questions in OpenAI's format."""
+    return await _typed(request, other_formats.decision)
+
+
+async def systemone(request: web.Request) -> web.Response:
+    """Typed questions in the open format."""
+    return await _typed(request, other_formats.systemone)
+
+
+async def _typed(
+    request: web.Request,
+    answer: Callable[[web.Request, set[bytes]], Awaitable[web.Response]],
+) -> web.Response:
+    """An answer to typed questions, and the same faults as elsewhere."""
+    try:
+        wanted = wish(request.headers)
+        document = orjson.loads(await request.read())
+        model = str(document["model"])
+    except (ValueError, TypeError, KeyError) as error:
+        return _error(400, f"simulated: {error}")
+    if wanted.status is not None:
+        return _error(wanted.status, "simulated: the status that was asked for")
+    if wanted.fault is not None and (struck := await strike(request, wanted.fault)) is not None:
+        assert isinstance(struck, web.Response)  # noqa: S101 - nothing is streamed here
+        return struck
+    if _fails(request.app, model):
+        return _error(500, "simulated: a failure of the kind that happens")
+    wait_s = first_s(model, request.app[OPTIONS], wanted)
+    if wait_s > 0:
+        await asyncio.sleep(wait_s)
+    try:
+        return await answer(request, request.app[PREFIXES])
+    except (ValueError, TypeError, KeyError) as error:
+        return _error(400, f"simulated: {error!r}")
 
 
 async def embed(request: web.Request) -> web.Response:

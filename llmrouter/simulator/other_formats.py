@@ -14,12 +14,14 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from llmrouter.simulator import messages, responses
+from llmrouter.simulator import judging, messages, responses
 from llmrouter.simulator.faults import cut, strike, wish
-from llmrouter.simulator.models import profile, share
+from llmrouter.simulator.models import profile
 from llmrouter.simulator.replies import Reply, reply
 
 HEADERS = {"x-simulated": "true"}
+Cached = set[bytes]
+"""Prefixes of judging requests that came before."""
 Refuse = Callable[[int, str], web.Response]
 
 
@@ -124,40 +126,40 @@ async def completion(request: web.Request) -> web.Response:
     )
 
 
-async def decision(request: web.Request) -> web.Response:
-    """POST /decisions: probabilities that depend on the text alone."""
+async def decision(request: web.Request, cached: Cached) -> web.Response:
+    """POST /decisions: typed questions, answered with probabilities."""
     document = orjson.loads(await request.read())
-    answers = []
-    for question in document.get("questions") or ():
-        chance = share("decision", str(document.get("input")), orjson.dumps(question).decode())
-        named = {"name": question["name"]} if question.get("name") else {}
-        if question["type"] == "predicate":
-            answers.append({"type": "predicate", "probability": chance, **named})
-        elif question["type"] == "choice":
-            values = [choice["value"] for choice in question["choices"]]
-            each = [{"value": v, "probability": 1 / len(values)} for v in values]
-            first = {"choice": values[0], "confidence": 1 / len(values), "probabilities": each}
-            answers.append({"type": "choice", **first, **named})
-    tokens = len(orjson.dumps(document)) // 4
-    details = {"cached_tokens": 0, "cache_write_tokens": 0}
-    counted = {"input_tokens": tokens, "input_tokens_details": details, "output_tokens": 0}
+    tokens, again = counted(document, cached)
     usage = {
-        **counted,
+        "input_tokens": tokens,
+        "input_tokens_details": {"cached_tokens": again, "cache_write_tokens": 0},
+        "output_tokens": 0,
         "output_tokens_details": {"reasoning_tokens": 0},
         "total_tokens": tokens,
     }
+    answers = judging.decision(document)
     body = {"model": document.get("model"), "answers": answers, "usage": usage}
     return web.json_response(body, headers=HEADERS)
 
 
-async def systemone(request: web.Request) -> web.Response:
-    """POST /systemone: the same in the other format; yes/no questions alone."""
+async def systemone(request: web.Request, cached: Cached) -> web.Response:
+    """POST /systemone: the same in the open format."""
     document = orjson.loads(await request.read())
-    answers = {
-        name: {"type": "noul", "noul": share("systemone", str(document.get("state")), name)}
-        for name, question in (document.get("questions") or {}).items()
-        if question.get("type") == "noul"
+    tokens, again = counted(document, cached)
+    usage = {
+        "input_tokens": tokens,
+        "output_tokens": 0,
+        "input_tokens_details": {"cached_tokens": again},
     }
-    usage = {"input_tokens": len(orjson.dumps(document)) // 4, "output_tokens": 0}
+    answers = judging.systemone(document)
     body = {"model": document.get("model"), "answers": answers, "usage": usage}
     return web.json_response(body, headers=HEADERS)
+
+
+def counted(document: Mapping[str, Any], cached: Cached) -> tuple[int, int]:
+    """Input tokens, and how many of them a prefix cache would have had from an earlier request."""
+    prefix = judging.prefix_of(document)
+    tokens, again = len(orjson.dumps(document)) // 4, len(prefix) // 4
+    seen = prefix in cached
+    cached.add(prefix)
+    return tokens, min(again, tokens) if seen else 0

@@ -28,6 +28,9 @@ Format = Literal["json_schema", "json_object+schema", "json_object", "text"]
 FORMATS: Final[tuple[Format, ...]] = ("json_schema", "json_object+schema", "json_object", "text")
 EFFORTS: Final = ("minimal", "none", "low")
 MAX_TOKENS: Final = 256
+MOST_LOGPROBS: Final = 20
+FEW_LOGPROBS: Final = 5
+"""How many alternatives to a token are asked for, and what servers with a lower limit take."""
 MAX_REASONING_TOKENS: Final = 1500  # what the model thinks counts against its limit, too
 
 _REASONS = re.compile(r"^(o\d|gpt-5)(?!.*chat)", re.IGNORECASE)
@@ -36,6 +39,7 @@ _NAMES: Final[Mapping[str, re.Pattern[str]]] = {
         r"response.?(format|schema)|json.?(schema|object|mode)|structured.?output|grammar", re.I
     ),
     "thinking": re.compile(r"chat.?template|enable.?thinking", re.I),
+    "top_logprobs": re.compile(r"top.?log.?probs?", re.I),
     "logprobs": re.compile(r"log.?prob", re.I),
     "max_tokens": re.compile(r"\bmax_tokens\b", re.I),
     "max_completion_tokens": re.compile(r"\bmax_completion_tokens\b", re.I),
@@ -65,12 +69,14 @@ _NOT_STRICT = frozenset({"minLength", "maxLength", "minimum", "maximum", "patter
 class Dialect:
     """What is known of one model on one server. `rejected` holds the forms it turned down.
 
-    `thinking` False asks the server's chat template not to let the model think.
+    `thinking` False asks the server's chat template not to let the model think. `token`: one token
+    is asked for, with its alternatives, and no structured output.
     """
 
     reasons: bool = False
     rejected: frozenset[str] = frozenset()
     thinking: bool = True
+    token: bool = False
 
     @property
     def format(self) -> Format:
@@ -178,6 +184,22 @@ def request_body(
     return body
 
 
+def token_body(
+    dialect: Dialect, model: str, messages: Sequence[Mapping[str, str]]
+) -> dict[str, Any]:
+    """A chat-completions body for one token and the likeliest alternatives to it."""
+    turns = [dict(message) for message in messages]
+    if not dialect.sends("system"):
+        turns = _without_system(turns)
+    body: dict[str, Any] = {"model": model, "messages": turns, "logprobs": True}
+    body["top_logprobs"] = FEW_LOGPROBS if "top_logprobs" in dialect.rejected else MOST_LOGPROBS
+    if dialect.limit:
+        body[dialect.limit] = 1
+    if dialect.sends("temperature"):
+        body["temperature"] = 0
+    return body
+
+
 def strict_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
     """The schema in the subset of strict mode: bounds on values are left out."""
     return {
@@ -208,13 +230,15 @@ def downgrade(dialect: Dialect, refusal: DialectRejection) -> Downgrade | None:
 
 def _sent(dialect: Dialect) -> Iterator[tuple[str, str]]:
     """What this dialect sends and could do without: feature and form, the likeliest first."""
-    if dialect.format != "text":
+    if dialect.format != "text" and not dialect.token:
         yield "format", dialect.format
     if not dialect.thinking and dialect.sends("thinking"):
         yield "thinking", "thinking"
     if dialect.sends("logprobs"):
+        if dialect.token and "top_logprobs" not in dialect.rejected:
+            yield "top_logprobs", "top_logprobs"
         yield "logprobs", "logprobs"
-    if dialect.effort:
+    if dialect.effort and not dialect.token:
         yield "effort", dialect.effort
     if dialect.limit:
         yield dialect.limit, dialect.limit

@@ -19,12 +19,13 @@ import logging
 import os
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from llmrouter.domain.catalog import RouterLLM
-from llmrouter.domain.interfaces import ChatAnswer
+from llmrouter.domain.interfaces import ChatAnswer, TokenAnswer
 from llmrouter.errors import RouterLLMFailed
 from llmrouter.upstream.dialect import (
     Dialect,
@@ -32,14 +33,17 @@ from llmrouter.upstream.dialect import (
     downgrade,
     first_dialect,
     request_body,
+    token_body,
 )
 from llmrouter.upstream.error_mapping import wait_s
 from llmrouter.upstream.health import TargetHealth
 from llmrouter.upstream.response_parser import error_of, parsed
-from llmrouter.upstream.structured_answer import answer_of
+from llmrouter.upstream.structured_answer import answer_of, next_token_of
 
 if TYPE_CHECKING:
     import openai
+
+Answer = TypeVar("Answer")
 
 log = logging.getLogger(__name__)
 
@@ -50,29 +54,29 @@ _MAX_WAIT_S = 60.0  # the longest Retry-After that is believed
 _OWN_LIMIT_S = 10.0  # no caller waits longer, whatever `timeout_ms` says
 _MAX_DETAIL = 300
 _RETRIED = frozenset({429, 500, 502, 503, 504, 529})
+_CHAT = "/chat/completions"
+_TOKEN = "token"  # noqa: S105 - a kind of question
+_NO_LOGPROBS = "the server tells no log-probabilities"
 _OPENAI_HOST = "api.openai.com"
 
 
 @dataclass(frozen=True, slots=True)
-class _Ask:
+class _Ask(Generic[Answer]):
+    """A question: its body in a dialect, how its answer is read, what is negotiated for it."""
+
     llm: RouterLLM
-    messages: Sequence[Mapping[str, str]]
-    schema: Mapping[str, Any]
-    key: str | None
+    path: str
+    body: Callable[[Dialect], Mapping[str, Any]]
+    read: Callable[[bytes], Answer]
+    kind: str = ""  # dialects are kept for each kind of question
 
 
 @dataclass(frozen=True, slots=True)
-class _Question:
-    llm: RouterLLM
-    messages: Sequence[Mapping[str, str]]
-    schema: Mapping[str, Any]
+class _Question(Generic[Answer]):
+    ask: _Ask[Answer]
     headers: Mapping[str, Any]
     key: str | None
     ends_at: float  # in seconds of the event loop's clock
-
-    @property
-    def prompt_chars(self) -> int:
-        return sum(len(message["content"]) for message in self.messages)
 
 
 class OpenAIChat:
@@ -97,7 +101,7 @@ class OpenAIChat:
         self._clients: dict[tuple[str, str | None], openai.AsyncOpenAI] = {}
         self._making = asyncio.Lock()
         self._servers: set[str] = set()
-        self._dialects: dict[tuple[str, str], tuple[Dialect, float]] = {}
+        self._dialects: dict[tuple[str, str, str], tuple[Dialect, float]] = {}
 
     async def warm(self) -> None:
         """Import the library off the event loop; worth calling once the service is ready."""
@@ -108,11 +112,14 @@ class OpenAIChat:
         states = self._health.states()
         return {base_url: states.get(base_url, "closed") for base_url in self._servers}
 
-    def dialect(self, llm: RouterLLM) -> Dialect:
-        """What is known of a model on its server; a first guess where nobody asked it lately."""
-        known = self._dialects.get((llm.base_url, llm.model))
+    def dialect(self, llm: RouterLLM, kind: str = "") -> Dialect:
+        """What is known of a model on its server; a first guess where nobody asked it lately.
+
+        `kind` tells questions apart: what is turned down for one may be taken for another.
+        """
+        known = self._dialects.get((llm.base_url, llm.model, kind))
         if known is None or self._clock() - known[1] > _RELEARN_S:
-            return first_dialect(llm.model)
+            return replace(first_dialect(llm.model), token=kind == _TOKEN)
         return known[0]
 
     async def ask(
@@ -123,15 +130,65 @@ class OpenAIChat:
         timeout_s: float,
     ) -> ChatAnswer:
         """One structured answer within `timeout_s` seconds. Raises RouterLLMFailed."""
-        key = self._key(llm)
+
+
+        def body(dialect: Dialect) -> Mapping[str, Any]:
+            return request_body(dialect, llm.model, messages, schema)
+
+        def read(reply: bytes) -> ChatAnswer:
+            return answer_of(reply, llm.model, _chars(messages), schema)
+
+        with self._admitted(llm):
+            return await self._heard(_Ask(llm, _CHAT, body, read), timeout_s)
+
+    def gives_logprobs(self, llm: RouterLLM) -> bool:
+        """False once the server has shown that it tells no log-probabilities."""
+        return self.dialect(llm, _TOKEN).sends("logprobs")
+
+    async def next_token(
+        self, llm: RouterLLM, messages: Sequence[Mapping[str, str]], timeout_s: float
+    ) -> TokenAnswer:
+        """The next token's distribution. Raises RouterLLMFailed."""
+        if not self.gives_logprobs(llm):
+            raise RouterLLMFailed("no_logprobs", _NO_LOGPROBS)
+
+        def body(dialect: Dialect) -> Mapping[str, Any]:
+            return token_body(dialect, llm.model, messages)
+
+        def read(reply: bytes) -> TokenAnswer:
+            return next_token_of(reply, llm.model, _chars(messages))
+
+        try:
+            return await self._once(_Ask(llm, _CHAT, body, read, _TOKEN), timeout_s)
+        except RouterLLMFailed as failure:
+            if failure.kind == "no_logprobs":
+                silent = self.dialect(llm, _TOKEN).without("logprobs")
+                self._learn(llm, silent, _TOKEN)
+            raise
+
+    async def post(
+        self, llm: RouterLLM, path: str, body: Mapping[str, Any], timeout_s: float
+    ) -> Mapping[str, Any]:
+        """The JSON object that answers a POST to `path`. Raises RouterLLMFailed."""
+        return await self._once(_Ask(llm, path, lambda _: body, _document, path), timeout_s)
+
+    async def _once(self, asked: _Ask[Answer], timeout_s: float) -> Answer:
+        with self._admitted(asked.llm):
+            answer = await self._ask(asked, timeout_s)
+            self._health.record(_model_at(asked.llm), ok=True)
+            return answer
+
+    @contextmanager
+    def _admitted(self, llm: RouterLLM) -> Iterator[None]:
+        self._key(llm)
         self._admit(llm)
         try:
-            return await self._heard(_Ask(llm, messages, schema, key), timeout_s)
+            yield
         finally:
             for name in (llm.base_url, _model_at(llm)):
                 self._health.release(name)  # where nothing was found out, another may probe
 
-    async def _heard(self, asked: _Ask, timeout_s: float) -> ChatAnswer:
+    async def _heard(self, asked: _Ask[ChatAnswer], timeout_s: float) -> ChatAnswer:
         """The answer; a model that only thought is asked in a quieter way, and that is remembered.
 
         Where no way helps, the model rests once that has happened often enough in a row.
@@ -151,7 +208,7 @@ class OpenAIChat:
                 if quieter is None:
                     self._health.record(_model_at(llm), ok=False)
                     raise
-                self._learn(llm, quieter)
+                self._learn(llm, quieter, "")
                 log.info("%s at %s only thought: asked otherwise now", llm.model, llm.base_url)
                 took_s = loop.time() - started
                 left_s -= took_s
@@ -173,12 +230,12 @@ class OpenAIChat:
             if not health.admit(name):
                 raise RouterLLMFailed("circuit_open", f"{name}: a probe is out")
 
-    async def _ask(self, asked: _Ask, timeout_s: float) -> ChatAnswer:
-        llm, key = asked.llm, asked.key
+    async def _ask(self, asked: _Ask[Answer], timeout_s: float) -> Answer:
+        llm, key = asked.llm, self._key(asked.llm)
         client = await self._client(llm)
         headers = {**self._trace_headers(), "Authorization": _authorization(key)}
         ends_at = asyncio.get_running_loop().time() + timeout_s
-        question = _Question(llm, asked.messages, asked.schema, headers, key, ends_at)
+        question = _Question(asked, headers, key, ends_at)
         try:
             async with asyncio.timeout_at(ends_at):
                 return await self._negotiate(client, question)
@@ -194,7 +251,9 @@ class OpenAIChat:
         for client in clients:
             await client.close()
 
-    async def _negotiate(self, client: openai.AsyncOpenAI, question: _Question) -> ChatAnswer:
+    async def _negotiate(
+        self, client: openai.AsyncOpenAI, question: _Question[Answer]
+    ) -> Answer:
         """Ask, in a plainer dialect after each refusal of how we asked, and once more if it broke.
 
         Each retreat gives up one form of one feature, so this ends. What a refusal named is
@@ -202,8 +261,8 @@ class OpenAIChat:
         """
         import openai
 
-        llm = question.llm
-        dialect = self.dialect(llm)
+        llm, kind = question.ask.llm, question.ask.kind
+        dialect = self.dialect(llm, kind)
         retries = min(llm.retries, _MAX_RETRIES)
         while True:
             retry_after, ill = None, False
@@ -211,11 +270,13 @@ class OpenAIChat:
                 body = await _post(client, question, dialect)
             except openai.APIStatusError as error:
                 refusal = _refusal(error)
-                step = downgrade(dialect, refusal)
+                step = downgrade(dialect, refusal) if question.ask.path == _CHAT else None
                 if step is not None:
                     dialect = step.dialect
                     if step.named:
-                        self._learn(llm, dialect)
+                        self._learn(llm, dialect, kind)
+                    if kind == _TOKEN and not dialect.sends("logprobs"):
+                        raise RouterLLMFailed("no_logprobs", _NO_LOGPROBS) from None
                     log.info("%s at %s: speaking %s now", llm.model, llm.base_url, dialect)
                     continue
                 retry_after = wait_s(refusal.status, error.response.headers, time.time())
@@ -226,11 +287,11 @@ class OpenAIChat:
                 failure = _connection_failure(error)
                 again = ill = failure.kind == "connect"
             else:
-                if dialect != self.dialect(llm):
-                    self._learn(llm, dialect)
+                if dialect != self.dialect(llm, kind):
+                    self._learn(llm, dialect, kind)
                 # It answers; whether the answer is any good is another matter.
                 self._health.record(llm.base_url, ok=True)
-                return answer_of(body, llm.model, question.prompt_chars, question.schema)
+                return question.ask.read(body)
             pause_s = max(random.uniform(*_BACKOFF_S), retry_after or 0.0)  # noqa: S311 - jitter
             left_s = question.ends_at - asyncio.get_running_loop().time()
             if not again or retries <= 0 or pause_s >= left_s:
@@ -255,8 +316,8 @@ class OpenAIChat:
             return True
         return False
 
-    def _learn(self, llm: RouterLLM, dialect: Dialect) -> None:
-        self._dialects[llm.base_url, llm.model] = (dialect, self._clock())
+    def _learn(self, llm: RouterLLM, dialect: Dialect, kind: str) -> None:
+        self._dialects[llm.base_url, llm.model, kind] = (dialect, self._clock())
 
     def _key(self, llm: RouterLLM) -> str | None:
         if llm.api_key_env is None:
@@ -323,7 +384,7 @@ def _authorization(key: str | None) -> Any:
     return openai.Omit() if key is None else f"Bearer {key}"
 
 
-async def _post(client: openai.AsyncOpenAI, question: _Question, dialect: Dialect) -> bytes:
+async def _post(client: openai.AsyncOpenAI, question: _Question[Any], dialect: Dialect) -> bytes:
     """The body of a 200. Raises openai.APIStatusError or openai.APIConnectionError.
 
     The client's own POST: what `chat.completions` lays around it types an answer that is read here
@@ -331,11 +392,10 @@ async def _post(client: openai.AsyncOpenAI, question: _Question, dialect: Dialec
     """
     import httpx2
 
-    body = request_body(dialect, question.llm.model, question.messages, question.schema)
     reply = await client.post(
-        "/chat/completions",
+        question.ask.path,
         cast_to=httpx2.Response,
-        body=body,
+        body=question.ask.body(dialect),
         options={"headers": question.headers},
     )
     return reply.content
@@ -363,7 +423,21 @@ def _http_failure(refusal: DialectRejection, key: str | None) -> RouterLLMFailed
     if key:
         detail = detail.replace(key, "***")
     kind = "misconfigured" if status == 404 else "http"
-    return RouterLLMFailed(kind, " ".join(detail.split())[:_MAX_DETAIL])
+    return RouterLLMFailed(kind, " ".join(detail.split())[:_MAX_DETAIL], status=status)
+
+
+def _document(reply: bytes) -> Mapping[str, Any]:
+    """The JSON object in a reply. Raises RouterLLMFailed."""
+    document = parsed(reply)
+    if document is None:
+        raise RouterLLMFailed("malformed", "the server's answer is no JSON object")
+    if (error := error_of(document)) is not None:
+        raise RouterLLMFailed("http", f"an error in a 200: {error[0]}", status=error[1])
+    return document
+
+
+def _chars(messages: Sequence[Mapping[str, str]]) -> int:
+    return sum(len(message["content"]) for message in messages)
 
 
 def _connection_failure(error: openai.APIConnectionError) -> RouterLLMFailed:

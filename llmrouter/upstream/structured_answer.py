@@ -6,6 +6,7 @@ because they call for different remedies; none of them is ever read as half an a
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import orjson
 
 from llmrouter.domain.completion import Usage
-from llmrouter.domain.interfaces import ChatAnswer
+from llmrouter.domain.interfaces import ChatAnswer, TokenAnswer
 from llmrouter.errors import RouterLLMFailed
 from llmrouter.upstream.response_parser import error_of, parsed, read
 from llmrouter.upstream.thought import answer_in, split
@@ -59,6 +60,35 @@ def answer_of(body: bytes, model: str, prompt_chars: int, schema: Mapping[str, A
         finish_reason=reading.finish_reason,
         logprob=mean_logprob(document, text, schema) if text == reading.text else None,
     )
+
+
+def next_token_of(body: bytes, model: str, prompt_chars: int) -> TokenAnswer:
+    """The distribution of the first token in a reply of status 200. Raises RouterLLMFailed.
+
+    Servers tell the likeliest tokens beside the one that was drawn, which may or may not be among
+    them; white space alone before the answer is no reason to look further.
+    """
+    document = parsed(body)
+    if document is None:
+        raise RouterLLMFailed("malformed", "the server's answer is no JSON object")
+    if (error := error_of(document)) is not None:
+        raise RouterLLMFailed("http", f"an error in a 200: {error[0]}", status=error[1])
+    reading = read(document)
+    usage = reading.usage or Usage(prompt_chars // 4, 1, estimated=True)
+    spent = {"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens}
+    if reading.refusal:
+        raise RouterLLMFailed("refusal", "the model declined to answer", **spent)
+    found: dict[str, float] = {}
+    try:
+        first = document["choices"][0]["logprobs"]["content"][0]
+        for entry in (*(first.get("top_logprobs") or ()), first):
+            raw, logprob = _token(entry)
+            found[raw.decode(errors="replace")] = math.exp(min(0.0, logprob))
+    except (KeyError, IndexError, TypeError, ValueError, OverflowError, AttributeError):
+        found = {}
+    if not found:
+        raise RouterLLMFailed("no_logprobs", "the answer has no log-probabilities", **spent)
+    return TokenAnswer(found, usage, reading.model or model, reading.finish_reason)
 
 
 def mean_logprob(document: Mapping[str, Any], text: str, schema: Mapping[str, Any]) -> float | None:

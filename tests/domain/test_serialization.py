@@ -18,37 +18,38 @@ from llmrouter.domain.decision import (
     Estimate,
     Exclusion,
     Source,
-    StageResult,
     StageTrace,
 )
+from llmrouter.domain.judgement import Judgement
 from llmrouter.domain.serialization import (
-    CachedResult,
+    CachedJudgement,
     CodecError,
-    decode_cached,
     decode_decision,
-    encode_cached,
+    decode_judgement,
     encode_decision,
+    encode_judgement,
 )
+from tests.fakes import a_decision
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 NUMBER = st.floats(allow_nan=False, allow_infinity=False)
 SOURCES = st.sampled_from(Source)
-ALTERNATIVES = st.lists(st.builds(Alternative, TEXT, NUMBER), max_size=3).map(tuple)
-VERDICTS = st.builds(
-    StageResult,
+ALTERNATIVES = st.lists(
+    st.builds(Alternative, TEXT, NUMBER, *[st.none() | NUMBER] * 3), max_size=3
+).map(tuple)
+SHARE = st.floats(0, 1)
+JUDGEMENTS = st.builds(
+    Judgement,
+    st.dictionaries(TEXT, SHARE, max_size=3),
     TEXT,
-    SOURCES,
+    st.none() | SHARE,
+    st.lists(SHARE, max_size=5).map(tuple),
+    SHARE,
     TEXT,
-    st.none() | NUMBER,
-    st.none() | TEXT,
-    ALTERNATIVES,
-    st.booleans(),
-    st.booleans(),
-    NUMBER,
-    NUMBER,
+    TEXT,
 )
-ENTRY = CachedResult(StageResult("small", Source.LLM, "easy", 0.9), 1.0, 2.0, 3.0)
-CACHED = st.builds(CachedResult, VERDICTS, NUMBER, NUMBER, NUMBER)
+ENTRY = CachedJudgement(Judgement({"a": 0.5}, "code", 0.3, (0.5, 0.5)), 1.0, 2.0, 3.0)
+CACHED = st.builds(CachedJudgement, JUDGEMENTS, NUMBER, NUMBER, NUMBER)
 COUNT = st.integers(0, 2**40)
 DECISIONS = st.builds(
     Decision,
@@ -73,14 +74,15 @@ DECISIONS = st.builds(
     NUMBER,
     st.lists(st.builds(StageTrace, TEXT, TEXT, TEXT, NUMBER), max_size=2).map(tuple),
     NUMBER,
+    TEXT,
 )
-DECODERS: tuple[Callable[[bytes], object], ...] = (decode_cached, decode_decision)
+DECODERS: tuple[Callable[[bytes], object], ...] = (decode_judgement, decode_decision)
 
 
 @given(CACHED)
-def test_a_cached_verdict_comes_back_exactly(entry: CachedResult) -> None:
+def test_a_cached_judgement_comes_back_exactly(entry: CachedJudgement) -> None:
     """Every field, None included."""
-    assert decode_cached(encode_cached(entry)) == entry
+    assert decode_judgement(encode_judgement(entry)) == entry
 
 
 @given(DECISIONS)
@@ -121,24 +123,41 @@ def test_a_damaged_field_is_an_error_or_a_valid_value(
 def test_records_of_one_kind_are_not_read_as_another() -> None:
     """The kind stands in the bytes."""
     with pytest.raises(CodecError, match="not a decision"):
-        decode_decision(encode_cached(ENTRY))
+        decode_decision(encode_judgement(ENTRY))
 
 
 def test_another_version_is_refused_by_name() -> None:
     """A newer build's entry is a miss for this one, and says why."""
-    record = orjson.loads(encode_cached(ENTRY))
+    record = orjson.loads(encode_judgement(ENTRY))
     record[1] = 2
     with pytest.raises(CodecError, match="version 2"):
-        decode_cached(orjson.dumps(record))
+        decode_judgement(orjson.dumps(record))
 
 
 def test_a_pickle_is_just_wrong_bytes() -> None:
     """It is not JSON, and nothing else is tried."""
     with pytest.raises(CodecError, match="not JSON"):
-        decode_cached(pickle.dumps({"a": 1}))
+        decode_judgement(pickle.dumps({"a": 1}))
 
 
 def test_what_json_cannot_hold_is_refused_when_written() -> None:
     """A lone surrogate is an error of the writer, not a broken entry."""
     with pytest.raises(CodecError, match="cannot be written"):
-        encode_cached(replace(ENTRY, verdict=replace(ENTRY.verdict, reason="\ud800")))
+        encode_judgement(replace(ENTRY, judgement=replace(ENTRY.judgement, task="\ud800")))
+
+
+def test_a_decision_of_the_version_before_judgements_is_read() -> None:
+    """A worker that was updated reads what an older one wrote down."""
+    decision = a_decision(alternatives=(Alternative("large", 0.25),))
+    record = orjson.loads(encode_decision(decision))
+    del record[2 + 19]
+    record[2 + 8] = [["large", 0.25]]
+    assert decode_decision(orjson.dumps(record)) == decision
+
+
+def test_a_probability_outside_0_to_1_is_no_judgement() -> None:
+    """What a store holds is held to what a judgement may be."""
+    record = orjson.loads(encode_judgement(ENTRY))
+    record[3] = {"a": 1.5}
+    with pytest.raises(CodecError, match="malformed"):
+        decode_judgement(orjson.dumps(record))

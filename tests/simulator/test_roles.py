@@ -17,7 +17,8 @@ from llmrouter.execution.cascade.judge import SCHEMA
 from llmrouter.features.extractor import Extractor
 from llmrouter.features.fingerprint import Fingerprinter
 from llmrouter.features.prompt_view import bounded_view
-from llmrouter.routing.prompt import answer_schema, messages_for, parse
+from llmrouter.judging.prompt import render
+from llmrouter.judging.structured import answer_schema, parse
 from llmrouter.simulator.replies import reply
 from llmrouter.simulator.roles import asked, entry_of, wants_score
 from llmrouter.upstream.dialect import Dialect, request_body
@@ -40,7 +41,11 @@ def router_messages(catalog: Catalog, text: str) -> list[dict[str, str]]:
     request = a_request(text)
     features = Extractor(Fingerprinter(b"k" * 32)).features(request, ANONYMOUS)
     context = RoutingContext(request, features, catalog, tuple(catalog.targets))
-    return messages_for(context, bounded_view(request))
+    prompt = render(context, bounded_view(request), context.targets())
+    return [
+        {"role": "system", "content": prompt.instructions},
+        {"role": "user", "content": prompt.request},
+    ]
 
 
 @pytest.mark.parametrize(

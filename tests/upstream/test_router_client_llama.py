@@ -11,19 +11,22 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from llmrouter.domain.catalog import Prompts, RouterLLM
-from llmrouter.domain.decision import RoutingContext, StageResult
+from llmrouter.domain.decision import RoutingContext
 from llmrouter.domain.features import Features
+from llmrouter.domain.judgement import text_key
 from llmrouter.domain.prompt_view import View, ViewTurn
 from llmrouter.errors import RouterLLMFailed
-from llmrouter.routing.prompt import answer_schema, messages_for, parse
-from llmrouter.routing.stages.llm_router import LLMRouter
+from llmrouter.judging.judge import Judge
+from llmrouter.judging.prompt import render
+from llmrouter.judging.structured import answer_schema, parse
 from llmrouter.upstream.router_client import OpenAIChat
+from llmrouter.util.tasks import Background
 from tests.fakes import RecordingObserver, a_catalog, a_request, a_target
 from tests.llama import MODEL_NAME, LlamaServer, available, llama_server
 
 pytestmark = pytest.mark.skipif(not available(), reason="llama-cpp-python[server] is not installed")
 
-KINDS = {"timeout", "truncated", "malformed", "unknown_target", "http"}
+KINDS = {"timeout", "truncated", "malformed", "unknown_target", "http", "low_mass", "no_logprobs"}
 NAMES = ("small", "medium", "large")
 TEMPLATE = "Choose.{% for t in targets %}\n- {{ t.id }}: {{ t.description }}{% endfor %}"
 PROMPTS = (
@@ -69,12 +72,13 @@ def a_view(text: str) -> View:
     return View("", None, (ViewTurn("user", text),), {}, 1, len(text))
 
 
-async def decide(stage: LLMRouter, context: RoutingContext) -> StageResult | RouterLLMFailed | None:
-    """What the stage says, its failure as a value."""
-    try:
-        return await stage.decide(context)
-    except RouterLLMFailed as failure:
-        return failure
+def messages(context: RoutingContext) -> list[dict[str, str]]:
+    """A question that wants one JSON object."""
+    prompt = render(context, a_view(PROMPTS[0]), context.targets())
+    return [
+        {"role": "system", "content": prompt.instructions},
+        {"role": "user", "content": prompt.request},
+    ]
 
 
 async def test_they_agree_on_json_object_with_a_schema(
@@ -84,8 +88,7 @@ async def test_they_agree_on_json_object_with_a_schema(
     context = a_question(PROMPTS[0], server.base_url)
     llm = context.catalog.router
     assert llm is not None
-    messages = messages_for(context, a_view(PROMPTS[0]))
-    answer = await chat.ask(llm, messages, answer_schema(NAMES), 60.0)
+    answer = await chat.ask(llm, messages(context), answer_schema(NAMES), 60.0)
     assert chat.dialect(llm).format == "json_object+schema"
     assert parse(answer.text, NAMES).target in NAMES
     assert answer.usage.input_tokens > 0
@@ -101,29 +104,32 @@ async def test_a_grammar_holds_the_model_to_whatever_is_eligible(
     llm = context.catalog.router
     assert llm is not None
     for name in NAMES:
-        messages = messages_for(context, a_view(PROMPTS[0]))
-        answer = await chat.ask(llm, messages, answer_schema([name]), 60.0)
+        answer = await chat.ask(llm, messages(context), answer_schema([name]), 60.0)
         assert parse(answer.text, [name]).target == name
 
 
-async def test_every_prompt_gets_an_eligible_target_or_a_failure_with_a_kind(
+async def test_every_prompt_gets_a_judgement_or_a_failure_with_a_kind(
     server: LlamaServer, chat: OpenAIChat
 ) -> None:
-    """Through the whole stage: whatever noise comes back, no other target gets out."""
-    observer = RecordingObserver()
-    decided = 0
+    """Through the whole judge: noise comes back as probabilities of the targets, or not at all."""
+    background = Background()
     for text in PROMPTS:
-        stage = LLMRouter(chat, observer, lambda request: a_view(request.messages[0].text))
-        said = await decide(stage, a_question(text, server.base_url))
-        if isinstance(said, RouterLLMFailed):
-            assert said.kind in KINDS
-        else:
-            assert said is not None
-            assert said.target in NAMES
-            assert 0.0 <= (said.confidence or 0.0) <= 1.0
-            decided += 1
-    assert decided > 0
-    assert len(observer.router_calls) == len(PROMPTS)
+        judge = Judge(
+            chat, RecordingObserver(), lambda request: a_view(request.messages[0].text), background
+        )
+        context = a_question(text, server.base_url)
+        kind, judged = "ok", None
+        try:
+            judged = await judge.judge(context, context.targets())
+        except RouterLLMFailed as failure:
+            kind = failure.kind
+        assert kind in {*KINDS, "ok"}
+        if judged is not None:
+            assert set(judged.judgement.probabilities) == {
+                text_key(one) for one in context.targets()
+            }
+            assert all(0 <= one <= 1 for one in judged.judgement.probabilities.values())
+    await background.close(0)
 
 
 async def test_a_prompt_beyond_the_context_is_a_plain_failure(

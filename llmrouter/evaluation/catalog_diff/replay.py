@@ -24,11 +24,13 @@ from llmrouter.domain.interfaces import Preferences, Stage
 from llmrouter.errors import LLMRouterError
 from llmrouter.evaluation.recorded import RecordedRequest
 from llmrouter.gateway import Gateway, GatewayDependencies, decision_of, is_pinned
+from llmrouter.judging.estimates import Estimates
 from llmrouter.routing.eligibility import Eligibility, RequestConstraints
 from llmrouter.routing.pipeline import RoutingPipeline, RoutingResult
 from llmrouter.routing.stages.default import Default
-from llmrouter.routing.stages.learned import AuditOptions, LearnedOnly, LearnedStage
+from llmrouter.routing.stages.judged import Judging, LearnedOnly
 from llmrouter.routing.stages.rules import Rules, StartCascade
+from llmrouter.routing.utility import Utility
 from llmrouter.upstream.health import TargetHealth
 from llmrouter.util.tasks import Background
 
@@ -156,18 +158,28 @@ class CatalogReplay:
         return ReplayedDecision(decision, None, screening.eligible, excluded)
 
 
+class WhereEnabled:
+    """A learned stage that abstains where the catalog switches learned preferences off."""
+
+    def __init__(self, inner: Stage) -> None:
+        self.name = inner.name
+        self._inner = inner
+
+    async def decide(self, context: RoutingContext) -> StageResult | None:
+        """As the inner stage, or None."""
+        return await self._inner.decide(context) if context.catalog.learned.enabled else None
+
+
 def _router(
     rules: Stage, told: RecordedFeatures, preferences: Preferences | None
 ) -> RoutingPipeline:
     """The stages of every strategy, with the recorded decision in the router LLM's place."""
-    known: Stage = told
     only: tuple[Stage, ...] = ()
     if preferences is not None:
-        unaudited = AuditOptions(Background(), chance=lambda: 1.0)
-        known = LearnedStage(preferences, told, unaudited)
-        only = (LearnedOnly(preferences),)
+        judging = Judging(Estimates(), Utility(), Background(), preferences)
+        only = (LearnedOnly(judging),)
     pipelines: dict[str, tuple[Stage, ...]] = {
-        "auto": (rules, known),
+        "auto": (rules, *(WhereEnabled(stage) for stage in only), told),
         "rules": (rules,),
         "learned": only,
         "llm": (told,),

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from llmrouter.domain.catalog import Catalog
 from llmrouter.domain.decision import Alternative, RoutingContext
 from llmrouter.domain.interfaces import LearnedPrediction, QualityEstimate
-from llmrouter.domain.utility import choose, penalty
+from llmrouter.domain.utility import choose, penalty, scale_of
 from llmrouter.learning.encoders.text_encoder import Encoded
 from llmrouter.learning.model.cold_start import cold_start_estimates
 from llmrouter.learning.model.quality_model import Estimates, QualityModel
@@ -29,8 +29,6 @@ OWN_WISH = 0.8
 given at the catalog's own trade-off, so that price is left to part what is equally good."""
 CHECKED = 0.75
 """Weight from which on a remembered grade of this very request outranks the router LLM's word."""
-TYPICAL_TOKENS = 1000, 500
-"""Input and output tokens of the request whose dearest price is the scale of all burdens."""
 
 
 class Predictor:
@@ -111,8 +109,3 @@ class Predictor:
         costs = np.array([t.price.cost(*size) for t in targets])
         waits = np.array([t.latency.total_ms(size[1]) for t in targets])
         return penalty(costs, waits, scale_usd=self._scale[1])
-
-
-def scale_of(catalog: Catalog) -> float:
-    """USD of a typical request at the dearest enabled target: the unit of every burden."""
-    return max((target.price.cost(*TYPICAL_TOKENS) for target in catalog.enabled), default=0.0)

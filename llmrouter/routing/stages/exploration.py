@@ -202,18 +202,18 @@ def sample(likely: dict[str, float], at: float) -> str:
 
 
 def explored(verdict: StageResult, target: str, propensity: float) -> StageResult:
-    """A verdict for `target` in place of the one chosen, which becomes the first alternative."""
-    scores = {one.target: one.score for one in verdict.alternatives}
-    first = max([verdict.confidence or 0.0, *scores.values()])
-    rest = tuple(one for one in verdict.alternatives if one.target not in (target, verdict.target))
+    """A verdict for `target` in place of the one chosen, which stays the first alternative."""
+    known = {one.target: one for one in verdict.alternatives}
+    if not known:
+        chosen = Alternative(verdict.target, verdict.confidence or 0.0, verdict.confidence)
+        verdict = replace(verdict, alternatives=(chosen,))
     return replace(
         verdict,
         target=target,
         source=Source.LEARNED,
         reason=f"exploring: {target!r} serves {propensity:.2%} of such requests, to learn from it; "
         f"chosen was {verdict.target!r} ({verdict.reason})",
-        confidence=scores.get(target),
-        alternatives=(Alternative(verdict.target, first), *rest),
+        confidence=known[target].probability if target in known else None,
         cacheable=False,
         propensity=propensity,
     )

@@ -84,7 +84,10 @@ def consider_switch(
     chosen = context.catalog.targets[verdict.target]
     size = features.input_tokens, features.output_tokens
     extra_usd = chosen.price.cost(*size) - current.price.cost(*size, features.input_tokens)
-    scores = {alternative.target: alternative.score for alternative in verdict.alternatives}
+    scores = {
+        one.target: one.score if one.probability is None else one.probability
+        for one in verdict.alternatives
+    }
     sure = scores.get(chosen.id, verdict.confidence)
     if sure is None:
         gain = 0.0
@@ -215,8 +218,8 @@ class SessionAffinity:
             f"the session stays: {fresh.target!r} would gain {move.gain:.2f} "
             f"for ${move.extra_usd:.6f} a turn",
         )
-        others = (Alternative(fresh.target, fresh.confidence or 0.0),)
-        return replace(kept, alternatives=others, cost_usd=fresh.cost_usd)
+        others = fresh.alternatives or (Alternative(fresh.target, fresh.confidence or 0.0),)
+        return replace(kept, alternatives=others, cost_usd=fresh.cost_usd, judge=fresh.judge)
 
 
 def session_key(context: RoutingContext) -> str:

@@ -4,17 +4,17 @@ A strategy can be tried on real requests before it is trusted with any. The answ
 stage's alone; the shadow runs behind it and its verdicts go nowhere but into a note: whether it
 agreed, what either choice should cost, what the preference model expects of both, and what the
 shadow itself took (one of `llm` calls the router LLM). Too many at once are dropped. Requests that
-a pinned model, a rule or the cache answers are not shadowed: it stands around the stage that
-chooses afresh.
+a pinned model, a rule or a known judgement decides are not shadowed: only fresh choices are.
 
 It refuses to grade: an estimate of quality comes from the preference model or there is none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any
 
-from llmrouter.domain.decision import RoutingContext, ShadowComparison, StageResult
+from llmrouter.domain.decision import RoutingContext, ShadowComparison, Source, StageResult
 from llmrouter.domain.interfaces import QualityEstimate, Stage
 from llmrouter.util.tasks import Background
 
@@ -42,11 +42,14 @@ class Shadow:
         self._note = note
         self._background = background
 
-    async def decide(self, context: RoutingContext) -> StageResult | None:
+    def decide(self, context: RoutingContext) -> Coroutine[Any, Any, StageResult | None]:
         """The live stage's verdict, as if nobody else were there."""
-        verdict = await self._inner.decide(context)
         name = context.catalog.learned.shadow
-        if name is not None and verdict is not None:
+        return self._inner.decide(context) if name is None else self._decide(context, name)
+
+    async def _decide(self, context: RoutingContext, name: str) -> StageResult | None:
+        verdict = await self._inner.decide(context)
+        if verdict is not None and verdict.source is not Source.CACHE:
             self._background.start(self._compare(name, context, verdict), "shadow")
         return verdict
 

@@ -17,7 +17,6 @@ from llmrouter.domain.decision import Alternative, RoutingContext, Source, Stage
 from llmrouter.domain.interfaces import QualityEstimate
 from llmrouter.domain.target import Price
 from llmrouter.errors import RouterLLMFailed, StoreFailed
-from llmrouter.routing.stages.cached import Cached
 from llmrouter.routing.stages.exploration import (
     DAY_S,
     FLOOR,
@@ -96,7 +95,11 @@ async def test_where_the_choice_stands_its_propensity_is_what_exploring_leaves()
 
 async def test_an_explored_verdict_says_so() -> None:
     """Source, reason, propensity; the choice becomes the first alternative and pays its way."""
-    scores = (Alternative("large", 0.8), Alternative("medium", 0.4))
+    scores = (
+        Alternative("small", 0.9, 0.7),
+        Alternative("large", 0.8, 0.9),
+        Alternative("medium", 0.4, 0.6),
+    )
     chosen = says("small", confidence=0.7, alternatives=scores, cacheable=True, cost_usd=0.01)
     bench = Bench(chosen, dice=always(0.2))
     verdict = await bench.said()
@@ -104,8 +107,8 @@ async def test_an_explored_verdict_says_so() -> None:
     assert verdict.source is Source.LEARNED  # the router LLM's own choice would become a label
     assert verdict.reason.startswith("exploring: 'medium' serves 12.50% of such requests")
     assert "chosen was 'small' (a test)" in verdict.reason
-    assert verdict.alternatives == (Alternative("small", 0.8), Alternative("large", 0.8))
-    assert (verdict.confidence, verdict.cost_usd, verdict.cacheable) == (0.4, 0.01, False)
+    assert verdict.alternatives == scores
+    assert (verdict.confidence, verdict.cost_usd, verdict.cacheable) == (0.6, 0.01, False)
     assert verdict.propensity == pytest.approx(0.25 * 0.5)
     assert bench.observer.counts == [("explored", 1, {"target": "medium"})]
 
@@ -166,9 +169,8 @@ async def test_abstentions_and_failures_are_the_inner_stage_s() -> None:
 
 async def test_a_cached_choice_is_explored_and_stays_the_cached_choice() -> None:
     """The entry is the choice; its standing verdict is one object, as the gateway looks for."""
-    inner, background = Says(says("small", cacheable=True)), Background()
-    cached = Cached(inner, MemoryStore(), lambda *name: str(name), background)
-    bench = Bench(inner=cached, dice=always(0.0))
+    inner = Says(says("small", Source.CACHE))  # a repeated choice is one object
+    bench = Bench(inner=inner, dice=always(0.0))
     first = await bench.said()
     assert first.target == "medium"
     bench.explore._dice = always(0.9)
@@ -177,8 +179,7 @@ async def test_a_cached_choice_is_explored_and_stays_the_cached_choice() -> None
         ("small", Source.CACHE, 0.75)
     ] * 3
     assert standing[0] is standing[1] is standing[2]
-    assert len(inner.asked) == 1
-    await background.close()
+    assert len(inner.asked) == 4
 
 
 async def test_a_changed_rate_changes_a_cached_choice_s_propensity() -> None:
@@ -269,4 +270,4 @@ def test_without_scores_an_explored_verdict_has_no_confidence() -> None:
     """Nothing is made up."""
     verdict = explored(says("small", confidence=0.9), "large", 0.1)
     assert verdict.confidence is None
-    assert verdict.alternatives == (Alternative("small", 0.9),)
+    assert verdict.alternatives == (Alternative("small", 0.9, 0.9),)
