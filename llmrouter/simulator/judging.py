@@ -106,7 +106,7 @@ def letter(document: Mapping[str, Any]) -> tuple[str, list[dict[str, Any]]] | No
 
 
 def chance(about: str, text: str) -> float:
-    """How likely the statement about a model is true of a request; of others, a number of its own."""
+    """How likely a statement about a model is true of a request; any other has its own number."""
     model = MODEL.search(about)
     if model is None:
         return share("decision", about, text)

@@ -601,3 +601,69 @@ async def test_a_model_that_never_answers_is_not_paid_for_each_time(server: Fake
     assert await kind_of(chat, llm) == "ok"
     assert await kind_of(chat, llm) == "ok"
     await chat.close()
+
+
+TOP = {"content": [{"token": "B", "logprob": -0.1, "top_logprobs": [
+    {"token": "B", "logprob": -0.1}, {"token": " A", "logprob": -2.5},
+]}]}  # fmt: skip
+
+
+async def test_one_token_is_asked_for_with_its_alternatives(
+    server: FakeOpenAI, chat: OpenAIChat
+) -> None:
+    """One token is written; what else it could have been comes as probabilities."""
+    server.steps = [completion("B", logprobs=TOP, finish_reason="length")]
+    answer = await chat.next_token(an_llm(server), MESSAGES, 10.0)
+    body = server.bodies[0]
+    assert (body["max_tokens"], body["logprobs"], body["top_logprobs"]) == (1, True, 20)
+    assert "response_format" not in body
+    assert answer.probabilities == {
+        "B": pytest.approx(0.9048, abs=1e-3),
+        " A": pytest.approx(0.0821, abs=1e-3),
+    }
+    assert answer.usage.input_tokens == 50
+
+
+async def test_a_lower_limit_of_alternatives_is_learned(
+    server: FakeOpenAI, chat: OpenAIChat
+) -> None:
+    """Some servers give five at most, and say so once."""
+    server.steps = [
+        refusal(400, "top_logprobs must be at most 5", "top_logprobs"),
+        completion("B", logprobs=TOP),
+    ]
+    for _ in range(2):
+        await chat.next_token(an_llm(server), MESSAGES, 10.0)
+    assert [body["top_logprobs"] for body in server.bodies] == [20, 5, 5]
+    assert chat.gives_logprobs(an_llm(server))
+
+
+@pytest.mark.parametrize(
+    "said", [refusal(400, "logprobs are not supported", "logprobs"), completion("B")]
+)
+async def test_a_server_without_log_probabilities_is_remembered(
+    server: FakeOpenAI, chat: OpenAIChat, said: web.Response
+) -> None:
+    """It is a failure of its own kind, and nothing is sent to find it out again."""
+    server.steps = [said]
+    for _ in range(2):
+        with pytest.raises(RouterLLMFailed) as caught:
+            await chat.next_token(an_llm(server), MESSAGES, 10.0)
+        assert caught.value.kind == "no_logprobs"
+    assert len(server.bodies) == 1
+    assert not chat.gives_logprobs(an_llm(server))
+    server.steps = [completion()]
+    assert await kind_of(chat, an_llm(server)) == "ok"  # by JSON it is asked as before
+
+
+async def test_another_endpoint_of_the_server_is_posted_to(
+    server: FakeOpenAI, chat: OpenAIChat
+) -> None:
+    """With the key and the trace; one that is not there is told by its status."""
+    server.steps = [web.json_response({"answers": []})]
+    llm = an_llm(server)
+    assert await chat.post(llm, "/chat/completions", {"model": "m"}, 10.0) == {"answers": []}
+    assert server.headers[0]["Authorization"] == f"Bearer {KEY}"
+    with pytest.raises(RouterLLMFailed) as caught:
+        await chat.post(llm, "/systemone", {"model": "m"}, 10.0)
+    assert caught.value.status == 404
