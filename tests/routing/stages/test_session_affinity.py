@@ -208,7 +208,7 @@ async def test_a_new_turn_stays_when_moving_does_not_pay() -> None:
     kept = await bench.decide(turn(2))
     assert (kept.target, kept.source, kept.cost_usd) == ("small", Source.SESSION, 0.002)
     assert kept.reason == "the session stays: 'large' would gain 0.12 for $0.011700 a turn"
-    assert kept.alternatives == (Alternative("large", 0.625),)
+    assert kept.alternatives == better(0.125).alternatives
     await bench.decide(turn(2))
     assert len(bench.inner.asked) == 2
 
