@@ -131,7 +131,6 @@ class OpenAIChat:
     ) -> ChatAnswer:
         """One structured answer within `timeout_s` seconds. Raises RouterLLMFailed."""
 
-
         def body(dialect: Dialect) -> Mapping[str, Any]:
             return request_body(dialect, llm.model, messages, schema)
 
@@ -251,9 +250,7 @@ class OpenAIChat:
         for client in clients:
             await client.close()
 
-    async def _negotiate(
-        self, client: openai.AsyncOpenAI, question: _Question[Answer]
-    ) -> Answer:
+    async def _negotiate(self, client: openai.AsyncOpenAI, question: _Question[Answer]) -> Answer:
         """Ask, in a plainer dialect after each refusal of how we asked, and once more if it broke.
 
         Each retreat gives up one form of one feature, so this ends. What a refusal named is
