@@ -74,6 +74,8 @@ DECISIONS = st.builds(
     NUMBER,
     st.lists(st.builds(StageTrace, TEXT, TEXT, TEXT, NUMBER), max_size=2).map(tuple),
     NUMBER,
+    st.dictionaries(TEXT, TEXT, max_size=2),
+    TEXT,
     TEXT,
 )
 DECODERS: tuple[Callable[[bytes], object], ...] = (decode_judgement, decode_decision)
@@ -150,7 +152,7 @@ def test_a_decision_of_the_version_before_judgements_is_read() -> None:
     """A worker that was updated reads what an older one wrote down."""
     decision = a_decision(alternatives=(Alternative("large", 0.25),))
     record = orjson.loads(encode_decision(decision))
-    del record[2 + 19]
+    del record[-1], record[2 + 19 : 2 + 21]
     record[2 + 8] = [["large", 0.25]]
     assert decode_decision(orjson.dumps(record)) == decision
 
