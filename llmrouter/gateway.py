@@ -37,7 +37,9 @@ from llmrouter.routing.eligibility import (
     Eligibility,
     EligibilityResult,
     RequestConstraints,
+    check_budget,
     check_options,
+    for_prompt,
     permitted,
     refusal,
     unknown_target,
@@ -180,6 +182,10 @@ class Gateway:
             check_options(request.options, self._rooms.catalog.current, caller)
             decision = await self._known(decision_id, caller)
             features = self._rooms.measure.features(request, caller)
+            target = self._rooms.catalog.current.targets[decision.target]
+            decision = for_prompt(
+                decision, target, RequestConstraints.of(request, features, caller)
+            )
         escalate, steps = self._rooms.escalate, 0
         if escalate is not None and decision.cascade:
             steps = await escalate(request, features, caller, decision.decision_id)
@@ -258,11 +264,13 @@ class Gateway:
             catalog, arm = canary.choose(catalog, _session(request, features, caller))
         if options is not NO_OPTIONS:
             check_options(options, catalog, caller)
-        demand = RequestConstraints(options, features, caller)
+        demand = RequestConstraints.of(request, features, caller)
         pinned = pinned_target(request, catalog, demand)
         health = self._rooms.health
         unavailable = None if health.all_healthy else health.unavailable
         screening = self._eligibility.screen(catalog, demand, unavailable)
+        if request.budget is not None and (pinned is not None or not screening.eligible):
+            check_budget(caller, request.budget, screening, pinned)
         eligible, excluded = screening.eligible, screening.excluded
         if pinned is not None:
             eligible = _only(pinned, screening)

@@ -49,6 +49,7 @@ TARGET_KEYS: Final = (
     "enabled",
 )
 RESERVED_IDS: Final = frozenset({"auto"})
+_PART = re.compile(r"part:[\w.-]{1,40}")
 _ID = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _TIER = re.compile(r"[A-Za-z0-9][\w.-]*")
 _MAX_DESCRIPTION = 8000
@@ -166,7 +167,7 @@ def _one_of(fields: Block, name: str, known: tuple[str, ...]) -> str | None:
 def _capabilities(fields: Block) -> frozenset[str]:
     found = set()
     for name, node in fields.texts("capabilities") or ():
-        if name not in CAPABILITIES:
+        if name not in CAPABILITIES and not _PART.fullmatch(name):
             fields.sheet.report(
                 node, f"unknown capability `{shown(name)}`{hint(name, sorted(CAPABILITIES))}"
             )

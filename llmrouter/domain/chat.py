@@ -76,6 +76,17 @@ class WireFacts:
 CHAT_WIRE = WireFacts()
 
 
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What is left of a key's spend quota for one request, held for it.
+
+    `returns_in_s` is when enough for the dearest target in reach is there again (seconds).
+    """
+
+    left_usd: float
+    returns_in_s: float
+
+
 @quick
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
@@ -87,6 +98,7 @@ class ChatRequest:
     target's id on `/v1/chat/completions`. A bare `prompt` arrives as one user message and sets
     `bare_prompt`, so that the relay knows it must write the messages itself. `kept` says that the
     same bytes yield this very object again, so that what is worked out from it is worth keeping.
+    `budget` is set where the caller's quota holds less than the request may cost.
     """
 
     body: bytes
@@ -98,6 +110,16 @@ class ChatRequest:
     bare_prompt: bool = False
     kept: bool = field(default=False, compare=False)
     wire: WireFacts = CHAT_WIRE
+    budget: Budget | None = None
+
+    @property
+    def limit_usd(self) -> float | None:
+        """The most it may cost: what the caller says, or what is left of its budget."""
+        asked = self.options.max_cost_usd
+        if self.budget is None:
+            return asked
+        left = self.budget.left_usd
+        return left if asked is None else min(asked, left)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,13 @@ CAPABILITIES: frozenset[str] = PASSED | {
     "vision",
     "reasoning",
     "audio",
+    "video",
     "files",
+    "image_output",
     "logprobs",
 }
+"""What a target can do. Beside these, `part:<type>` says that it reads parts of a type that this
+service does not know."""
 PROTOCOLS: tuple[str, ...] = ("openai-chat", "openai-responses", "anthropic-messages")
 """What a target may speak; the first is the default."""
 AUTH: tuple[str, ...] = ("bearer", "x-api-key", "azure", "aws", "google", "none")

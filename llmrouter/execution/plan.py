@@ -110,7 +110,7 @@ def _ladder(order: ExecutionRequest, eligible: tuple[str, ...]) -> list[str]:
 def _direct(order: ExecutionRequest, targets: tuple[Target, ...], remaining_s: float) -> Plan:
     """One attempt alone is billed as a rule, so each target is bounded by itself."""
     most = max(1, order.catalog.fallback.max_attempts)
-    if order.request.options.max_cost_usd is None and math.isinf(remaining_s):
+    if order.request.limit_usd is None and math.isinf(remaining_s):
         return Plan(targets, False, most, order.decision.estimate)
     kept: list[Target] = []
     out: list[Exclusion] = []
@@ -155,11 +155,13 @@ def _why_not(
     order: ExecutionRequest, target: Target, remaining_s: float, spent_usd: float
 ) -> str | None:
     estimate = order.decision.estimate
-    limit = order.request.options.max_cost_usd
+    limit = order.request.limit_usd
     if limit is not None:
         cost = bound_usd(target, estimate.input_tokens, estimate.output_tokens)
         if spent_usd + cost > limit:
-            return f"could cost ${spent_usd + cost:.6f}, over max_cost_usd"
+            asked = order.request.options.max_cost_usd
+            bound = "max_cost_usd" if asked == limit else "what is left of the key's budget"
+            return f"could cost ${spent_usd + cost:.6f}, over {bound}"
     expected_ms = expected_latency_ms(target, order)
     if expected_ms / 1000.0 > remaining_s:
         return f"needs about {expected_ms:.0f} ms of {remaining_s * 1000:.0f} ms"

@@ -7,7 +7,7 @@ judges nothing: a feature is a measurement or a field of the body.
 Token counts are estimates. Text counts a quarter of a token per character and 0.375 more for every
 UTF-8 byte beyond the first of each character, which is close for English, Cyrillic (about 0.6 a
 character) and CJK (1 a character); each turn adds 4. Tool schemas and tool calls count a quarter
-of a token per byte of JSON. What is not text counts PART_TOKENS.
+of a token per byte of JSON. What is not text counts as `domain.parts` says.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from llmrouter.domain.chat import Caller, ChatRequest, Message
 from llmrouter.domain.features import Features, Traits
+from llmrouter.domain.parts import NOTHING, media_of, output_needs
 from llmrouter.features.fingerprint import (
     SHAPING,
     Fingerprinter,
@@ -33,26 +34,6 @@ DEFAULT_OUTPUT_TOKENS: Final = 512
 TRAITS_KEPT: Final = 2048
 
 TURN_TOKENS: Final = 4
-PART_TOKENS: Final[Mapping[str, int]] = {
-    "image_url": 765,  # one 1024 x 1024 image in high detail
-    "image": 765,
-    "input_image": 765,
-    "input_audio": 600,  # a minute, at ten tokens a second
-    "audio": 600,
-    "file": 3000,  # a few pages
-    "input_file": 3000,
-}
-OTHER_PART_TOKENS: Final = 500
-
-PART_NEEDS: Final[Mapping[str, str]] = {
-    "image_url": "vision",
-    "image": "vision",
-    "input_image": "vision",
-    "input_audio": "audio",
-    "audio": "audio",
-    "file": "files",
-    "input_file": "files",
-}
 NO_NEEDS: Final[frozenset[str]] = frozenset()
 _NO_REASONING: Final = frozenset({"none", "minimal"})
 _NO_EXTRAS: Final[Mapping[int, bytes]] = {}
@@ -79,7 +60,7 @@ class Extractor:
         """The features of `request`. Pure but for the key; never raises on a parsed request."""
         document, messages = request.document, request.messages
         shape = canonical_shape(document)
-        tokens, turns, rich = 0.0, 0, False
+        tokens, turns, rich, mixed = 0.0, 0, False, False
         last_user: Message | None = None
         system = ""
         for message in messages:
@@ -92,14 +73,18 @@ class Extractor:
                 system = f"{system}\n{text}" if system else text
             if message.parts or message.calls_tools:
                 rich = True
+            if message.parts or not text:
+                mixed = True
         extras: Mapping[int, bytes] = turn_extras(request) if rich else _NO_EXTRAS
+        media = media_of(request) if mixed else NOTHING
+        tokens += media.tokens
         if rich:
-            tokens += _rich_tokens(messages, extras)
+            tokens += _call_tokens(messages, extras)
         text = "" if last_user is None else strip_envelopes(last_user.text)
         output_tokens, asked = requested_output(document)
         prints = self._fingerprinter.prints(Subject(request, caller, output_tokens, shape, extras))
         task = request.options.task
-        needs = needs_of(document, messages) if shape or rich else NO_NEEDS
+        needs = needs_of(document, media.needs) if shape or media.needs else NO_NEEDS
         return Features(
             fingerprint=prints.fingerprint,
             conversation=prints.conversation,
@@ -135,14 +120,11 @@ def requested_output(document: Mapping[str, Any]) -> tuple[int, bool]:
     return int(limit) * int(choices), True
 
 
-def needs_of(document: Mapping[str, Any], messages: tuple[Message, ...]) -> frozenset[str]:
-    """The capabilities that a target must have to serve the request."""
-    needs = {
-        PART_NEEDS[kind] for message in messages for kind in message.parts if kind in PART_NEEDS
-    }
-    if not SHAPING.isdisjoint(document):
-        needs.update(_needs_of_fields(document))
-    return frozenset(needs) if needs else NO_NEEDS
+def needs_of(document: Mapping[str, Any], media: frozenset[str]) -> frozenset[str]:
+    """The capabilities that a target must have: for what the messages carry, and what is asked."""
+    if SHAPING.isdisjoint(document):
+        return media
+    return media | _needs_of_fields(document)
 
 
 def _needs_of_fields(document: Mapping[str, Any]) -> set[str]:
@@ -154,9 +136,7 @@ def _needs_of_fields(document: Mapping[str, Any]) -> set[str]:
         needs.add("json_schema")
     if _reasons(document):
         needs.add("reasoning")
-    modalities = document.get("modalities")
-    if isinstance(modalities, list) and "audio" in modalities:
-        needs.add("audio")
+    needs |= output_needs(document.get("modalities"))
     if document.get("logprobs") is True:
         needs.add("logprobs")
     return needs
@@ -177,14 +157,12 @@ def _reasons(document: Mapping[str, Any]) -> bool:
     return reasoning.get("effort") not in _NO_REASONING
 
 
-def _rich_tokens(messages: tuple[Message, ...], extras: Mapping[int, bytes]) -> float:
-    tokens = 0.0
-    for index, message in enumerate(messages):
-        for kind, count in message.parts.items():
-            tokens += PART_TOKENS.get(kind, OTHER_PART_TOKENS) * count
-        if message.calls_tools and not message.parts:
-            tokens += len(extras.get(index, b"")) / 4
-    return tokens
+def _call_tokens(messages: tuple[Message, ...], extras: Mapping[int, bytes]) -> float:
+    return sum(
+        len(extras.get(index, b"")) / 4
+        for index, message in enumerate(messages)
+        if message.calls_tools and not message.parts
+    )
 
 
 def _continues(last: Message, text: str) -> bool:

@@ -2,10 +2,12 @@
 
 A request is counted when it arrives. Tokens and money are known only afterwards, so an estimate
 is reserved first and replaced by the truth when the reply is out: a burst cannot pass a budget
-together. When less than the estimate is left, the rest is reserved and becomes the request's
-`max_cost_usd`, so that the end of a budget still buys what it can. A store that fails lets
-requests pass for a moment, without asking it again, and is counted: limits protect a budget, they
-must not become the outage.
+together. What is reserved is the most the request may come to: at the dearest target in reach, at
+every step of a cascade, with the router LLM's call. Nothing that a caller says lowers it. When less
+than that is left, the rest is reserved and becomes the request's `budget`, so that the end of a
+quota still buys from cheap targets; where it buys nothing, the caller hears 429 and when it does
+again. A store that fails lets requests pass for a moment, without asking it again, and is counted:
+limits protect a budget, they must not become the outage.
 """
 
 from __future__ import annotations
@@ -19,20 +21,18 @@ from dataclasses import dataclass, replace
 
 from llmrouter.auth.api_keys import ApiKey
 from llmrouter.domain.catalog import Catalog
-from llmrouter.domain.chat import Caller, ChatRequest
+from llmrouter.domain.chat import Budget, Caller, ChatRequest
 from llmrouter.domain.completion import Completion
 from llmrouter.domain.interfaces import Store
 from llmrouter.domain.quick import quick
-from llmrouter.domain.target import Price
 from llmrouter.errors import RateLimited, StoreFailed
 from llmrouter.ratelimit.quota_lease import REST_S, QuotaLease
 from llmrouter.ratelimit.sliding_window import Quota, QuotaExceeded, Reservation, SlidingWindow
+from llmrouter.ratelimit.worst_case import WorstCases, estimate_tokens, routing_usd
 from llmrouter.util.tasks import repeatedly
 
 log = logging.getLogger(__name__)
 
-BYTES_PER_TOKEN = 4
-ASSUMED_OUTPUT_TOKENS = 512
 QUIET_S = 1.0  # how long a store that failed is left alone
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _QUOTA = re.compile(r"(\d+(?:\.\d+)?)/(\d*)([smhd])")
@@ -142,7 +142,7 @@ class RateLimiter:
         self._count = count
         self._clock = clock
         self._allowances: dict[str, _Allowances] = {}
-        self._prices = _Prices()
+        self._worst = WorstCases()
         self._quiet_until = 0.0
 
     def policy(self, name: str) -> KeyPolicy:
@@ -165,25 +165,30 @@ class RateLimiter:
         allowances = self._of(caller)
         if allowances.tokens is None and allowances.spend is None:
             return None, request
-        size = _estimate_tokens(request)
+        size = estimate_tokens(request)
+        pinned = None if request.model is None else catalog.named(request.model)
         tokens: Reservation | None = None
         spend: Reservation | None = None
         if allowances.tokens is not None:
-            tokens = allowances.tokens.at_once(float(sum(size)))
+            used = float(self._worst.most_tokens(caller, pinned, catalog, size))
+            tokens = allowances.tokens.at_once(used)
             if tokens is None:
-                tokens = await self._hold(caller, "tokens", allowances.tokens, float(sum(size)))
+                tokens = await self._hold(caller, "tokens", allowances.tokens, used)
         if allowances.spend is not None:
-            cost = self._prices.most_usd(caller, request, catalog, size)
+            cost = self._worst.most_usd(caller, request, catalog, size)
+            whole = pinned is not None  # a pinned target is not changed for a cheaper one
             try:
                 spend = allowances.spend.at_once(cost)
                 if spend is None:
-                    spend = await self._hold(caller, "spend_usd", allowances.spend, cost)
+                    spend = await self._hold(
+                        caller, "spend_usd", allowances.spend, cost, partly=not whole
+                    )
             except BaseException:  # refused, or the caller left
                 await self.settle(caller, RequestReservation(tokens, None), None)
                 raise
             if spend is not None and spend.amount < cost:
-                options = replace(request.options, max_cost_usd=spend.amount)
-                request = replace(request, options=options, kept=False)
+                returns_in_s = allowances.spend.returns_in_s(cost - spend.amount)
+                request = replace(request, budget=Budget(spend.amount, returns_in_s), kept=False)
         return RequestReservation(tokens, spend), request
 
     async def settle(
@@ -207,6 +212,19 @@ class RateLimiter:
                 await allowances.spend.settle(held.spend, cost)
         except StoreFailed as error:
             self._store_failed(error)
+
+    async def reserve_routing(
+        self, caller: Caller, request: ChatRequest, catalog: Catalog
+    ) -> RequestReservation | None:
+        """Hold what deciding alone may cost: a call of the router LLM. Raises RateLimited."""
+        spend = self._of(caller).spend
+        cost = 0.0 if spend is None else routing_usd(request, catalog)
+        if spend is None or cost <= 0.0:
+            return None
+        held = spend.at_once(cost)
+        if held is None:
+            held = await self._hold(caller, "spend_usd", spend, cost)
+        return RequestReservation(None, held)
 
     async def charge(self, caller: Caller, cost_usd: float) -> None:
         """Count money that was spent without a reservation, such as the router LLM's."""
@@ -260,7 +278,7 @@ class RateLimiter:
             self._store_failed(error)
             return None
         if isinstance(got, QuotaExceeded):
-            raise _limited(caller, what, allowance.quota, got)
+            raise _limited(caller, what, allowance.quota, got, amount)
         return got
 
     def _of(self, caller: Caller) -> _Allowances:
@@ -291,51 +309,6 @@ class RateLimiter:
             self._count("llmrouter.limits.store_errors", 1.0, {})
 
 
-def _estimate_tokens(request: ChatRequest) -> tuple[int, int]:
-    """Input and output tokens a request may use, by its size and what it asks for."""
-    document = request.document
-    asked = document.get("max_completion_tokens") or document.get("max_tokens")
-    written = int(asked) if isinstance(asked, (int, float)) else ASSUMED_OUTPUT_TOKENS
-    choices = document.get("n") or 1
-    return len(request.body) // BYTES_PER_TOKEN + 1, written * int(choices)
-
-
-class _Prices:
-    """The prices that may be the highest, in one catalog, for each set of targets in reach."""
-
-    def __init__(self) -> None:
-        self._catalog: Catalog | None = None
-        self._highest: dict[frozenset[str] | None, list[Price]] = {}
-
-    def most_usd(
-        self, caller: Caller, request: ChatRequest, catalog: Catalog, size: tuple[int, int]
-    ) -> float:
-        """What the request may cost: at the target it pins, or at the dearest it may reach."""
-        pinned = None if request.model is None else catalog.named(request.model)
-        if pinned is not None:
-            cost = pinned.price.cost(*size)
-        else:
-            cost = 0.0
-            for price in self._in_reach(caller.allow, catalog):
-                cost = max(cost, price.cost(*size))
-        most = request.options.max_cost_usd
-        return cost if most is None else min(cost, most)
-
-    def _in_reach(self, allow: frozenset[str] | None, catalog: Catalog) -> list[Price]:
-        if catalog is not self._catalog:
-            self._catalog, self._highest = catalog, {}
-        found = self._highest.get(allow)
-        if found is None:
-            every = [t.price for t in catalog.enabled if allow is None or t.id in allow]
-            pairs = {(price.input, price.output): price for price in every}
-            found = self._highest[allow] = [
-                price
-                for pair, price in pairs.items()
-                if not any(o != pair and o[0] >= pair[0] and o[1] >= pair[1] for o in pairs)
-            ]
-        return found
-
-
 def duration(seconds: float) -> str:
     """A span as OpenAI writes them: `6m0s`, `1.5s`, `20ms`. Rounded up."""
     ms = math.ceil(seconds * 1000.0 - 1e-6)
@@ -357,11 +330,16 @@ def _money(amount: float) -> str:
     return f"{int(amount * 1e6 + 1e-3) / 1e6:.12g}"
 
 
-def _limited(caller: Caller, what: str, quota: Quota, refused: QuotaExceeded) -> RateLimited:
+def _limited(
+    caller: Caller, what: str, quota: Quota, refused: QuotaExceeded, amount: float
+) -> RateLimited:
     unit = {"requests": "requests", "tokens": "tokens", "spend_usd": "USD"}[what]
     code = "insufficient_quota" if what == "spend_usd" else "rate_limit_exceeded"
+    allowed = f"{quota.limit:g} {unit} per {quota.window_s:g} s"
     return RateLimited(
-        f"{caller.name} has used its {quota.limit:g} {unit} per {quota.window_s:g} s",
+        f"this request may take {amount:.6g} {unit}, {caller.name} has {allowed}"
+        if amount > quota.limit
+        else f"{caller.name} has used its {allowed}",
         code=code,
         retry_after_s=refused.retry_after_s,
     )

@@ -88,6 +88,10 @@ class QuotaLease:
             return shared
         return QuotaStatus(shared.limit, shared.remaining + self._held, shared.reset_s)
 
+    def returns_in_s(self, amount: float) -> float:
+        """Seconds until `amount` units are free again, as far as this worker has seen."""
+        return self._window.returns_in_s(amount)
+
     async def _fill(self, amount: float) -> bool:
         """Take a share ahead, and `amount` with it. False where the window has not so much."""
         filling = self._filling = asyncio.get_running_loop().create_future()

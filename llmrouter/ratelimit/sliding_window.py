@@ -171,6 +171,10 @@ class SlidingWindow:
             return QuotaStatus(self.quota.limit, left, 0.0)
         return QuotaStatus(self.quota.limit, left, self.ends(newest + SLICES) - now)
 
+    def returns_in_s(self, amount: float) -> float:
+        """Seconds until `amount` units have left the window, as far as this worker has seen."""
+        return self._returns_in(self.index, amount, self._current)
+
     def _before(self, index: int) -> float:
         """Units in the closed slices of the window that ends in slice `index`."""
         closed = self._closed

@@ -12,13 +12,14 @@ from difflib import get_close_matches
 from math import inf
 
 from llmrouter.domain.catalog import Catalog
-from llmrouter.domain.chat import Caller, RouterOptions
-from llmrouter.domain.decision import Decision, Exclusion
+from llmrouter.domain.chat import Budget, Caller, ChatRequest, RouterOptions
+from llmrouter.domain.decision import Decision, Estimate, Exclusion
 from llmrouter.domain.features import Features
 from llmrouter.domain.quick import quick
 from llmrouter.domain.target import PASSED, Target
-from llmrouter.errors import Forbidden, NotFound
+from llmrouter.errors import Forbidden, NoEligibleTarget, NotFound, RateLimited
 
+OVER_BUDGET = "more than is left of the key's budget"
 Unavailable = Callable[[str], str | None]
 
 
@@ -53,6 +54,7 @@ class _RequestIndependent:
             and (features.output_tokens <= self.output or not features.asked_output)
             and options.latency_budget_ms is None
             and options.max_cost_usd is None
+            and demand.budget is None
         )
 
 
@@ -64,6 +66,12 @@ class RequestConstraints:
     options: RouterOptions
     features: Features
     caller: Caller
+    budget: Budget | None = None
+
+    @classmethod
+    def of(cls, request: ChatRequest, features: Features, caller: Caller) -> RequestConstraints:
+        """What a measured request demands."""
+        return cls(request.options, features, caller, request.budget)
 
     @property
     def tier(self) -> str | None:
@@ -110,6 +118,16 @@ def unknown_target(name: str, catalog: Catalog, param: str) -> NotFound:
     )
 
 
+def budget_spent(caller: Caller, budget: Budget, detail: str = "") -> RateLimited:
+    """The error where no target fits into what is left of a key's budget."""
+    return RateLimited(
+        f"{caller.name} has ${budget.left_usd:.6f} left of its budget, and this request may cost "
+        f"more{detail}",
+        code="insufficient_quota",
+        retry_after_s=budget.returns_in_s,
+    )
+
+
 def permitted(decision: Decision, catalog: Catalog, caller: Caller) -> Decision:
     """The decision with the fallbacks that this key may use. Raises Forbidden for its target.
 
@@ -132,6 +150,37 @@ def permitted(decision: Decision, catalog: Catalog, caller: Caller) -> Decision:
         )
     kept = tuple(name for name in decision.fallbacks if refused(name) is None)
     return decision if kept == decision.fallbacks else replace(decision, fallbacks=kept)
+
+
+def check_budget(
+    caller: Caller, budget: Budget, screening: EligibilityResult, pinned: Target | None
+) -> None:
+    """Raise RateLimited where money is what keeps the pinned target, or any, from serving."""
+    for out in screening.excluded:
+        if OVER_BUDGET in out.reason and (pinned is None or out.target == pinned.id):
+            raise budget_spent(caller, budget)
+
+
+def for_prompt(decision: Decision, target: Target, demand: RequestConstraints) -> Decision:
+    """A decision made earlier, with the estimate of the prompt that is sent now.
+
+    Raises NoEligibleTarget where its target cannot read the prompt, RateLimited where that costs
+    more than is left of the key's budget.
+    """
+    features, budget = demand.features, demand.budget
+    if missing := features.needs - target.capabilities - {target.protocol}:
+        raise NoEligibleTarget(
+            f"{target.id}, which decision {decision.decision_id!r} chose, lacks "
+            f"{', '.join(sorted(missing))}; ask /route with this prompt"
+        )
+    size = features.input_tokens, features.output_tokens
+    if budget is None and size == (decision.estimate.input_tokens, decision.estimate.output_tokens):
+        return decision
+    cost = target.price.cost(*size)
+    if budget is not None and cost > budget.left_usd:
+        raise budget_spent(demand.caller, budget, f": about ${cost:.6f} at {target.id}")
+    estimate = Estimate(*size, cost, target.latency.total_ms(size[1]))
+    return replace(decision, estimate=estimate)
 
 
 def standing_reason(target: Target, demand: RequestConstraints) -> str | None:
@@ -180,6 +229,10 @@ def sizing_reason(target: Target, demand: RequestConstraints) -> str | None:
         cost = target.price.cost(features.input_tokens, features.output_tokens)
         if cost > options.max_cost_usd:
             return f"about ${cost:.6f}, max_cost_usd is ${options.max_cost_usd:.6f}"
+    if demand.budget is not None:
+        cost = target.price.cost(features.input_tokens, features.output_tokens)
+        if cost > demand.budget.left_usd:
+            return f"about ${cost:.6f}, {OVER_BUDGET} (${demand.budget.left_usd:.6f})"
     return None
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from llmrouter.api.request_parser import Endpoint, parse
 from llmrouter.auth.api_keys import Authenticator, parse_keys
+from llmrouter.domain.catalog import RouterLLM
 from llmrouter.domain.chat import Caller, ChatRequest
 from llmrouter.domain.completion import Attempt, Completion, Usage
 from llmrouter.errors import RateLimited
@@ -19,8 +20,6 @@ from llmrouter.ratelimit.key_limits import (
     KeyPolicy,
     PoliciesInvalid,
     RateLimiter,
-    _estimate_tokens,
-    _Prices,
     duration,
     parse_policies,
     restricted,
@@ -107,14 +106,64 @@ async def test_a_budget_holds_when_all_come_at_once() -> None:
     assert any(isinstance(result, RateLimited) for result in results)
 
 
-async def test_the_end_of_a_budget_limits_the_price_instead_of_the_service() -> None:
-    """What is left becomes the request's own cost limit, so cheap targets still serve."""
+async def test_the_end_of_a_budget_still_buys_from_cheap_targets() -> None:
+    """What is left becomes the request's budget, never a limit that the caller did not set."""
     held = limits({"*": KeyPolicy(spend_usd=Quota(0.001, 60))})
     got, request = await held.reserve(ALICE, a_request(max_tokens=1000), CATALOG)
     assert got is not None
-    assert request.options.max_cost_usd == pytest.approx(0.001)
+    assert request.options.max_cost_usd is None
+    assert request.budget is not None
+    assert request.budget.left_usd == request.limit_usd == pytest.approx(0.001)
+    assert 0 < request.budget.returns_in_s <= 63
     with pytest.raises(RateLimited) as caught:
         await held.reserve(ALICE, a_request(), CATALOG)
+    assert caught.value.code == "insufficient_quota"
+
+
+async def test_what_a_caller_says_lowers_nothing_that_is_reserved() -> None:
+    """`max_cost_usd` bounds what may be spent for it, and is no way past a quota."""
+    held = limits({"*": KeyPolicy(spend_usd=Quota(0.02, 60))})
+    asked = {"max_tokens": 1000, "router": {"max_cost_usd": 1e-9, "decision_id": "dec_1"}}
+    for _ in range(2):
+        got, _ = await held.reserve(ALICE, a_request(**asked), CATALOG)
+        assert got is not None
+        assert got.spend is not None
+        assert got.spend.amount > 0.008
+    left, request = await held.reserve(ALICE, a_request(**asked), CATALOG)
+    assert left is not None
+    assert request.budget is not None
+    with pytest.raises(RateLimited) as caught:
+        await held.reserve(ALICE, a_request(**asked), CATALOG)
+    assert caught.value.code == "insufficient_quota"
+
+
+async def test_a_pinned_target_that_costs_more_than_is_left_is_refused_with_a_time() -> None:
+    """No other target may answer in its place."""
+    held = limits({"*": KeyPolicy(spend_usd=Quota(0.01, 60))})
+    pinned = a_request(model="large", max_tokens=1000)
+    first, _ = await held.reserve(ALICE, pinned, CATALOG)
+    assert first is not None
+    with pytest.raises(RateLimited) as caught:
+        await held.reserve(ALICE, pinned, CATALOG)
+    assert (caught.value.status, caught.value.code) == (429, "insufficient_quota")
+    assert caught.value.retry_after_s is not None
+    await held.settle(ALICE, first, None)
+    again, _ = await held.reserve(ALICE, pinned, CATALOG)
+    assert again is not None
+
+
+async def test_deciding_alone_is_held_and_settled() -> None:
+    """A router call is money; where none can be made nothing is held."""
+    llm = RouterLLM("tiny", "http://r.example", price_input=1000.0, price_output=1000.0)
+    paid = replace(CATALOG, router=llm)
+    held = limits({"*": KeyPolicy(spend_usd=Quota(3.0, 60))})
+    assert await held.reserve_routing(ALICE, a_request(), CATALOG) is None
+    assert await held.reserve_routing(ALICE, a_request(model="small"), paid) is None
+    got = await held.reserve_routing(ALICE, a_request(), paid)
+    assert got is not None
+    await held.settle(ALICE, got, None, 3.0)
+    with pytest.raises(RateLimited) as caught:
+        await held.reserve_routing(ALICE, a_request(), paid)
     assert caught.value.code == "insufficient_quota"
 
 
@@ -124,7 +173,7 @@ async def test_the_truth_replaces_the_reservation() -> None:
     for _ in range(20):
         got, request = await held.reserve(ALICE, a_request(max_tokens=900), CATALOG)
         assert got is not None
-        assert request.options.max_cost_usd is None
+        assert request.budget is None
         await held.settle(ALICE, got, a_completion(4, 0.00001))
 
 
@@ -213,22 +262,6 @@ async def test_a_caller_who_leaves_while_it_is_counted_holds_nothing() -> None:
         assert {round(units, 9) for units in store.values.values()} <= {0.0}
     else:
         pytest.fail("it never ended")
-
-
-def test_a_pinned_target_reserves_its_own_price() -> None:
-    """Not the dearest one's, which its key may not even reach; n choices are paid n times."""
-    pinned = a_request(model="small", max_tokens=1000)
-    size = (len(pinned.body) // 4 + 1, 1000)
-    small, large = (CATALOG.targets[name].price.cost(*size) for name in ("small", "large"))
-    most_usd = _Prices().most_usd
-    assert most_usd(ALICE, pinned, CATALOG, _estimate_tokens(pinned)) == small
-    auto = replace(pinned, model="auto")
-    assert most_usd(ALICE, auto, CATALOG, size) == large
-    only = Caller("alice", allow=frozenset({"small"}))
-    assert most_usd(only, auto, CATALOG, size) == small
-    cheaper = replace(CATALOG, targets={"small": CATALOG.targets["small"]})
-    assert most_usd(ALICE, auto, cheaper, size) == small
-    assert _estimate_tokens(a_request(max_tokens=10, n=3))[1] == 30
 
 
 async def test_headers_say_how_quotas_stand() -> None:

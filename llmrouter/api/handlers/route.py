@@ -14,9 +14,18 @@ from llmrouter.fastpath.response import FullResponse
 async def route(request: web.Request, services: Dependencies, caller: Caller) -> web.Response:
     """Decide and answer the decision."""
     chat = await read_request(request, services, Endpoint.ROUTE)
-    decision = await services.gateway.decide(chat, caller)
-    if decision.router_cost_usd and not services.keyring.open:
-        services.telemetry.spent(caller.name, decision.router_cost_usd)
-    if services.limits is not None:
-        await services.limits.charge(caller, decision.router_cost_usd)
+    limits, router_usd = services.limits, 0.0
+    held = None
+    if limits is not None:
+        held = await limits.reserve_routing(caller, chat, services.gateway.catalog.current)
+    try:
+        decision = await services.gateway.decide(chat, caller)
+        router_usd = decision.router_cost_usd
+    finally:
+        if limits is not None and held is not None:
+            await limits.settle(caller, held, None, router_usd)
+    if router_usd and not services.keyring.open:
+        services.telemetry.spent(caller.name, router_usd)
+    if limits is not None and held is None:
+        await limits.charge(caller, router_usd)
     return FullResponse(encode_decision(decision), decision_headers(decision))

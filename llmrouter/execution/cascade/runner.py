@@ -192,7 +192,7 @@ async def _asked(
         further, estimate = accept.samples - 1, order.decision.estimate
         bound = bound_usd(answer.target, estimate.input_tokens, estimate.output_tokens)
         if further * bound > left_usd:
-            return [], [*remarks, "accepted without samples: they could pass max_cost_usd"]
+            return [], [*remarks, "accepted without samples: they could cost more than is left"]
         left_usd -= further * bound
         texts = await _sampled(flow, answer, further)
         shares = [agreement([choice.text, *texts]) for choice in answer.said]
@@ -207,7 +207,7 @@ async def _asked(
         return [], [*remarks, "accepted without a judge: none is connected"]
     bounds_usd = [judge_bound_usd(order.catalog, order.request, len(c.text)) for c in answer.said]
     if math.fsum(bounds_usd) > left_usd:
-        return [], [*remarks, "accepted without the judge: it could pass max_cost_usd"]
+        return [], [*remarks, "accepted without the judge: it could cost more than is left"]
     for choice in answer.said:
         found, remark = await _judged(flow, verifier.judge, choice)
         if remark:
@@ -292,8 +292,9 @@ def _affordable(flow: AttemptSession, target: Target, spent_usd: float = 0.0) ->
 
 
 def _left_usd(flow: AttemptSession) -> float:
-    """What the caller's `max_cost_usd` leaves beside what is on the account; inf without one."""
-    limit = flow.order.request.options.max_cost_usd
+    """What the caller's `max_cost_usd`, or its key's budget, leaves beside what is on the account;
+    inf without either."""
+    limit = flow.order.request.limit_usd
     if limit is None:
         return math.inf
     return limit - sum(a.cost_usd for a in flow.account.attempts) - flow.account.final_usd

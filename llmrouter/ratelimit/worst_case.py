@@ -1,0 +1,137 @@
+"""The most a request may come to, in tokens and USD, before anything is decided.
+
+What is reserved of a quota must cover what may be billed: the dearest target in reach for the
+tokens asked, every step of a cascade with its judge, the second attempt of a hedge, the router
+LLM's call. The caller's own `max_cost_usd` plays no part in it. Where no limit on the answer is
+asked for, 512 tokens are assumed; what is used beyond that is charged when the reply is out.
+"""
+
+from __future__ import annotations
+
+from llmrouter.domain.catalog import Catalog
+from llmrouter.domain.chat import Caller, ChatRequest
+from llmrouter.domain.parts import media_of
+from llmrouter.domain.target import Target
+
+BYTES_PER_TOKEN = 4
+ASSUMED_OUTPUT_TOKENS = 512
+_TARGET_CHARS = 300  # what the router LLM reads of a target beside its description
+_QUERY_CHARS = 8000  # of a request, an answer
+_ANSWER_TOKENS = 256  # of the router LLM or the judge
+
+
+def estimate_tokens(request: ChatRequest) -> tuple[int, int]:
+    """Input and output tokens a request may use, by its size and what it asks for."""
+    document = request.document
+    asked = document.get("max_completion_tokens") or document.get("max_tokens")
+    written = int(asked) if isinstance(asked, (int, float)) else ASSUMED_OUTPUT_TOKENS
+    choices = document.get("n") or 1
+    media = media_of(request)
+    text = max(0, len(request.body) - media.encoded)
+    return text // BYTES_PER_TOKEN + 1 + media.tokens, written * int(choices)
+
+
+def routing_usd(request: ChatRequest, catalog: Catalog) -> float:
+    """The most that deciding may cost in USD: the router LLM reads every target and the request.
+
+    0 where it is not asked: for a pinned target, a decision named by its id, or by strategy.
+    """
+    llm, options = catalog.router, request.options
+    named = request.model not in (None, "auto") or options.decision_id is not None
+    if llm is None or named or options.strategy in ("rules", "cascade"):
+        return 0.0
+    read = sum(len(target.description) + _TARGET_CHARS for target in catalog.enabled)
+    read += len(catalog.prompts.router) + min(len(request.body), _QUERY_CHARS)
+    return (read / 3 * llm.price_input + _ANSWER_TOKENS * llm.price_output) / 1_000_000
+
+
+def _judging_usd(catalog: Catalog) -> float:
+    """The most that judging one answer of a cascade may cost in USD."""
+    llm = catalog.cascade.judge or catalog.router
+    if llm is None or not catalog.cascade.accept.judge:
+        return 0.0
+    read = 2 * _QUERY_CHARS + len(catalog.prompts.verifier or "")
+    return (read / 3 * llm.price_input + _ANSWER_TOKENS * llm.price_output) / 1_000_000
+
+
+def _may_cascade(request: ChatRequest, catalog: Catalog) -> bool:
+    options = request.options
+    if not catalog.cascade.order or request.model not in (None, "auto"):
+        return False
+    return (
+        options.strategy == "cascade"
+        or options.decision_id is not None
+        or any(rule.strategy == "cascade" for rule in catalog.rules)
+    )
+
+
+class WorstCases:
+    """What a request may come to at most, by the targets in one catalog that a key may reach."""
+
+    def __init__(self) -> None:
+        self._catalog: Catalog | None = None
+        self._reach: dict[frozenset[str] | None, tuple[Target, ...]] = {}
+
+    def most_usd(
+        self, caller: Caller, request: ChatRequest, catalog: Catalog, size: tuple[int, int]
+    ) -> float:
+        """USD at the target it pins, or at the dearest it may reach; of all steps in a cascade."""
+        pinned = None if request.model is None else catalog.named(request.model)
+        if pinned is not None:
+            return _most_usd(pinned, size)
+        reach = self._in_reach(caller.allow, catalog)
+        cost = 0.0
+        for target in reach:
+            cost = max(cost, _most_usd(target, size))
+        if _may_cascade(request, catalog):
+            samples = max(1, catalog.cascade.accept.samples)
+            steps = [target for target in reach if target.id in catalog.cascade.order]
+            climbed = sum(_most_usd(target, size) * samples for target in steps)
+            cost = max(cost, climbed + len(steps) * _judging_usd(catalog))
+        elif catalog.fallback.hedge:
+            cost *= 2  # the slower of two attempts may be billed as well
+        return cost + routing_usd(request, catalog)
+
+    def most_tokens(
+        self, caller: Caller, pinned: Target | None, catalog: Catalog, size: tuple[int, int]
+    ) -> int:
+        """Tokens of one answer at the target that may write most."""
+        reach = self._in_reach(caller.allow, catalog) if pinned is None else (pinned,)
+        return size[0] + max((_most_written(target, size[1]) for target in reach), default=0)
+
+    def _in_reach(self, allow: frozenset[str] | None, catalog: Catalog) -> tuple[Target, ...]:
+        """The enabled targets, less those that another one outdoes in price and in length."""
+        if catalog is not self._catalog:
+            self._catalog, self._reach = catalog, {}
+        found = self._reach.get(allow)
+        if found is None:
+            every = [t for t in catalog.enabled if allow is None or t.id in allow]
+            order = catalog.cascade.order
+            worth = {_worth(target): target for target in every}
+            found = self._reach[allow] = tuple(
+                target
+                for target in every
+                if target.id in order
+                or (
+                    worth[_worth(target)] is target
+                    and not any(_outdoes(other, _worth(target)) for other in worth)
+                )
+            )
+        return found
+
+
+def _worth(target: Target) -> tuple[float, float, int]:
+    return target.price.input, target.price.output, target.max_output or target.context_window
+
+
+def _outdoes(other: tuple[float, float, int], one: tuple[float, float, int]) -> bool:
+    return other != one and all(a >= b for a, b in zip(other, one, strict=True))
+
+
+def _most_written(target: Target, written: int) -> int:
+    """Output tokens of a request at a target, which writes no more than it can."""
+    return min(written, target.max_output or target.context_window)
+
+
+def _most_usd(target: Target, size: tuple[int, int]) -> float:
+    return target.price.cost(size[0], _most_written(target, size[1]))
