@@ -322,7 +322,7 @@ async def test_a_judge_of_a_longer_answer_than_planned_is_not_asked(bench: Bench
     await collect(execution)
     assert execution.completion is not None
     (attempt,) = execution.completion.attempts
-    assert attempt.reason == "accepted without the judge: it could pass max_cost_usd"
+    assert attempt.reason == "accepted without the judge: it could cost more than is left"
     assert judge.asked == []
 
 
