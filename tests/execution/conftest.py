@@ -40,7 +40,7 @@ class Patience:
 
     async def close(self) -> None:
         """Close it, which must hold no connection any more."""
-        connector = self.relay._exchange._connector
+        connector = self.relay._transport._connector  # type: ignore[attr-defined] # of either transport
         assert connector is None or not connector._acquired
         await self.relay.close()
 
