@@ -90,7 +90,7 @@ class Shop:
 
 @contextlib.asynccontextmanager
 async def shop(directory: Path, routing: str = ROUTING, **settings: Any) -> AsyncIterator[Shop]:
-    """It, with keys where `settings` name some; `big` reads images, both what `capabilities` say."""
+    """It, with keys where `settings` name some; both targets read what `capabilities` say."""
     capabilities = settings.pop("capabilities", "")
     prompts = directory / "prompts"
     (prompts / "catalog").mkdir(parents=True)
