@@ -182,7 +182,7 @@ class Gateway:
             check_options(request.options, self._rooms.catalog.current, caller)
             decision = await self._known(decision_id, caller)
             features = self._rooms.measure.features(request, caller)
-            target = self._rooms.catalog.current.targets[decision.target]
+            target = self._catalog_of(decision).targets[decision.target]
             decision = for_prompt(
                 decision, target, RequestConstraints.of(request, features, caller)
             )
