@@ -271,13 +271,15 @@ class RouterLLMFailed(Exception):
 class EncoderFailed(Exception):
     """A text could not be encoded in time; learned preferences abstain.
 
-    `kind` is one of `timeout`, `connect`, `http`, `malformed`, `circuit_open`, `misconfigured`.
+    `kind` is one of `timeout`, `connect`, `http`, `malformed`, `circuit_open`, `rate_limited`,
+    `misconfigured`. `retry_after_s` is how long a server that is rate limited asked to wait.
     """
 
-    def __init__(self, kind: str, detail: str = "") -> None:
+    def __init__(self, kind: str, detail: str = "", *, retry_after_s: float | None = None) -> None:
         super().__init__(f"{kind}: {detail}" if detail else kind)
         self.kind = kind
         self.detail = detail
+        self.retry_after_s = retry_after_s
 
 
 class UpstreamFailure(Exception):

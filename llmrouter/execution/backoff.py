@@ -1,7 +1,7 @@
 """How long to wait before a target is tried again: exponential, with full jitter.
 
-Full jitter because clients that failed together must not come back together. A target's own
-`Retry-After` is the least it is given. A wait that the deadline does not leave is not begun.
+Full jitter because clients that failed together must not come back together; for the same reason
+it is added to a target's own `Retry-After`. A wait that the deadline does not leave is not begun.
 """
 
 from __future__ import annotations
@@ -29,5 +29,5 @@ def delay_s(
     if retry_after_s is not None and retry_after_s > ceiling:
         return None
     wait = min(ceiling, fallback.backoff_ms / 1000.0 * 2.0 ** min(repeat, 30)) * jitter()
-    wait = max(wait, retry_after_s or 0.0)
+    wait += retry_after_s or 0.0
     return wait if wait < remaining_s else None

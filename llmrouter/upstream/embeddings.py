@@ -4,15 +4,16 @@ It sends `encoding_format: float`, which every such server knows, puts the answe
 the texts, and takes the mean where a server gives a vector for each token. Everything that can go
 wrong becomes one EncoderFailed with a kind.
 
-It refuses: redirects, cookies and proxies from the environment; a body beyond a size; to retry,
-because whoever asks can do without; and to put a key or a text into an error: of what the server
-says, its status and the error's code are passed on, because messages may quote the text.
+Redirects, cookies and proxies from the environment are not followed or used, and a call is not
+retried, because its caller can do without. No key and no text gets into an error: of what the
+server says, only its status and the error's code are passed on, since messages may quote the text.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -21,6 +22,7 @@ import orjson
 
 from llmrouter.domain.embedding_space import EncoderSpec
 from llmrouter.errors import EncoderFailed
+from llmrouter.upstream.error_mapping import wait_s
 from llmrouter.upstream.response_parser import parsed
 
 MAX_BODY_BYTES: Final = 64 * 1024 * 1024
@@ -28,7 +30,7 @@ CONNECT_S: Final = 5.0
 
 
 def _uncounted(_: int) -> None:
-    """Nobody counts."""
+    """The default: tokens are not counted."""
 
 
 class OpenAIEmbeddings:
@@ -59,9 +61,9 @@ class OpenAIEmbeddings:
         key = self._key()
         asked = [_sendable(text) for text in texts]
         document = {"model": self._spec.model, "input": asked, "encoding_format": "float"}
-        status, said = await self._post(orjson.dumps(document), key)
+        status, said, wait = await self._post(orjson.dumps(document), key)
         if status != 200:
-            raise _refused(status, said)
+            raise _refused(status, said, wait)
         answer = parsed(said) or {}
         if tokens := _tokens(answer):
             self._spent(tokens)
@@ -83,7 +85,8 @@ class OpenAIEmbeddings:
             raise EncoderFailed("misconfigured", f"the variable {self._key_env} holds no valid key")
         return key
 
-    async def _post(self, body: bytes, key: str | None) -> tuple[int, bytes]:
+    async def _post(self, body: bytes, key: str | None) -> tuple[int, bytes, float | None]:
+        """Status and body, and the seconds that a refusal asks to wait."""
         headers = {"Content-Type": "application/json", **self._trace_headers()}
         if key is not None:
             headers["Authorization"] = f"Bearer {key}"
@@ -102,7 +105,7 @@ class OpenAIEmbeddings:
             raise EncoderFailed("connect", type(error).__name__) from None
         if len(said) > MAX_BODY_BYTES:
             raise EncoderFailed("malformed", f"the answer is over {MAX_BODY_BYTES} bytes")
-        return response.status, said
+        return response.status, said, wait_s(response.status, response.headers, time.time())
 
     def _open(self) -> aiohttp.ClientSession:
         self._session = aiohttp.ClientSession(
@@ -118,13 +121,15 @@ def _sendable(text: str) -> str:
     return text if text.strip() else "."
 
 
-def _refused(status: int, said: bytes) -> EncoderFailed:
+def _refused(status: int, said: bytes, wait: float | None) -> EncoderFailed:
     if 300 <= status < 400:
         why = "the server redirects: the address must be the final one"
         return EncoderFailed("misconfigured", f"{status}: {why}")
     error = (parsed(said) or {}).get("error")
     code = error.get("code") or error.get("type") if isinstance(error, dict) else None
     detail = f"{status} {code if isinstance(code, str) and code.isidentifier() else ''}".strip()
+    if status == 429:
+        return EncoderFailed("rate_limited", detail, retry_after_s=wait)
     return EncoderFailed("misconfigured" if status in (401, 403, 404) else "http", detail)
 
 

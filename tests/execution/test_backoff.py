@@ -30,7 +30,8 @@ def test_doubles_and_jitters_fully() -> None:
 
 def test_retry_after_is_the_least_and_may_be_too_much() -> None:
     """A target is never asked earlier than it said; a long wait is not worth it."""
-    assert delay_s(0, FALLBACK, retry_after_s=1.2, remaining_s=9, jitter=lambda: 0.5) == 1.2
+    assert delay_s(0, FALLBACK, retry_after_s=1.2, remaining_s=9, jitter=lambda: 0.0) == 1.2
+    assert delay_s(0, FALLBACK, retry_after_s=1.2, remaining_s=9, jitter=lambda: 1.0) == 1.3
     assert delay_s(0, FALLBACK, retry_after_s=2.5, remaining_s=9) is None
 
 

@@ -69,7 +69,7 @@ def test_a_repeat_waits_and_honours_retry_after() -> None:
     walk.failed(first.target, UpstreamFailure("status", "x", status=429, retry_after_s=1.5))
     second = walk.next(math.inf)
     assert second is not None
-    assert second.wait_s == 1.5
+    assert second.wait_s == 1.55
 
 
 def test_a_repeat_that_the_deadline_does_not_leave_is_not_made() -> None:

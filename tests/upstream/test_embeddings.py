@@ -123,7 +123,7 @@ async def test_a_key_that_is_not_usable_fails_before_the_call(
 
 @pytest.mark.parametrize(
     ("status", "kind"), [(401, "misconfigured"), (404, "misconfigured"), (307, "misconfigured"),
-                         (400, "http"), (429, "http"), (500, "http")],
+                         (400, "http"), (429, "rate_limited"), (500, "http")],
 )  # fmt: skip
 async def test_a_refusal_says_its_status_and_neither_key_nor_text(
     server: Scripted, status: int, kind: str

@@ -34,6 +34,9 @@ KEPT = 4_096
 """Texts whose vectors are kept: of 1,536 numbers they take 25 MB."""
 QUIET_S = 60.0
 WARM_S = 300.0
+REST_S = 1.0
+MAX_REST_S = 600.0
+"""Seconds that a rate limited server is left alone where it names no time, and at most."""
 
 
 class FetchedEncoder:
@@ -57,6 +60,7 @@ class FetchedEncoder:
         self._breaker = breaker or Breaker()
         self._kept: OrderedDict[str, Floats] = OrderedDict()
         self._quiet_until = 0.0
+        self._resting_until = 0.0
 
     def vector(self, text: str) -> Floats | None:
         """The vector at hand, or None."""
@@ -71,8 +75,12 @@ class FetchedEncoder:
         if text in self._kept:
             self._kept.move_to_end(text)
             return
+        rest_s = self._resting_until - time.monotonic()
+        if rest_s > 0:
+            raise EncoderFailed("rate_limited", f"next try in {math.ceil(rest_s)} s")
         if not self._breaker.allow():
-            raise EncoderFailed("circuit_open", f"for {self._breaker.remaining_s():.0f} s more")
+            wait_s = math.ceil(self._breaker.remaining_s())
+            raise EncoderFailed("circuit_open", f"next try in {wait_s} s")
         own_s = self._limit_s()
         limit_s = min(own_s, within_s)
         try:
@@ -80,8 +88,10 @@ class FetchedEncoder:
                 await self._fetch([text])
         except TimeoutError:
             late = EncoderFailed("timeout", f"over {limit_s * 1000:.0f} ms")
-            hurried = limit_s < own_s / 2  # the caller's haste says nothing about the encoder
-            raise (late if hurried else self._failed(late)) from None
+            if limit_s < own_s:  # the caller's haste says nothing about the encoder
+                self._breaker.release()
+                raise late from None
+            raise self._failed(late) from None
         except EncoderFailed as failure:
             raise self._failed(failure) from None
         self._breaker.success()
@@ -122,8 +132,13 @@ class FetchedEncoder:
             self._kept.popitem(last=False)
 
     def _failed(self, failure: EncoderFailed) -> EncoderFailed:
-        """Feeds the circuit, and says so once in a while."""
-        self._breaker.failure()
+        """Feeds the circuit, and says so once in a while. A rate limit is a wait, no failure."""
+        if failure.kind == "rate_limited":
+            self._breaker.release()
+            rest_s = min(failure.retry_after_s or REST_S, MAX_REST_S)
+            self._resting_until = max(self._resting_until, time.monotonic() + rest_s)
+        else:
+            self._breaker.failure()
         now = time.monotonic()
         if now >= self._quiet_until:
             self._quiet_until = now + QUIET_S

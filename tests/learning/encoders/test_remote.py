@@ -63,6 +63,28 @@ async def test_too_slow_is_a_failure_and_failures_open_the_circuit(
     assert "a secret" not in caplog.text
 
 
+async def test_a_rate_limit_is_a_wait_and_no_failure() -> None:
+    """The server is left alone for as long as it asked, and its circuit stays closed."""
+    source, breaker = ScriptedEmbeddings(), Breaker(threshold=1)
+    limited = encoder(source, breaker=breaker)
+    source.failure = EncoderFailed("rate_limited", "429", retry_after_s=600.0)
+    with pytest.raises(EncoderFailed, match="rate_limited: 429"):
+        await limited.prepare("text")
+    with pytest.raises(EncoderFailed, match="rate_limited: next try in 600 s"):
+        await limited.prepare("text")
+    assert len(source.asked) == 1
+    assert breaker.state == "closed"
+
+
+async def test_a_callers_haste_opens_no_circuit() -> None:
+    """Less time than the encoder's own says nothing about it."""
+    breaker = Breaker(threshold=1)
+    hasty = encoder(ScriptedEmbeddings(wait_s=60.0), 0.1, breaker=breaker)
+    with pytest.raises(EncoderFailed, match="timeout"):
+        await hasty.prepare("text", within_s=0.09)
+    assert breaker.state == "closed"
+
+
 @pytest.mark.parametrize(
     "rows", [[], [[1.0], [2.0]], [[float("nan")]], [[float("inf")]], [["x"]], [[]], [1.0], None]
 )
