@@ -380,8 +380,10 @@ class TargetEstimate:
 class Estimator(Protocol):
     """Makes one estimate a target of all that is known of a request."""
 
-    version: int
-    """Changes whenever earlier estimates may be out of date."""
+    @property
+    def version(self) -> int:
+        """Changes whenever earlier estimates may be out of date."""
+        ...
 
     def estimates(
         self,
@@ -414,6 +416,15 @@ class Judged:
     cost_usd: float
 
 
+@dataclass(frozen=True, slots=True)
+class CallPrice:
+    """What one judgement takes lately: USD and seconds; `spent_usd` on all so far."""
+
+    usd: float
+    seconds: float
+    spent_usd: float
+
+
 class Judgements(Protocol):
     """Judgements of requests: those that are known, and new ones from the router LLM."""
 
@@ -426,6 +437,10 @@ class Judgements(Protocol):
 
         Raises RouterLLMFailed; None where the call was ended.
         """
+        ...
+
+    def price(self, context: RoutingContext) -> CallPrice | None:
+        """What asking takes lately; None before the first call."""
         ...
 
     def renew(self, context: RoutingContext) -> None:

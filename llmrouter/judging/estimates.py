@@ -1,4 +1,8 @@
-"""One estimate a target of all that is known: judgement, learned model, or the catalog alone."""
+"""One estimate a target of all that is known: judgement, learned model, outcomes, or prices alone.
+
+A judgement is calibrated first. Where the learned model has an estimate as well, both are combined
+by what each has proved to be worth for this kind of work; until then, by how sure each is.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ from llmrouter.domain.decision import RoutingContext
 from llmrouter.domain.interfaces import QualityEstimate, TargetEstimate
 from llmrouter.domain.judgement import Judgement, text_key
 from llmrouter.domain.target import Target
+from llmrouter.judging.outcomes import StoredOutcomes
 
 PRIOR_SPREAD = 0.25
 """Standard deviation of what is expected of a target of which nothing was seen."""
@@ -16,14 +21,21 @@ JUDGED_SPREAD = 0.15
 """That of a judgement."""
 PRIOR_LOW, PRIOR_HIGH = 0.6, 0.9
 """What is expected of the cheapest and the dearest target where nothing is known."""
+PRIOR_WEIGHT = 5.0
+"""Outcomes that a prior is worth."""
 _LEAST = 0.1  # USD per million tokens that a free target counts as
 
 
 class Estimates:
-    """Implements `Estimator`."""
+    """Implements `Estimator` on recorded outcomes."""
 
-    def __init__(self) -> None:
-        self.version = 0
+    def __init__(self, outcomes: StoredOutcomes) -> None:
+        self._outcomes = outcomes
+
+    @property
+    def version(self) -> int:
+        """Changes whenever earlier estimates may be out of date."""
+        return self._outcomes.version
 
     def estimates(
         self,
@@ -34,13 +46,39 @@ class Estimates:
         """One for each eligible target, in their order."""
         targets = context.targets()
         expected = {one.target: one for one in learned}
-        found: list[TargetEstimate] = []
-        for target, prior in zip(targets, priors(targets), strict=True):
-            judged = None
-            if judgement is not None:
-                judged = judgement.probabilities.get(text_key(target))
-            found.append(_blended(target, prior, judged, expected.get(target.id)))
-        return tuple(found)
+        task = context.features.traits.task
+        if judgement is not None and judgement.task:
+            task = judgement.task
+        return tuple(
+            self._one(task, target, prior, judgement, expected.get(target.id))
+            for target, prior in zip(targets, priors(targets), strict=True)
+        )
+
+    def _one(
+        self,
+        task: str,
+        target: Target,
+        prior: float,
+        judgement: Judgement | None,
+        learned: QualityEstimate | None,
+    ) -> TargetEstimate:
+        calibration = self._outcomes.calibration
+        said = None if judgement is None else judgement.probabilities.get(text_key(target))
+        if said is None or judgement is None:
+            if learned is not None:
+                quality = _kept(learned.quality)
+                return TargetEstimate(target.id, quality, learned.uncertainty, None, quality)
+            mean, weight = calibration.mean(target.id)
+            expected = (PRIOR_WEIGHT * prior + weight * mean) / (PRIOR_WEIGHT + weight)
+            return TargetEstimate(target.id, expected, PRIOR_SPREAD)
+        judged = calibration.probability(judgement.judge, target.id, said)
+        if learned is None:
+            return TargetEstimate(target.id, judged, JUDGED_SPREAD, said)
+        quality = _kept(learned.quality)
+        judge, model = JUDGED_SPREAD**-2, max(learned.uncertainty, 0.05) ** -2
+        share = calibration.learned_share(task, model / (judge + model))
+        both = (1.0 - share) * judged + share * quality
+        return TargetEstimate(target.id, both, (judge + model) ** -0.5, said, quality)
 
 
 def priors(targets: Sequence[Target]) -> list[float]:
@@ -50,22 +88,6 @@ def priors(targets: Sequence[Target]) -> list[float]:
     if high <= low:
         return [(PRIOR_LOW + PRIOR_HIGH) / 2] * len(prices)
     return [PRIOR_LOW + (PRIOR_HIGH - PRIOR_LOW) * (p - low) / (high - low) for p in prices]
-
-
-def _blended(
-    target: Target, prior: float, judged: float | None, learned: QualityEstimate | None
-) -> TargetEstimate:
-    if judged is None and learned is None:
-        return TargetEstimate(target.id, prior, PRIOR_SPREAD)
-    if judged is None and learned is not None:
-        spread = learned.uncertainty
-        return TargetEstimate(target.id, _kept(learned.quality), spread, None, learned.quality)
-    assert judged is not None  # noqa: S101 - one of the two is known
-    if learned is None:
-        return TargetEstimate(target.id, judged, JUDGED_SPREAD, judged)
-    precise = 1.0 / JUDGED_SPREAD**2, 1.0 / max(learned.uncertainty, 0.05) ** 2
-    both = (precise[0] * judged + precise[1] * _kept(learned.quality)) / sum(precise)
-    return TargetEstimate(target.id, both, sum(precise) ** -0.5, judged, learned.quality)
 
 
 def _kept(quality: float) -> float:

@@ -14,7 +14,7 @@ from typing import Any, Final
 from llmrouter.domain.catalog import RouterLLM
 from llmrouter.domain.chat import ChatRequest
 from llmrouter.domain.decision import RoutingContext
-from llmrouter.domain.interfaces import Judged, JudgeModel, Observer
+from llmrouter.domain.interfaces import CallPrice, Judged, JudgeModel, Observer
 from llmrouter.domain.judgement import Judgement
 from llmrouter.domain.prompt_view import View
 from llmrouter.domain.target import Target
@@ -61,6 +61,7 @@ class Judge:
         self._protocols = {protocol.name: protocol for protocol in each}
         self._usual_s: dict[tuple[str, str], float] = {}
         self._usual_usd: dict[tuple[str, str], float] = {}
+        self._spent_usd = 0.0
 
     async def judge(
         self, context: RoutingContext, targets: Sequence[Target], known: Judgement | None = None
@@ -85,6 +86,7 @@ class Judge:
             raise
         finally:
             place = (llm.base_url, llm.model)
+            self._spent_usd += calls.cost_usd
             if outcome in ("ok", "timeout"):
                 _learn(self._usual_s, place, time.monotonic() - started)
             if outcome == "ok":
@@ -93,13 +95,13 @@ class Judge:
             self._background.start(self._probe(llm), "probe the router LLM")
         return Judged(judgement, calls.cost_usd)
 
-    def usual_usd(self, llm: RouterLLM) -> float | None:
-        """What a judgement cost lately, None before the first."""
-        return self._usual_usd.get((llm.base_url, llm.model))
-
-    def usual_s(self, llm: RouterLLM) -> float | None:
-        """How long a judgement took lately, None before the first."""
-        return self._usual_s.get((llm.base_url, llm.model))
+    def price(self, llm: RouterLLM) -> CallPrice | None:
+        """What a judgement takes lately; None before the first."""
+        place = (llm.base_url, llm.model)
+        usd, seconds = self._usual_usd.get(place), self._usual_s.get(place)
+        if usd is None or seconds is None:
+            return None
+        return CallPrice(usd, seconds, self._spent_usd)
 
     async def _by_protocol(self, request: JudgeRequest, calls: Calls) -> Judgement:
         llm, names = request.llm, self._dialects.order(request.llm)

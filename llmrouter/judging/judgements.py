@@ -8,7 +8,7 @@ from typing import Final
 from llmrouter.domain.catalog import Catalog, RouterLLM
 from llmrouter.domain.deadline import Deadline
 from llmrouter.domain.decision import RoutingContext
-from llmrouter.domain.interfaces import Found, Judged
+from llmrouter.domain.interfaces import CallPrice, Found, Judged
 from llmrouter.domain.judgement import Judgement, text_key
 from llmrouter.domain.target import Target
 from llmrouter.judging.cache import JudgementCache, Key
@@ -49,6 +49,11 @@ class StoredJudgements:
         return await self._cache.share(
             self._key(context), lambda: self._judge.judge(context, targets)
         )
+
+    def price(self, context: RoutingContext) -> CallPrice | None:
+        """What asking takes lately; None before the first call."""
+        llm = context.catalog.router
+        return None if llm is None else self._judge.price(llm)
 
     def renew(self, context: RoutingContext) -> None:
         """Ask behind the requests, unless that is under way."""

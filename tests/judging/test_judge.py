@@ -217,4 +217,6 @@ async def test_each_call_is_a_client_span_with_what_it_came_to(bench: Bench) -> 
     assert span.attributes["llmrouter.judge.protocol"] == "chat"
     assert span.attributes["gen_ai.usage.output_tokens"] == 1
     assert span.attributes["gen_ai.prompt.version"] == "p1"
-    assert judge.usual_usd(LLM) == pytest.approx(3 * 102e-6)
+    price = judge.price(LLM)
+    assert price is not None
+    assert (price.usd, price.spent_usd) == (pytest.approx(3 * 102e-6), pytest.approx(3 * 102e-6))

@@ -34,6 +34,7 @@ from llmrouter.domain.interfaces import (
 from llmrouter.domain.judgement import Judgement
 from llmrouter.errors import RouterLLMFailed
 from llmrouter.routing.utility import Utility, Weighed, result
+from llmrouter.routing.worth import Worth
 from llmrouter.util.tasks import Background
 
 Name = tuple[str, str, tuple[str, ...]]
@@ -53,7 +54,8 @@ class Judging:
 
     `preferences` are the learned model's, None where it takes no part; `prepare` has a text's
     numbers ready for it, where an encoder has to be asked. `observe` hears how each lookup went,
-    `heard` of every audit. `entries` choices are kept as served.
+    `heard` of every audit. `entries` choices are kept as served. `worth` says whether a request is
+    worth asking about; without it every one is.
     """
 
     estimator: Estimator
@@ -66,6 +68,7 @@ class Judging:
     chance: Callable[[], float] = random.random
     clock: Callable[[], float] = time.time
     entries: int = 2_000
+    worth: Worth | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +141,8 @@ class JudgedStage:
             return verdict
         if context.catalog.router is None:
             return None
+        if (skipped := self._skipped(context, proposal)) is not None:
+            return skipped
         judged = await self._judgements.ask(context)
         if judged is None:
             return None
@@ -145,6 +150,47 @@ class JudgedStage:
         if judging.preferences is not None:
             judging.preferences.observe_label(context, proposal, verdict)
         return verdict
+
+    def _skipped(
+        self, context: RoutingContext, proposal: LearnedPrediction | None
+    ) -> StageResult | None:
+        """What is expected anyway, where the router LLM is not worth asking; else None."""
+        judging = self._judging
+        if judging.worth is None or context.request.options.cache == "refresh":
+            return None
+        estimates = self._estimates(context, None)
+        weighed = judging.utility.weigh(context, estimates)
+        price = self._judgements.price(context)
+        skip = judging.worth.skip(context, weighed, estimates, price)
+        if skip is None:
+            return None
+        known = proposal is not None
+        verdict = result(
+            weighed,
+            Source.LEARNED if known else Source.DEFAULT,
+            f"the router LLM was not asked: {skip.reason}; "
+            + ("by what was learned" if known else "by prices and the targets' record"),
+            task=context.features.traits.task,
+        )
+        if judging.chance() < context.catalog.learned.audit_rate:
+            judging.background.start(self._regret(context, verdict), "audit")
+        return verdict
+
+    async def _regret(self, context: RoutingContext, decided: StageResult) -> None:
+        """What asking would have gained where it was not worth it, as the router LLM sees it."""
+        preferences, worth = self._judging.preferences, self._judging.worth
+        try:
+            judged = await self._judgements.ask(context)
+        except RouterLLMFailed:
+            return
+        if judged is None or worth is None:
+            return
+        verdict = self._said(context, judged)
+        utility = {one.target: one.score for one in verdict.alternatives}
+        worth.audited(utility[verdict.target] - utility.get(decided.target, 0.0))
+        if preferences is not None:
+            preferences.observe_label(context, None, verdict)
+        self._heard(context, decided, verdict, agreed=verdict.target == decided.target)
 
     async def _audit(
         self, context: RoutingContext, proposal: LearnedPrediction, decided: StageResult
@@ -159,6 +205,11 @@ class JudgedStage:
             return
         verdict = self._said(context, judged)
         agreed = preferences.observe_label(context, proposal, verdict)
+        self._heard(context, decided, verdict, agreed=bool(agreed))
+
+    def _heard(
+        self, context: RoutingContext, decided: StageResult, verdict: StageResult, *, agreed: bool
+    ) -> None:
         self._judging.heard(
             Audit(
                 tenant=context.caller.tenant,
@@ -166,7 +217,7 @@ class JudgedStage:
                 fingerprint=context.features.fingerprint,
                 target=decided.target,
                 named=verdict.target,
-                agreed=bool(agreed),
+                agreed=agreed,
                 cost_usd=verdict.cost_usd,
             )
         )
