@@ -37,7 +37,7 @@ from llmrouter.learning.online.training_example import ExampleKind, TrainingExam
 from llmrouter.learning.trust.abstention_threshold import Windows
 from llmrouter.learning.trust.agreement_model import AgreementModel, Comparison
 from llmrouter.learning.trust.predictor import TEXT_LIMIT, Predictor
-from llmrouter.learning.trust.teacher_agreement import agrees
+from llmrouter.learning.trust.teacher_agreement import SAME, agrees
 
 log = logging.getLogger(__name__)
 
@@ -126,7 +126,9 @@ class LabelObserver:
         known = self._proposer.graded(self._encoded(about))
         comparison = None
         if proposal is not None:
-            agreed = agrees(proposal.target, verdict.target, known)
+            agreed = agrees(proposal.target, verdict.target, known) or _worth_as_much(
+                proposal.target, verdict
+            )
             how = proposal.trusted, about.key, verdict.target not in known
             comparison = Comparison(about.task, proposal.facts, agreed, *how)
             outcome = "agreed" if agreed else "disagreed"
@@ -134,8 +136,8 @@ class LabelObserver:
         grades: dict[str, float] = {}
         # A choice whose answer is known to have failed does not say who else was needed.
         if known.get(verdict.target, 1.0) >= GOOD and self._admits(about, ExampleKind.LABEL):
-            named = verdict.target
-            grades = {n: (1.0 if n == named else 0.0) for n in context.eligible if n not in known}
+            grades = {n: p for n, p in _soft(context, verdict).items() if n not in known}
+            self._proposer.probabilities = any(0.0 < p < 1.0 for p in grades.values())
         self._learn(about, ExampleKind.LABEL, grades, LABEL_WEIGHT, comparison)
         return None if comparison is None else comparison.agreed
 
@@ -284,6 +286,24 @@ class LabelObserver:
             return model.encode_measured(about.found, self._encoders.vector(about.text))
         except LookupError:
             return None
+
+
+def _soft(context: RoutingContext, verdict: StageResult) -> dict[str, float]:
+    """What the router LLM's word says of each eligible target: the probability that it judged, or
+    where it only named one, that this one satisfies and the others were not needed.
+    """
+    judged = {one.target: one.judged for one in verdict.alternatives if one.judged is not None}
+    if judged:
+        return {name: judged[name] for name in context.eligible if name in judged}
+    return {name: float(name == verdict.target) for name in context.eligible}
+
+
+def _worth_as_much(target: str, verdict: StageResult) -> bool:
+    """Whether a target's utility is as good as the chosen one's, as the router LLM judged both."""
+    utility = {one.target: one.score for one in verdict.alternatives if one.judged is not None}
+    if target not in utility or verdict.target not in utility:
+        return False
+    return utility[target] >= utility[verdict.target] - SAME
 
 
 class _About(NamedTuple):

@@ -26,7 +26,8 @@ Floats = NDArray[np.floating]
 TEXT_LIMIT = 4_000  # characters of a request that are learned from
 OWN_WISH = 0.8
 """How much quality counts where a request has no wish of its own. The labels that were learned were
-given at the catalog's own trade-off, so that price is left to part what is equally good."""
+given at the catalog's own trade-off, so that price is left to part what is equally good. Where the
+router LLM gives probabilities, they hold no trade-off, and the catalog's is asked for."""
 CHECKED = 0.75
 """Weight from which on a remembered grade of this very request outranks the router LLM's word."""
 
@@ -38,6 +39,7 @@ class Predictor:
         self.model: QualityModel | None = None
         self.trust = trust
         self.steady = TeacherConsistency()
+        self.probabilities = False  # whether labels are probabilities, or names of choices
         self._introduced: tuple[QualityModel, Catalog] | None = None
         self._scale: tuple[str, float] = ("", 0.0)
 
@@ -47,7 +49,7 @@ class Predictor:
         if estimates is None:
             return None
         quality = np.asarray(estimates.quality, dtype=np.float64)
-        asks = context.quality != context.catalog.quality
+        asks = self.probabilities or context.quality != context.catalog.quality
         choice = choose(quality, self._burdens(context), context.quality if asks else OWN_WISH)
         task = context.features.traits.task
         known = facts(estimates, choice)
