@@ -58,10 +58,10 @@ class Outcome(NamedTuple):
 class Reliability(NamedTuple):
     """How far probabilities were off: expected calibration error, and its bins.
 
-    Each of `bins` is (mean probability, mean grade, weight); `count` outcomes in all.
+    Each of `bins` is (mean probability, mean grade, weight); `outcomes` in all.
     """
 
-    count: int
+    outcomes: int
     error: float
     bins: tuple[tuple[float, float, float], ...]
 
@@ -126,7 +126,7 @@ class Calibration:
             shown = reliability((one.shown, one.grade, one.weight) for one in kept)
             raw = reliability((one.judged, one.grade, one.weight) for one in kept)
             judges.setdefault(judge or "none", {})[target] = {
-                "outcomes": shown.count,
+                "outcomes": shown.outcomes,
                 "mean_grade": round(self.mean(target)[0], 4),
                 "calibration_error": round(shown.error, 4),
                 "uncalibrated_error": round(raw.error, 4),
@@ -137,7 +137,7 @@ class Calibration:
         )
         return {
             "calibration_error": round(whole.error, 4),
-            "outcomes": whole.count,
+            "outcomes": whole.outcomes,
             "judges": judges,
             "learned_share": {
                 task: round(self.learned_share(task, 0.5), 3) for task in sorted(self._blend)

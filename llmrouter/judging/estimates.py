@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Protocol
 
 from llmrouter.domain.decision import RoutingContext
 from llmrouter.domain.interfaces import QualityEstimate, TargetEstimate
 from llmrouter.domain.judgement import Judgement, text_key
 from llmrouter.domain.target import Target
-from llmrouter.judging.outcomes import StoredOutcomes
+from llmrouter.judging.calibration import Calibration
 
 PRIOR_SPREAD = 0.25
 """Standard deviation of what is expected of a target of which nothing was seen."""
@@ -26,11 +27,26 @@ PRIOR_WEIGHT = 5.0
 _LEAST = 0.1  # USD per million tokens that a free target counts as
 
 
+class Recorded(Protocol):
+    """Where outcomes are: a calibration, and a number that changes with it."""
+
+    calibration: Calibration
+    version: int
+
+
+class NoOutcomes:
+    """Nothing is recorded: probabilities are taken as they are."""
+
+    def __init__(self) -> None:
+        self.calibration = Calibration()
+        self.version = 0
+
+
 class Estimates:
     """Implements `Estimator` on recorded outcomes."""
 
-    def __init__(self, outcomes: StoredOutcomes) -> None:
-        self._outcomes = outcomes
+    def __init__(self, outcomes: Recorded | None = None) -> None:
+        self._outcomes = outcomes or NoOutcomes()
 
     @property
     def version(self) -> int:

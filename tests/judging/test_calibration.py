@@ -111,9 +111,9 @@ def test_one_caller_s_word_is_never_more_than_half() -> None:
 def test_the_error_is_the_mean_distance_of_probability_and_outcome() -> None:
     """Over bins, by their weight."""
     found = reliability([(0.95, 1.0, 1.0), (0.95, 0.0, 1.0), (0.15, 0.0, 2.0)])
-    assert found.count == 3
+    assert found.outcomes == 3
     assert found.error == pytest.approx((2 * 0.45 + 2 * 0.15) / 4)
-    assert reliability([(None, 1.0, 1.0)]).count == 0
+    assert reliability([(None, 1.0, 1.0)]).outcomes == 0
 
 
 def test_figures_are_given_by_judge_and_target() -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from llmrouter.domain.catalog import Catalog, Learned, RouterLLM
 from llmrouter.domain.decision import Alternative, Audit, RoutingContext, Source, StageResult
 from llmrouter.domain.interfaces import (
+    CallPrice,
     Found,
     Judged,
     LearnedPrediction,
@@ -24,6 +25,7 @@ from llmrouter.domain.target import Price
 from llmrouter.errors import RouterLLMFailed
 from llmrouter.routing.stages.judged import JudgedStage, Judging, LearnedOnly
 from llmrouter.routing.utility import Utility
+from llmrouter.routing.worth import Worth
 from llmrouter.util.tasks import Background
 from tests.fakes import a_catalog, a_target
 from tests.routing.asking import a_question
@@ -75,6 +77,10 @@ class Known:
             return None
         self.known = self.says
         return Judged(self.says, 0.002)
+
+    def price(self, context: RoutingContext) -> CallPrice | None:
+        """A dear call."""
+        return CallPrice(10.0, 1.0, 0.0)
 
     def renew(self, context: RoutingContext) -> None:
         """Counted."""
@@ -405,3 +411,33 @@ async def test_the_text_is_made_ready_before_anybody_proposes() -> None:
     stage = JudgedStage(bench.known, replace(bench.judging, prepare=prepare))
     await stage.decide(asked())
     assert (order, notes.asked) == (["hi"], 1)
+
+
+@pytest.mark.parametrize(("proposal", "source"), [(UNSURE, Source.LEARNED), (None, Source.DEFAULT)])
+async def test_where_asking_is_not_worth_its_price_what_is_expected_decides(
+    proposal: LearnedPrediction | None, source: Source
+) -> None:
+    """And the reason says so; another request may be worth it, and a known judgement still is."""
+    bench = Bench(notes=Notes(proposal))
+    worth = Worth()
+    stage = JudgedStage(bench.known, replace(bench.judging, worth=worth))
+    verdict = await stage.decide(asked())
+    assert verdict is not None
+    assert (verdict.source, bench.known.asked) == (source, [])
+    assert verdict.reason.startswith("the router LLM was not asked: it could gain")
+    assert len(verdict.alternatives) == 4
+    fresh = await stage.decide(asked(options={"cache": "refresh"}))
+    assert fresh is not None
+    assert fresh.source is Source.LLM
+
+
+async def test_a_share_of_skipped_calls_is_made_behind_the_request() -> None:
+    """What they would have gained is the regret of skipping."""
+    notes = Notes(None)
+    bench = Bench(notes=notes, dice=0.0)
+    worth = Worth()
+    stage = JudgedStage(bench.known, replace(bench.judging, worth=worth))
+    await stage.decide(asked())
+    await bench.background.close()
+    assert (worth.audits, len(notes.lessons), len(bench.audits)) == (1, 1, 1)
+    assert worth.regret >= 0.0
