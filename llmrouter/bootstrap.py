@@ -56,9 +56,11 @@ from llmrouter.judging.cache import CachePolicy, JudgementCache
 from llmrouter.judging.estimates import Estimates
 from llmrouter.judging.judge import Judge
 from llmrouter.judging.judgements import StoredJudgements
+from llmrouter.judging.outcomes import StoredOutcomes
 from llmrouter.learning.encoders.local import LocalEmbeddings
 from llmrouter.learning.encoders.remote import Encoders
 from llmrouter.learning.online.online_learner import LearnerOptions, OnlineLearner
+from llmrouter.learning.online.outcome_labels import outcomes
 from llmrouter.observation import DecisionPages, Figures
 from llmrouter.preview import Place, Previewer
 from llmrouter.ratelimit.key_limits import RateLimiter, parse_policies, restricted
@@ -70,6 +72,7 @@ from llmrouter.routing.stages.rules import Rules, StartCascade
 from llmrouter.routing.stages.session_affinity import SessionAffinity, SessionFollower
 from llmrouter.routing.stages.shadow import Shadow
 from llmrouter.routing.utility import Utility
+from llmrouter.routing.worth import Worth
 from llmrouter.settings import Settings, is_loopback
 from llmrouter.store.decision_log import DecisionLog
 from llmrouter.store.factory import open_store
@@ -274,7 +277,10 @@ async def _gateway(
     _watch_confidence(telemetry, record)
     telemetry.gauge("learned_trusted", lambda: {(("task", t),): 1.0 for t in learner.trusted})
     canary = watching[0]
-    everyone = EventFanOut(journal, learner, record, books, watching)
+    judged_outcomes, worth = StoredOutcomes(store), Worth()
+    _watch_judging(telemetry, judged_outcomes, worth)
+    graded = JudgingRecord(judged_outcomes, worth)
+    everyone = EventFanOut(journal, learner, record, books, (*watching, graded))
     verifier = Verifier(judge=chat, record=record)
     background = Background()
     stack.push_async_callback(background.close)
@@ -285,9 +291,11 @@ async def _gateway(
         Judge(chat, telemetry, bounded_view, background),
         JudgementCache(store, fingerprinter.cache_key, background, policy),
     )
-    asked = Judging(Estimates(), Utility(), background, observe=telemetry.cache)
+    estimates = Estimates(judged_outcomes)
+    asked = Judging(estimates, Utility(), background, observe=telemetry.cache)
     judging = replace(
         asked,
+        worth=worth,
         preferences=learner,
         prepare=learner.prepare,
         heard=everyone.audited,
@@ -329,8 +337,9 @@ async def _gateway(
     )
     standing = Background()
     stack.push_async_callback(standing.close, 0.0)
-    figures = Figures(store, telemetry, books, lambda: learner.trusted)
+    figures = Figures(store, telemetry, books, lambda: learner.trusted, graded.public)
     rounds = (ledger.run, journal.run, holder.watch, chat.warm, learner.run, record.run, books.run)
+    standing.start(judged_outcomes.run(), "judged outcomes")
     for work in rounds:
         standing.start(work(), work.__qualname__)
     standing.start(encoders.warm(), "encoder")
@@ -388,6 +397,17 @@ def _watch_confidence(telemetry: Telemetry, record: StoredRecord) -> None:
     )
 
 
+def _watch_judging(telemetry: Telemetry, judged: StoredOutcomes, worth: Worth) -> None:
+    """What `/metrics` shows of calibration, and of calls that were not worth making."""
+    telemetry.gauge(
+        "judge_calibration_error", lambda: {(): float(judged.public()["calibration_error"])}
+    )
+    telemetry.gauge(
+        "router_skips", lambda: {(("reason", kind),): float(n) for kind, n in worth.skips.items()}
+    )
+    telemetry.gauge("router_skip_regret", lambda: {(): worth.regret})
+
+
 def _watch_catalog(telemetry: Telemetry, holder: CatalogHolder) -> None:
     """What `/metrics` shows of the catalog's edits."""
     telemetry.gauge("catalog_problems", lambda: {(): float(len(holder.problems))})
@@ -417,6 +437,34 @@ def _keys(
     return keyring, RateLimiter(policies, store, telemetry.count) if policies else None
 
 
+class JudgingRecord:
+    """Has calibration and the accounts of asking know what was decided and what came of it."""
+
+    def __init__(self, judged: StoredOutcomes, worth: Worth) -> None:
+        self._judged = judged
+        self._worth = worth
+
+    def decided(self, decision: Decision, context: RoutingContext) -> None:
+        """An answer will cost what was estimated."""
+        self._worth.decided(decision.estimate.cost_usd)
+
+    def completed(self, decision: Decision, completion: Completion) -> None:
+        """Verified answers grade their targets."""
+        for one in outcomes(completion):
+            self._judged.observe(decision, {one.target: one.grade}, one.weight)
+
+    def observe_feedback(self, decision: Decision, feedback: Feedback) -> None:
+        """A caller's word grades the target that was chosen, and the one preferred."""
+        grades = {decision.target: (feedback.score + 1.0) / 2.0}
+        if feedback.preferred is not None:
+            grades[feedback.preferred] = 1.0
+        self._judged.observe(decision, grades, caller=feedback.caller)
+
+    def public(self) -> Mapping[str, Any]:
+        """For `/stats`."""
+        return {**self._judged.public(), "worth_asking": self._worth.public()}
+
+
 class EventFanOut:
     """Tells the journal, the learner, the record of confidence and the books; all only note."""
 
@@ -426,7 +474,7 @@ class EventFanOut:
         learner: OnlineLearner,
         record: StoredRecord,
         books: UsageStore,
-        watching: tuple[LiveCanary, Stories],
+        watching: tuple[LiveCanary, Stories, JudgingRecord],
     ) -> None:
         self._watching = watching
         self._journal = journal
@@ -439,6 +487,7 @@ class EventFanOut:
         self._journal.decided(decision, context)
         self._learner.decided(decision, context)
         self._books.decided(decision, context)
+        self._watching[-1].decided(decision, context)
 
     def completed(self, decision: Decision, completion: Completion) -> None:
         """An execution ended."""

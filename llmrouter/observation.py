@@ -32,7 +32,9 @@ class Figures:
         telemetry: Telemetry,
         usage: UsageStore,
         trusted: Callable[[], Collection[str]],
+        judging: Callable[[], Mapping[str, Any]] = dict,
     ) -> None:
+        self._judging = judging
         self._telemetry = telemetry
         self._usage = usage
         self._trusted = trusted
@@ -55,6 +57,7 @@ class Figures:
             "window": window,
             "since": points[0][0],
             "trusted_tasks": sorted(self._trusted()),
+            "judging": self._judging(),
             "today_and_last_week": await self._usage.snapshot(caller.tenant),
         }
 
