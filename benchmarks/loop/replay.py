@@ -38,7 +38,8 @@ from llmrouter.domain.target import Latency, Price, Target
 from llmrouter.evaluation.benchmark.dataset import Row
 from llmrouter.evaluation.catalog_diff.replay import SILENCE
 from llmrouter.features.task_classifier import measure
-from llmrouter.learning.model.training import OF_TRAFFIC, FitSettings, fit
+from llmrouter.learning.model.fit_settings import OF_TRAFFIC, FitSettings
+from llmrouter.learning.model.training import fit
 from llmrouter.learning.online.online_learner import LearnerOptions, OnlineLearner
 from llmrouter.learning.online.training_example import TrainingExample
 from llmrouter.store.memory import MemoryStore

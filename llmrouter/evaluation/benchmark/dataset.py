@@ -38,7 +38,7 @@ class BadInput(ValueError):
 class Row:
     """One prompt. `outcomes` in 0..1 and `costs` in USD are per target, each possibly empty.
 
-    `task` may be "" (unknown); no estimate reads it.
+    `task` may be "" (unknown).
     """
 
     id: str | int

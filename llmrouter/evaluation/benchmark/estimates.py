@@ -39,7 +39,7 @@ class PriorEstimates:
     `mean_quality` and `mean_cost` are training means (costs: or prices, or default units);
     `quality` and `expected` are each learner's own, by name; `expected_usd` is `expected` as far as
     training or prices tell it (NaN elsewhere). `held_out` is a learner's evidence for tuning, one a
-    fit, with the rows [m] that the fit answers.
+    fit, with the rows [m] that the fit answers. `notes` are the fits' own, each once.
     """
 
     targets: tuple[str, ...]
@@ -50,6 +50,7 @@ class PriorEstimates:
     held_out: dict[str, list[tuple[NDArray[np.int64], HeldOut]]]
     usd: bool
     expected_usd: dict[str, Matrix]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +134,7 @@ def _from_training(
         quality,
         expected,
         held_out,
+        [note for parts in predicted.values() for one in parts.values() for note in one.notes],
     )
 
 
@@ -175,6 +177,7 @@ def _cross_validated(
     quality = {one.name: np.full(shape, 0.5) for one in fitting.learners}
     expected = {one.name: np.full(shape, np.nan) for one in fitting.learners}
     held_out: dict[str, list[tuple[NDArray[np.int64], HeldOut]]] = {}
+    notes: list[str] = []
     for number in range(fitting.folds):
         at = np.flatnonzero(fold == number)
         rest = [row for row, where in zip(test, fold, strict=True) if where != number]
@@ -201,9 +204,10 @@ def _cross_validated(
             )
             quality[learner.name][at] = one.quality
             expected[learner.name][at] = one.expected
+            notes += one.notes
             if one.held_out is not None:
                 held_out.setdefault(learner.name, []).append((at, one.held_out))
-    return _finished(targets, means, costs, quality, expected, held_out)
+    return _finished(targets, means, costs, quality, expected, held_out, notes)
 
 
 def _folds(prompts: Sequence[str], folds: int) -> NDArray[np.int64]:
@@ -223,7 +227,8 @@ def _finished(
     quality: dict[str, Matrix],
     expected: dict[str, Matrix],
     held_out: dict[str, list[tuple[NDArray[np.int64], HeldOut]]],
-) -> PriorEstimates:
+    notes: Sequence[str],
+) -> PriorEstimates:  # one more than six: the parts of the result, in its order
     """Completes costs: filled where some are known, default units where none is."""
     usd, expected_usd = bool(costs.size) and not np.isnan(costs).all(), expected
     if usd:
@@ -237,7 +242,7 @@ def _finished(
             name: [(rows, _in_units(one, costs[0])) for rows, one in parts]
             for name, parts in held_out.items()
         }
-    return PriorEstimates(targets, means, costs, quality, expected, held_out, usd, expected_usd)
+    return PriorEstimates(targets, means, costs, quality, expected, held_out, usd, expected_usd, tuple(dict.fromkeys(notes)))
 
 
 def _in_units(one: HeldOut, units: NDArray[np.float64]) -> HeldOut:

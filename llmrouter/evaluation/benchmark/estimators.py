@@ -4,7 +4,8 @@ Why it exists: the learned policy, with each encoder, and the plain baselines it
 (nearest neighbours and a linear model on tf-idf words) answer one question: the expected quality
 of each target for each prompt. Everything else in this package is arithmetic on that matrix.
 
-What it refuses: a test row's outcome or cost never reaches an estimator. `task` is not read.
+What it refuses: a test row's outcome or cost never reaches an estimator. Its `task` does, where
+training rows declare tasks that were not made from outcomes (see `learning.model.word_views`).
 """
 
 from __future__ import annotations
@@ -19,10 +20,13 @@ from numpy.typing import NDArray
 from llmrouter.evaluation.benchmark.costs import Prices, mean_costs, recorded_costs
 from llmrouter.evaluation.benchmark.dataset import Row
 from llmrouter.evaluation.text_encoders import known_encoder
+from llmrouter.learning.encoders.hashed_features import measure
 from llmrouter.learning.encoders.text_encoder import Dense
+from llmrouter.learning.model.base_training import Costs
 from llmrouter.learning.model.cost_model import fit_costs
 from llmrouter.learning.model.quality_model import Example
-from llmrouter.learning.model.training import FitSettings, fit
+from llmrouter.learning.model.fit_settings import FitSettings
+from llmrouter.learning.model.training import fit
 from llmrouter.util.extras import require
 
 Matrix = NDArray[np.float64]
@@ -48,11 +52,15 @@ class HeldOut:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """Expected quality [n, T] in 0..1, and expected cost in USD [n, T] (NaN: nothing known)."""
+    """Expected quality [n, T] in 0..1, and expected cost in USD [n, T] (NaN: nothing known).
+
+    `notes` say what a reader of the figures must know.
+    """
 
     quality: Matrix
     expected: Matrix
     held_out: HeldOut | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,20 +127,59 @@ def _model(
         start, end = stages.get(name, (0.95, 0.97))
         progress(learner.name, start + (end - start) * share)
 
-    fitted = fit(examples, learner.settings, encoder=learner.encoder, seed=seed, progress=stage)
+    graded = tuple(sorted({target for row in train for target in row.outcomes}))
+    expected, expected_train = _expected_costs(train, test, targets, graded, prices)
+    fitted = fit(
+        examples,
+        learner.settings,
+        encoder=learner.encoder,
+        costs=_costs(train, graded, expected_train, prices),
+        seed=seed,
+        progress=stage,
+    )
     model = fitted.model
     batch = model.encoder.encode_many([row.prompt for row in test])
-    quality = model.estimate_many(batch, targets).astype(np.float64)
-    seen = model.encoder.encode_many([row.prompt for row in train])
-    expected = mean_costs(train, test, targets, prices)
-    expected_train = mean_costs(train, train, targets, prices)
-    if any(row.costs for row in train):
-        costs = fit_costs(seen.readable, [row.costs for row in train])
-        expected = _prefer(costs.estimate_many(batch.readable, targets), expected)
-        expected_train = _prefer(costs.estimate_many(seen.readable, targets), expected_train)
+    tasks = [row.task or None for row in test]
+    quality = model.estimate_many(batch, targets, tasks).astype(np.float64)
     progress(learner.name, 1.0)
-    held_out = _held_out(train, targets, model.targets, fitted.held_out, expected_train, prices)
-    return Prediction(quality, expected, held_out)
+    held_out = None
+    if set(targets) <= set(graded):
+        columns = [graded.index(target) for target in targets]
+        paid = expected_train[:, columns]
+        held_out = _held_out(train, targets, graded, fitted.held_out, paid, prices)
+    return Prediction(quality, expected, held_out, fitted.notes)
+
+
+def _expected_costs(
+    train: Sequence[Row],
+    test: Sequence[Row],
+    targets: Sequence[str],
+    graded: Sequence[str],
+    prices: Prices,
+) -> tuple[Matrix, Matrix]:
+    """Expected USD of `test` at `targets` and of `train` at those `graded` there: by regression
+    where training rows record costs, else their means, else by price; NaN where nothing is known.
+    """
+    expected = mean_costs(train, test, targets, prices)
+    expected_train = mean_costs(train, train, graded, prices)
+    if any(row.costs for row in train):
+        asked, seen = (
+            np.stack([measure(row.prompt).readable for row in rows]) for rows in (test, train)
+        )
+        model = fit_costs(seen, [row.costs for row in train])
+        expected = _prefer(model.estimate_many(asked, targets), expected)
+        expected_train = _prefer(model.estimate_many(seen, graded), expected_train)
+    return expected, expected_train
+
+
+def _costs(
+    train: Sequence[Row], graded: Sequence[str], expected: Matrix, prices: Prices
+) -> Costs | None:
+    """What the blend may be chosen by; None where some cost is not known."""
+    if not expected.size or np.isnan(expected).any():
+        return None
+    paid = recorded_costs(train, graded, prices)
+    return Costs(expected, np.where(np.isnan(paid), expected, paid))
 
 
 def _prefer(learned: NDArray[np.float32], otherwise: Matrix) -> Matrix:
@@ -147,8 +194,6 @@ def _held_out(
     expected: Matrix,
     prices: Prices,
 ) -> HeldOut | None:
-    if not set(targets) <= set(order):
-        return None
     full = [number for number, row in enumerate(train) if row.outcomes.keys() >= set(targets)]
     if not full:
         return None

@@ -107,6 +107,7 @@ def _part(held: PriorEstimates, rows: NDArray[np.int64]) -> PriorEstimates:
         held_out,
         held.usd,
         {name: one[rows] for name, one in held.expected_usd.items()},
+        held.notes,
     )
 
 
@@ -117,7 +118,7 @@ def _notes(
     shared: int,
     held: PriorEstimates,
 ) -> list[str]:
-    notes = []
+    notes = list(held.notes)
     if not trained:
         notes.append(
             "no training rows: every figure comes from cross-validation on the test file, each "

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,17 +28,27 @@ Arrays = dict[str, NDArray[np.generic]]
 Embed = Callable[[Sequence[str]], Floats]
 
 
+class Terms(NamedTuple):
+    """A text's kept words and word pairs: their `rows` in the encoder's table, and their `weights`
+    (damped count times rarity, each family of unit length).
+    """
+
+    rows: Ints
+    weights: Floats
+
+
 @dataclass(frozen=True, slots=True)
 class Encoded:
     """One text as numbers: `vector` float32 [encoder.width], `readable` float32 [R].
 
-    `readable` is `hashing.READABLE` and `RARITY` after it; `sketch` is the memory's key (see
-    `sketch`).
+    `readable` is `hashed_features.READABLE` and `RARITY` after it; `sketch` is the memory's key
+    (see `similarity_sketch`); `terms` are the kept words.
     """
 
     vector: Floats
     readable: Floats
     sketch: Floats
+    terms: Terms
 
 
 RARITY = ("unknown_words", "mean_rarity", "top_rarity", "rarity_spread", "known_pairs", "new_words")
@@ -48,12 +58,13 @@ RARITY = ("unknown_words", "mean_rarity", "top_rarity", "rarity_spread", "known_
 @dataclass(frozen=True, slots=True)
 class EncodedBatch:
     """Many texts as numbers: `vectors` float32 [n, width], `readable` float32 [n, R], `sketches`
-    float32 [n, WIDTH].
+    float32 [n, WIDTH], and each one's `terms`.
     """
 
     vectors: Floats
     readable: Floats
     sketches: Floats
+    terms: tuple[Terms, ...]
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -61,7 +72,7 @@ class EncodedBatch:
     def beside(self, rows: Floats) -> EncodedBatch:
         """The same texts with `rows` [n, w] after their vectors."""
         vectors = np.concatenate((self.vectors, rows), axis=1)
-        return EncodedBatch(vectors, self.readable, self.sketches)
+        return EncodedBatch(vectors, self.readable, self.sketches, self.terms)
 
 
 NEWEST = 64
@@ -120,11 +131,10 @@ class HashingEncoder:
         every = self.rows.take(signals.terms).astype(np.int64)
         rarity, counts = self.rarity.take(every), damped(signals)
         rows, weights = _weighted(signals, every, counts * rarity)
-        weights *= self.scale.take(rows)
-        vector = combined(weights, self.table, rows)
+        vector = combined(weights * self.scale.take(rows), self.table, rows)
         readable = np.concatenate((signals.readable, self._unusual(signals, rarity)))
         counts *= np.where(rarity > 0, rarity, self._rarest)
-        return Encoded(vector, readable, sketch(signals, counts))
+        return Encoded(vector, readable, sketch(signals, counts), Terms(rows, weights))
 
     def _unusual(self, signals: Signals, rarity: Floats) -> Floats:
         """The values of `RARITY`: a rare or unknown word often makes a question hard."""
@@ -242,7 +252,7 @@ class JointEncoder:
 
     def _joined(self, words: Encoded, vector: Floats) -> Encoded:
         both = np.concatenate((words.vector, vector), dtype=np.float32)
-        return Encoded(both, words.readable, words.sketch)
+        return Encoded(both, words.readable, words.sketch, words.terms)
 
 
 Encoder = HashingEncoder | JointEncoder
@@ -300,9 +310,11 @@ def stack(encoded: Sequence[Encoded], like: Encoded) -> EncodedBatch:
     if not encoded:
         width, readable = len(like.vector), len(like.readable)
         widths = (width, readable, SKETCH_WIDTH)
-        return EncodedBatch(*(np.zeros((0, wide), np.float32) for wide in widths))
+        vectors, measured, sketches = (np.zeros((0, wide), np.float32) for wide in widths)
+        return EncodedBatch(vectors, measured, sketches, ())
     return EncodedBatch(
         np.stack([one.vector for one in encoded]),
         np.stack([one.readable for one in encoded]),
         np.stack([one.sketch for one in encoded]),
+        tuple(one.terms for one in encoded),
     )

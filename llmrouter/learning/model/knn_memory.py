@@ -12,6 +12,7 @@ search looks at no more than `SCAN` entries, in the `PROBES` nearest of its list
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 
 from llmrouter.learning.encoders.hashed_features import Floats, Ints
 from llmrouter.learning.model.int8 import products
+from llmrouter.learning.model.neighbour_correction import EDGES, NeighbourCorrection
 
 PROBES = 3
 SCAN = 640
@@ -36,14 +38,15 @@ _SAME = np.float32(0.90)
 
 @dataclass(frozen=True, slots=True)
 class Neighbours:
-    """What the nearest entries say: per target the weighted residual sum and the weight sum.
+    """What the nearest entries say, per target.
 
-    `residual`, `weight` float32 [T]; `nearest` is the highest cosine found, 0 where none is, and
+    `moves` float32 [T] is how far they move an estimate. `support` float32 [T] counts graded
+    entries, each for how near it is. `nearest` is the highest cosine found, 0 where none is, and
     `any` tells whether one is near enough to say anything: without, the rest is zero.
     """
 
-    residual: Floats
-    weight: Floats
+    moves: Floats
+    support: Floats
     nearest: float
     any: bool
 
@@ -51,7 +54,7 @@ class Neighbours:
 class KnnMemory:
     """Entries in a ring, each in one inverted list; keys are int8 unit vectors.
 
-    Bytes per entry: width + 2 * columns + 8. `lists` float32 [L, width] are the lists' centres.
+    Bytes per entry: width + 2 * columns + 9. `lists` float32 [L, width] are the lists' centres.
     `sharpness` is how fast a neighbour's weight falls with 1 - cosine.
     """
 
@@ -64,6 +67,7 @@ class KnnMemory:
         self.grades = np.empty((capacity, columns), np.uint8)
         self.bases = np.empty((capacity, columns), np.uint8)
         self.weights = np.empty(capacity, np.float32)
+        self.fitted = np.empty(capacity, np.bool_)
         self.home = np.empty(capacity, np.int32)
         self.added = 0
         self._lists: list[NDArray[np.int32]] = [np.zeros(8, np.int32) for _ in range(len(centres))]
@@ -72,8 +76,13 @@ class KnnMemory:
     def __len__(self) -> int:
         return min(self.added, self.capacity)
 
-    def add(self, key: Floats, grades: Floats, bases: Floats, weight: float) -> None:
-        """Adds one entry: unit `key`, `grades` [T] in 0..1 (NaN: not graded), `bases` [T]."""
+    def add(
+        self, key: Floats, grades: Floats, bases: Floats, weight: float, *, fitted: bool = False
+    ) -> None:
+        """Adds one entry: unit `key`, `grades` [T] in 0..1 (NaN: not graded), `bases` [T].
+
+        `fitted`: the estimator has been fitted on it.
+        """
         slot = self.added % self.capacity
         if self.added >= self.capacity:
             self._drop(slot)
@@ -84,27 +93,57 @@ class KnnMemory:
         self.bases[slot] = 0
         self.bases[slot, : len(bases)] = np.rint(np.clip(bases, 0, 1) * _LEVELS)
         self.weights[slot] = weight
+        self.fitted[slot] = fitted
         self._file(slot, int(np.argmax(self.centres @ key)))
         self.added += 1
 
-    def look(self, key: Floats) -> Neighbours:
+    def look(self, key: Floats, correction: NeighbourCorrection) -> Neighbours:
         """The evidence of the nearest entries to the unit `key`."""
         slots, close = self._closeness(key)
         nearest = float(np.maximum.reduce(close)) if len(close) else 0.0
         faint = float(_SAME) - _FAINT / self.sharpness
-        if not len(close) or nearest < faint:
+        least = faint if correction.flat else min(faint, float(EDGES[0]))
+        if not len(close) or nearest < least:
             nothing = np.zeros(self.grades.shape[1], np.float32)
             return Neighbours(nothing, nothing, nearest, any=False)
-        near = (close >= faint).nonzero()[0]
+        slots, close = self._nearest(slots, close, least)
+        residual, given, weight = self._evidence(slots)
+        kernel = np.exp(np.minimum(close - _SAME, 0) * np.float32(self.sharpness)) * weight
+        if correction.flat:
+            weight = kernel
+        gained = weight * correction.of(close, self.fitted.take(slots))
+        moves = (gained @ residual) / (weight @ given + np.float32(correction.shrink))
+        return Neighbours(moves, kernel @ given, nearest, any=True)
+
+    def pulls(self, key: Floats, shrink: float) -> Iterator[tuple[int, int, Floats, Floats]]:
+        """What a `NeighbourCorrection` learns from, before an entry under the unit `key` is added:
+        (kind, band, pull [T], whether targets are known [T]) where there are neighbours.
+        """
+        slots, close = self._closeness(key)
+        slots, close = self._nearest(slots, close, float(EDGES[0]))
+        band = EDGES.searchsorted(close, side="right") - 1
+        kind = (~self.fitted.take(slots)).astype(np.int64)
+        for which, number in set(zip(kind.tolist(), band.tolist(), strict=True)):
+            residual, given, weight = self._evidence(slots[(kind == which) & (band == number)])
+            known = weight @ given
+            yield which, number, (weight @ residual) / (known + np.float32(shrink)), known
+
+    def _nearest(
+        self, slots: NDArray[np.int32], close: Floats, least: float
+    ) -> tuple[NDArray[np.int32], Floats]:
+        """The nearest entries with a cosine of `least` or more, at most `NEIGHBOURS`."""
+        near = (close >= least).nonzero()[0]
         if len(near) > NEIGHBOURS:
             near = close.argpartition(-NEIGHBOURS)[-NEIGHBOURS:]
-        slots, close = slots.take(near), close.take(near)
-        weight = np.exp(np.minimum(close - _SAME, 0) * np.float32(self.sharpness))
-        weight *= self.weights.take(slots)
+        return slots.take(near), close.take(near)
+
+    def _evidence(self, slots: NDArray[np.int32]) -> tuple[Floats, Floats, Floats]:
+        """Residuals [k, T] (0: not graded), which are graded [k, T], and what each is worth [k]."""
         grades = self.grades.take(slots, axis=0)
         given = (grades != MISSING).astype(np.float32)
         residual = (grades.astype(np.float32) - self.bases.take(slots, axis=0)) * given
-        return Neighbours((weight @ residual) / _LEVELS, weight @ given, nearest, any=True)
+        residual *= np.float32(1 / _LEVELS)
+        return residual, given, self.weights.take(slots)
 
     def same(self, key: Floats, least: float) -> Floats:
         """Mean grades [T] of entries that are the unit `key`'s request, -1 where there is none.
@@ -183,6 +222,7 @@ class KnnMemory:
             "grades": self.grades[order],
             "bases": self.bases[order],
             "weights": self.weights[order],
+            "fitted": self.fitted[order],
             "home": self.home[order],
         }
 
@@ -196,6 +236,7 @@ class KnnMemory:
             raise ValueError("the stored memory does not fit its own settings")
         for name in ("keys", "grades", "bases", "weights"):
             getattr(self, name)[:count] = arrays[name]
+        self.fitted[:count] = arrays.get("fitted", np.ones(count, np.bool_))
         self.home[:count] = homes
         order = np.argsort(homes, kind="stable").astype(np.int32)
         bounds = np.searchsorted(homes[order], np.arange(len(self.centres) + 1)).tolist()

@@ -12,7 +12,7 @@ thread need no lock.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,10 +29,13 @@ from llmrouter.learning.encoders.text_encoder import (
     UnattachedEncoder,
 )
 from llmrouter.learning.model.cold_start import DOUBT, ColdStartEstimate
+from llmrouter.learning.model.estimator_blend import Base, BlendWeights
 from llmrouter.learning.model.knn_memory import KnnMemory, Neighbours
 from llmrouter.learning.model.mlp import Network
+from llmrouter.learning.model.neighbour_correction import NeighbourCorrection
 from llmrouter.learning.model.storage import Arrays, ModelUnreadable, pack, unpack
 from llmrouter.learning.model.tree_ensemble import Forest
+from llmrouter.learning.model.word_views import WordViews
 
 CLIP = np.float32(4)
 VECTOR_SHARE = np.float32(0.5)
@@ -44,8 +47,8 @@ class Example:
     """One graded request: `grades` per target in 0..1, any subset of the targets.
 
     `weights` says how much each grade is worth (1: an outcome that was checked); one number or one
-    per graded target. `task` is kept for calibration per task; the estimate never reads it. Where
-    the text is not kept, `measured` stands for it; a fit then learns its own (hashing) encoder.
+    per graded target. `task` is the request's declared task, if any. Where the text is not kept,
+    `measured` stands for it; a fit then learns its own (hashing) encoder.
     """
 
     text: str
@@ -99,50 +102,6 @@ class Inputs:
         return np.concatenate((vectors * VECTOR_SHARE, measured), axis=-1)
 
 
-@dataclass(frozen=True, slots=True)
-class Base:
-    """The frozen part. `prior` float32 [T]: mean grade. `blend`: the networks' share.
-
-    Networks and trees are absent in a model that was never fitted.
-    """
-
-    targets: tuple[str, ...]
-    prior: Floats
-    network: Network | None = None
-    forest: Forest | None = None
-    blend: float = 0.5
-
-    def estimate(self, inputs: Floats) -> tuple[Floats, Floats]:
-        """Quality and doubt, each [n, T], for `inputs` [n, d]."""
-        if self.network is None or self.forest is None:
-            shape = (len(inputs), len(self.targets))
-            return np.tile(self.prior, (len(inputs), 1)), np.full(shape, 0.25, np.float32)
-        members = self.network.members(inputs)
-        if len(inputs) == 1:
-            trees = self.forest.estimate_one(inputs[0])[None]
-        else:
-            trees = self.forest.estimate(inputs)
-        count = np.float32(1 / len(members))
-        mean = np.add.reduce(members, axis=0)
-        mean *= count
-        apart = members - mean
-        apart *= apart
-        gap = mean - trees
-        uncertainty = np.add.reduce(apart, axis=0)
-        uncertainty *= count
-        uncertainty += np.float32(0.25) * gap * gap
-        quality = mean * np.float32(self.blend) + trees * np.float32(1 - self.blend)
-        return quality, np.sqrt(uncertainty)
-
-
-@dataclass(frozen=True, slots=True)
-class NeighbourCorrection:
-    """How far neighbours move an estimate: by `gain * residual / (weight + shrink)`."""
-
-    gain: float = 1.0
-    shrink: float = 3.0
-
-
 class _Place(NamedTuple):
     """Where targets are among `columns` columns: `at` (-1: nowhere), which are `here` at all, which
     are `known` to the fit, and whether that is the `whole` of them."""
@@ -167,13 +126,13 @@ class QualityModel:
         inputs: Inputs,
         base: Base,
         memory: KnnMemory,
-        pull: NeighbourCorrection | None = None,
+        correction: NeighbourCorrection | None = None,
     ) -> None:
         self.encoder = encoder
         self.inputs = inputs
         self.base = base
         self.memory = memory
-        self.pull = pull or NeighbourCorrection()
+        self.correction = correction or NeighbourCorrection()
         self.columns = {target: column for column, target in enumerate(base.targets)}
         self._placed: _Place | None = None
         self.heirs: Mapping[str, ColdStartEstimate] = {}
@@ -204,30 +163,46 @@ class QualityModel:
         grades = self.memory.same(encoded.sketch, least).tolist()
         return {name: grades[at] for name, at in self.columns.items() if grades[at] >= 0}
 
-    def estimate(self, text: str | Encoded, targets: Sequence[str]) -> Estimates:
-        """Estimates each of `targets` for one request; the order is kept."""
-        encoded = self.encoder.encode(text) if isinstance(text, str) else text
-        inputs = self.inputs.build(encoded.vector, encoded.readable)
-        quality, uncertainty = self.base.estimate(inputs[None])
-        place = self._place(targets)
-        wide, unsure = self._widen(quality[0], uncertainty[0], place)
-        found = self.memory.look(encoded.sketch)
-        final, weight = self._corrected(wide, place, found)
-        return Estimates(place.targets, final, unsure, weight, place.known, found.nearest)
+    def estimate(
+        self, text: str | Encoded, targets: Sequence[str], task: str | None = None
+    ) -> Estimates:
+        """Estimates each of `targets` for one request; the order is kept.
 
-    def estimate_many(self, texts: Sequence[str] | EncodedBatch, targets: Sequence[str]) -> Floats:
+        `task` is the one that the request declares; without it the words tell.
+        """
+        encoded = self.encoder.encode(text) if isinstance(text, str) else text
+        quality, uncertainty = self._base(encoded, task)
+        place = self._place(targets)
+        wide, unsure = self._widen(quality, uncertainty, place)
+        found = self.memory.look(encoded.sketch, self.correction)
+        final, support = self._corrected(wide, place, found)
+        return Estimates(place.targets, final, unsure, support, place.known, found.nearest)
+
+    def estimate_many(
+        self,
+        texts: Sequence[str] | EncodedBatch,
+        targets: Sequence[str],
+        tasks: Sequence[str | None] | None = None,
+    ) -> Floats:
         """Quality float32 [n, T] for n texts, as `estimate` gives it one by one."""
         batch = texts if isinstance(texts, EncodedBatch) else self.encoder.encode_many(texts)
         inputs = self.inputs.build(batch.vectors, batch.readable)
-        quality, uncertainty = self.base.estimate(inputs)
+        quality, uncertainty = self.base.estimate(inputs, batch.terms, tasks)
         place = self._place(targets)
         out = np.zeros((len(batch), len(place.at)), np.float32)
         for row in range(len(batch)):
             wide, _ = self._widen(quality[row], uncertainty[row], place)
-            out[row], _ = self._corrected(wide, place, self.memory.look(batch.sketches[row]))
+            found = self.memory.look(batch.sketches[row], self.correction)
+            out[row], _ = self._corrected(wide, place, found)
         return out
 
-    def remember(self, encoded: Encoded, grades: Mapping[str, float], weight: float = 1.0) -> None:
+    def remember(
+        self,
+        encoded: Encoded,
+        grades: Mapping[str, float],
+        weight: float = 1.0,
+        task: str | None = None,
+    ) -> None:
         """Adds one graded request; it counts from the next `estimate` on.
 
         `grades` in 0..1 for any targets, new ones included. `weight` in (0, 1] is what the grades
@@ -235,13 +210,21 @@ class QualityModel:
         """
         if not 0 < weight <= 1 or not all(0 <= grade <= 1 for grade in grades.values()):
             raise ValueError("grades are in 0..1 and a weight is in (0, 1]")
-        inputs = self.inputs.build(encoded.vector, encoded.readable)
-        quality, uncertainty = self.base.estimate(inputs[None])
         at = [column for target in grades if (column := self._column(target)) >= 0]
-        bases, _ = self._widen(quality[0], uncertainty[0], self._place(list(self.columns)))
+        bases, _ = self._widen(*self._base(encoded, task), self._place(list(self.columns)))
         row = np.full(len(self.columns), np.nan, np.float32)
         row[at] = [grade for target, grade in grades.items() if target in self.columns]
+        apart = row - bases
+        for kind, band, pull, known in self.memory.pulls(encoded.sketch, self.correction.shrink):
+            both = (known > 0) & ~np.isnan(row)
+            self.correction.learn(kind, band, pull[both], apart[both])
         self.memory.add(encoded.sketch, row, bases, weight)
+
+    def _base(self, encoded: Encoded, task: str | None) -> tuple[Floats, Floats]:
+        """The frozen part's quality and uncertainty, both [T], for one request."""
+        inputs = self.inputs.build(encoded.vector, encoded.readable)
+        quality, uncertainty = self.base.estimate(inputs[None], (encoded.terms,), (task,))
+        return quality[0], uncertainty[0]
 
     def _place(self, targets: Sequence[str]) -> _Place:
         """Where `targets` are; requests in a row mostly ask for the same."""
@@ -255,16 +238,13 @@ class QualityModel:
         return place
 
     def _corrected(self, wide: Floats, place: _Place, found: Neighbours) -> tuple[Floats, Floats]:
-        """Base qualities at `place` moved by what neighbours showed, and their weight."""
+        """Base qualities at `place` moved by what neighbours showed, and their support."""
         if not found.any:
             return np.minimum(np.maximum(wide, LOWEST), HIGHEST), np.zeros_like(wide)
-        weight, residual = found.weight.take(place.at), found.residual.take(place.at)
+        moves, support = found.moves.take(place.at), found.support.take(place.at)
         if not place.whole:
-            weight, residual = weight * place.here, residual * place.here
-        moved = wide + np.float32(self.pull.gain) * residual / (
-            weight + np.float32(self.pull.shrink)
-        )
-        return np.minimum(np.maximum(moved, LOWEST), HIGHEST), weight
+            moves, support = moves * place.here, support * place.here
+        return np.minimum(np.maximum(wide + moves, LOWEST), HIGHEST), support
 
     def _column(self, target: str) -> int:
         """The column of a target, made for a new one while there is room; -1 where there is not."""
@@ -308,6 +288,11 @@ class QualityModel:
         for part, value in (("network", base.network), ("forest", base.forest)):
             if value is not None:
                 arrays |= {f"{part}_{f}": np.asarray(getattr(value, f)) for f in value.__slots__}
+        if base.words is not None and base.weights is not None:
+            views, weights = base.words, base.weights
+            arrays |= {f"words_{f}": getattr(views, f) for f in ("table", "scale", "odds", "means")}
+            arrays |= {"blend_inferred": weights.inferred, "blend_declared": weights.declared}
+        arrays["correction"] = self.correction.sums
         arrays |= {f"memory_{name}": array for name, array in memory.arrays().items()}
         meta = {
             "encoder": self.encoder.name,
@@ -315,9 +300,9 @@ class QualityModel:
             "inputs": inputs.width,
             "targets": list(base.targets),
             "columns": list(self.columns),
-            "blend": base.blend,
-            "gain": self.pull.gain,
-            "shrink": self.pull.shrink,
+            "tasks": list(base.words.tasks) if base.words is not None else [],
+            "shrink": self.correction.shrink,
+            "flat": self.correction.flat,
             "capacity": memory.capacity,
             "sharpness": memory.sharpness,
         }
@@ -363,7 +348,7 @@ def _restore(
         whole["prior"],
         Network(**network) if network else None,  # type: ignore[arg-type]
         Forest(**restored) if restored else None,
-        float(meta["blend"]),
+        *_restored_views(meta, arrays),
     )
     stored = part("memory")
     centres: Any = stored["centres"]
@@ -371,7 +356,25 @@ def _restore(
         centres, stored["grades"].shape[1], int(meta["capacity"]), float(meta["sharpness"])
     )
     memory.load(stored)
-    pull = NeighbourCorrection(float(meta["gain"]), float(meta["shrink"]))
-    model = kind(encoder, inputs, base, memory, pull)
+    correction = NeighbourCorrection(float(meta["shrink"]), bool(meta.get("flat", not network)))
+    if "correction" in whole:
+        correction = replace(correction, sums=whole["correction"].astype(np.float64))
+    model = kind(encoder, inputs, base, memory, correction)
     model.columns = {str(target): column for column, target in enumerate(meta["columns"])}
     return model
+
+
+def _restored_views(
+    meta: dict[str, Any], arrays: Arrays
+) -> tuple[WordViews | None, BlendWeights | None]:
+    """The words' views and the blend; a model of an older version has neither."""
+    stored: dict[str, Any] = arrays
+    if "words_table" not in stored:
+        return None, None
+    parts = (stored[f"words_{name}"] for name in ("table", "scale", "odds", "means"))
+    table, scale, odds, means = parts
+    tasks = tuple(str(task) for task in meta["tasks"])
+    if table.dtype != np.int8 or table.shape[1] != len(scale) != means.shape[1] + len(tasks):
+        raise ValueError("the words' views have the wrong shape")
+    views = WordViews(table, scale, tasks, odds, means)
+    return views, BlendWeights(stored["blend_inferred"], stored["blend_declared"])

@@ -21,7 +21,9 @@ from numpy.typing import NDArray
 Arrays = dict[str, NDArray[np.generic]]
 
 MAGIC = b"LLMRPREF"
-VERSION = 2
+VERSION = 3
+READS = 2, 3
+"""Version 2 has no views of words, and neighbours of before count as fitted on."""
 _ENVELOPE = struct.Struct("<8sHIQ")
 _META = "meta"
 
@@ -48,7 +50,7 @@ def unpack(data: bytes, at: int = 0) -> tuple[dict[str, object], Arrays]:
     if len(data) < start or data[at : at + 8] != MAGIC:
         raise ModelUnreadable("these bytes are not a preference model")
     _, version, checksum, length = _ENVELOPE.unpack_from(data, at)
-    if version != VERSION:
+    if version not in READS:
         raise ModelUnreadable(f"format version {version} is not {VERSION}: fit the model again")
     found = len(data) - start
     if found != length:

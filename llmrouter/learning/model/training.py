@@ -3,7 +3,7 @@
 Why it exists: everything that needs scipy or scikit-learn happens here, inside functions, so the
 serving process never imports them. The same settings serve every data set: they were chosen by
 cross-validation over five; on outcome files, how long the networks are fitted is chosen on each
-fit's own held-out folds (not on traffic: see `OF_TRAFFIC`).
+fit's own held-out folds (not on traffic: see `fit_settings.OF_TRAFFIC`).
 
 What it refuses: no tuning on what is tested, no unseeded randomness. Equal examples, settings and
 seed give an equal model on the same machine with the same number of BLAS threads.
@@ -12,7 +12,7 @@ seed give an equal model on the same machine with the same number of BLAS thread
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,16 +35,19 @@ from llmrouter.learning.encoders.text_encoder import (
     Vectors,
     stack,
 )
-from llmrouter.learning.model.knn_memory import KnnMemory
-from llmrouter.learning.model.mlp import NetworkSettings, fit_network
-from llmrouter.learning.model.quality_model import (
-    Base,
-    Example,
-    Inputs,
-    NeighbourCorrection,
-    QualityModel,
+from llmrouter.learning.model.base_training import (
+    Costs,
+    Rows,
+    fit_base,
+    fit_blend,
+    row_weights,
 )
-from llmrouter.learning.model.tree_ensemble import Forest, flatten
+from llmrouter.learning.model.estimator_blend import Base
+from llmrouter.learning.model.fit_settings import FitSettings
+from llmrouter.learning.model.knn_memory import KnnMemory
+from llmrouter.learning.model.neighbour_correction import NeighbourCorrection, fit_correction
+from llmrouter.learning.model.quality_model import Example, Inputs, QualityModel
+from llmrouter.learning.model.word_views import WordExamples, numbered, sparse_words
 from llmrouter.util.extras import require
 
 Progress = Callable[[str, float], None]
@@ -54,7 +57,7 @@ FEW_TERMS = 8_192  # rows of the projection where there is nothing to learn one 
 FLAT = 0.01
 """An axis along which dense vectors differ by less, beside their length, is not blown up to unit
 variance: what lies there is chance, and more of it in a text that was not fitted on."""
-COLD_SHARPNESS, COLD_PULL = 8.0, NeighbourCorrection(1.0, 1.0)
+COLD_SHARPNESS, COLD_SHRINK = 8.0, 1.0
 """Without networks and trees there is only the memory, so wider neighbourhoods count."""
 
 
@@ -63,53 +66,16 @@ def _silent(_stage: str, _share: float) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class FitSettings:
-    """One configuration for every data set.
-
-    `width`: vector length; `vocabulary`: kept terms; `trees`, `leaf`, `depth`: the forest;
-    `folds`: held-out folds for calibration and the memory's residuals; `lists`, `capacity`,
-    `sharpness`, `gain`, `shrink`: the memory; `blend`: the networks' share; `memory_alone`: neither
-    networks nor trees, for which numpy is enough. Few examples make few steps an epoch: where it
-    errs less on the folds, the networks are fitted for up to `epochs`, as far as that is no more
-    than `steps` steps.
-    """
-
-    width: int = 128
-    vocabulary: int = 32_000
-    network: NetworkSettings = field(default_factory=NetworkSettings)
-    trees: int = 100
-    leaf: int = 5
-    depth: int = 14
-    features: float = 0.3
-    blend: float = 0.5
-    memory_alone: bool = False
-    epochs: int = 40
-    steps: int = 1000
-    folds: int = 3
-    lists: int = 256
-    capacity: int = 50_000
-    sharpness: float = 80.0
-    gain: float = 1.0
-    shrink: float = 0.3
-
-
-OF_TRAFFIC = FitSettings(epochs=0)
-"""For lessons of live traffic: a repeat in other words may stand in two folds, which makes a long
-fit look better than it is. Replayed, it was never better, once worse, and took twice as long."""
-
-MEMORY_ALONE = replace(OF_TRAFFIC, memory_alone=True)
-"""For lessons of live traffic where scikit-learn is not installed: the neighbour memory alone."""
-
-
-@dataclass(frozen=True, slots=True)
 class Fitted:
     """A model, and for each example what was estimated without having seen it.
 
     `held_out` float32 [n, T] in the order of `model.targets`: the evidence for calibrating trust.
+    `notes` say what a reader of the figures must know.
     """
 
     model: QualityModel
     held_out: Floats
+    notes: tuple[str, ...] = ()
 
 
 def fit(
@@ -117,14 +83,16 @@ def fit(
     settings: FitSettings | None = None,
     *,
     encoder: Dense | Vectors | None = None,
+    costs: Costs | None = None,
     seed: int = 0,
     progress: Progress = _silent,
 ) -> Fitted:
     """Fits on sparse graded examples of any number of data sets at once.
 
     A hashing encoder is learned from the examples' texts; what `encoder` says of them is read
-    beside it. `Vectors` are those of the examples, fetched beforehand. `progress` hears a stage's
-    name and its share done, 0..1. Raises `ValueError` for a grade or weight out of range.
+    beside it. `Vectors` are those of the examples, fetched beforehand. With `costs` and every
+    outcome graded, the blend is the one that saves the most on held-out folds. `progress` hears a
+    stage's name and its share done, 0..1. Raises `ValueError` for a grade or weight out of range.
     """
     settings = settings or FitSettings()
     if not settings.memory_alone:
@@ -141,30 +109,39 @@ def fit(
         reads = JointEncoder(words, encoder)
     progress("encode", 1.0)
     inputs = _fit_inputs(batch, words.width, settings)
-    built = inputs.build(batch.vectors, batch.readable)
     centres = _fit_centres(batch.sketches, settings, seed)
     prior = _prior(grades, weights)
+    notes: tuple[str, ...] = ()
     if settings.memory_alone or len(examples) < 2 * settings.folds or not targets:
         base = Base(targets, prior)
         held_out = np.tile(prior, (len(examples), 1))
+        correction, sharpness = NeighbourCorrection(COLD_SHRINK, flat=True), COLD_SHARPNESS
     else:
-        held_out, settings = _held_out(
-            built, grades, weights, _folds(examples, settings.folds), settings, seed, progress
+        built = inputs.build(batch.vectors, batch.readable)
+        task, tasks = numbered([example.task for example in examples])
+        seen = WordExamples(
+            sparse_words(batch.terms, len(words.rarity)), grades, weights, task, tasks
         )
-        base = _fit_base(
-            targets, built, grades, weights, settings, seed, lambda s: progress("fit", s)
+        fold = _folds(examples, settings.folds)
+        rows = Rows(built, seen, batch.terms, fold)
+        blended = fit_blend(rows, prior, settings, costs, seed, progress)
+        held_out, notes, sharpness = blended.held_out, blended.notes, settings.sharpness
+        base = fit_base(
+            targets, rows, prior, blended, seed, lambda share: progress("fit", share)
         )
-    sharpness, pull = settings.sharpness, NeighbourCorrection(settings.gain, settings.shrink)
-    if base.network is None:
-        sharpness, pull = COLD_SHARPNESS, COLD_PULL
+        correction = fit_correction(
+            batch.sketches, grades - held_out, weights, fold, settings.shrink
+        )
     memory = KnnMemory(centres, len(targets), settings.capacity, sharpness)
-    model = QualityModel(reads, inputs, base, memory, pull)
-    row_weights = _row_weights(weights)
+    model = QualityModel(reads, inputs, base, memory, correction)
+    worth = row_weights(weights)
     for row in range(max(0, len(examples) - settings.capacity), len(examples)):
         known = np.where(weights[row] > 0, grades[row], np.float32(np.nan))
-        memory.add(batch.sketches[row], known, held_out[row], float(row_weights[row]))
+        memory.add(
+            batch.sketches[row], known, held_out[row], float(worth[row]), fitted=True
+        )
     progress("remember", 1.0)
-    return Fitted(model, held_out)
+    return Fitted(model, held_out, notes)
 
 
 def grade_matrix(examples: Sequence[Example]) -> tuple[tuple[str, ...], Floats, Floats]:
@@ -299,11 +276,6 @@ def _prior(grades: Floats, weights: Floats) -> Floats:
     return np.asarray(((grades * weights).sum(axis=0) + 1) / (mass + 2), np.float32)
 
 
-def _row_weights(weights: Floats) -> Floats:
-    graded = (weights > 0).sum(axis=1)
-    return np.asarray(weights.sum(axis=1) / np.maximum(graded, 1), np.float32)
-
-
 def folds_of(texts: Sequence[str], folds: int) -> Ints:
     """A fold per text; texts that open alike share one, so that twins are held out together.
 
@@ -334,77 +306,3 @@ def _texts(examples: Sequence[Example]) -> list[str]:
 
 def _signals(example: Example) -> Signals:
     return measure(example.text) if example.measured is None else example.measured.signals
-
-
-def _held_out(
-    built: Floats,
-    grades: Floats,
-    weights: Floats,
-    fold: Ints,
-    settings: FitSettings,
-    seed: int,
-    progress: Progress,
-) -> tuple[Floats, FitSettings]:
-    """What folds that did not see a row estimate for it, and the settings that erred less there."""
-    names = tuple(str(number) for number in range(grades.shape[1]))
-    tried: list[tuple[float, Floats, FitSettings]] = []
-    variants = _variants(settings, len(built))
-    for at, variant in enumerate(variants):
-        held_out = np.tile(_prior(grades, weights), (len(built), 1))
-        for number in range(settings.folds):
-            test, rest = fold == number, fold != number
-            if test.any() and rest.sum() > 1:
-                base = _fit_base(names, built[rest], grades[rest], weights[rest], variant, seed)
-                held_out[test] = base.estimate(built[test])[0]
-            progress("hold out", (at + (number + 1) / settings.folds) / len(variants))
-        tried.append((float((weights * (grades - held_out) ** 2).sum()), held_out, variant))
-    _, held_out, chosen = min(tried, key=lambda one: one[0])
-    return held_out, chosen
-
-
-def _variants(settings: FitSettings, examples: int) -> list[FitSettings]:
-    """The settings, and with few examples also with more epochs."""
-    network = settings.network
-    epochs = min(settings.epochs, -(-settings.steps * network.batch // examples))
-    return [
-        replace(settings, network=replace(network, epochs=count))
-        for count in sorted({network.epochs, max(network.epochs, epochs)})
-    ]
-
-
-def _fit_base(
-    targets: tuple[str, ...],
-    built: Floats,
-    grades: Floats,
-    weights: Floats,
-    settings: FitSettings,
-    seed: int,
-    progress: Callable[[float], None] = lambda _: None,
-) -> Base:
-    network = fit_network(built, grades, weights, settings.network, seed, lambda s: progress(s / 2))
-    guess = network.members(built).mean(axis=0)
-    trust = np.minimum(weights, 1)
-    filled = trust * grades + (1 - trust) * guess
-    forest = _fit_forest(built, filled, _row_weights(weights), settings, seed)
-    progress(1.0)
-    return Base(targets, _prior(grades, weights), network, forest, settings.blend)
-
-
-def _fit_forest(
-    built: Floats, filled: Floats, row_weights: Floats, settings: FitSettings, seed: int
-) -> Forest:
-    from sklearn.ensemble import ExtraTreesRegressor
-
-    leaf = max(settings.leaf, len(built) // 2400)
-    trees = ExtraTreesRegressor(
-        settings.trees,
-        min_samples_leaf=leaf,
-        max_features=settings.features,
-        max_depth=settings.depth,
-        random_state=seed,
-    ).fit(
-        built,
-        filled if filled.shape[1] > 1 else filled[:, 0],
-        sample_weight=np.maximum(row_weights, 1e-3),
-    )
-    return flatten([tree.tree_ for tree in trees.estimators_])

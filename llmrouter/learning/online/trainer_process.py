@@ -90,7 +90,8 @@ def fitted_on(lessons: Iterable[TrainingExample], space: str = "") -> QualityMod
 
     Without the extra `learn` it is a memory of the lessons alone.
     """
-    from llmrouter.learning.model.training import MEMORY_ALONE, OF_TRAFFIC, fit
+    from llmrouter.learning.model.fit_settings import MEMORY_ALONE, OF_TRAFFIC
+    from llmrouter.learning.model.training import fit
 
     rows = [one for one in lessons if not space or one.space == space]
     vectors = None

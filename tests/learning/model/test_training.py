@@ -8,7 +8,8 @@ import pytest
 
 from llmrouter.learning.model.mlp import NetworkSettings
 from llmrouter.learning.model.quality_model import Example
-from llmrouter.learning.model.training import FitSettings, Fitted, fit
+from llmrouter.learning.model.fit_settings import FitSettings
+from llmrouter.learning.model.training import Fitted, fit
 
 SMALL = FitSettings(
     width=16, trees=10, folds=2, network=NetworkSettings(members=1, hidden=64, epochs=2)
