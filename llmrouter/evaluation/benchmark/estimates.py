@@ -10,7 +10,7 @@ What it refuses: no belief about a row is ever drawn from that row's own outcome
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from zlib import crc32
 
 import numpy as np
@@ -127,15 +127,16 @@ def _from_training(
     means = {id(f): np.tile(mean_quality(f.rows, targets), (len(test), 1)) for f in found}
     costs = {id(f): mean_costs(f.rows, test, targets, fitting.prices) for f in found}
     everything = [row for family in found for row in family.rows]
-    return _finished(
+    found_estimates = _finished(
         targets,
         _assemble(pick, means, mean_quality(everything, targets)),
         _assemble(pick, costs, np.full(len(targets), np.nan)),
         quality,
         expected,
         held_out,
-        [note for parts in predicted.values() for one in parts.values() for note in one.notes],
     )
+    notes = [note for one in predicted.values() for part in one.values() for note in part.notes]
+    return replace(found_estimates, notes=tuple(dict.fromkeys(notes)))
 
 
 def _homes(
@@ -207,7 +208,8 @@ def _cross_validated(
             notes += one.notes
             if one.held_out is not None:
                 held_out.setdefault(learner.name, []).append((at, one.held_out))
-    return _finished(targets, means, costs, quality, expected, held_out, notes)
+    found = _finished(targets, means, costs, quality, expected, held_out)
+    return replace(found, notes=tuple(dict.fromkeys(notes)))
 
 
 def _folds(prompts: Sequence[str], folds: int) -> NDArray[np.int64]:
@@ -227,8 +229,7 @@ def _finished(
     quality: dict[str, Matrix],
     expected: dict[str, Matrix],
     held_out: dict[str, list[tuple[NDArray[np.int64], HeldOut]]],
-    notes: Sequence[str],
-) -> PriorEstimates:  # one more than six: the parts of the result, in its order
+) -> PriorEstimates:
     """Completes costs: filled where some are known, default units where none is."""
     usd, expected_usd = bool(costs.size) and not np.isnan(costs).all(), expected
     if usd:
@@ -242,7 +243,16 @@ def _finished(
             name: [(rows, _in_units(one, costs[0])) for rows, one in parts]
             for name, parts in held_out.items()
         }
-    return PriorEstimates(targets, means, costs, quality, expected, held_out, usd, expected_usd, tuple(dict.fromkeys(notes)))
+    return PriorEstimates(
+        targets,
+        means,
+        costs,
+        quality,
+        expected,
+        held_out,
+        usd,
+        expected_usd,
+    )
 
 
 def _in_units(one: HeldOut, units: NDArray[np.float64]) -> HeldOut:

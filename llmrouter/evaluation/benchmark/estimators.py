@@ -24,8 +24,8 @@ from llmrouter.learning.encoders.hashed_features import measure
 from llmrouter.learning.encoders.text_encoder import Dense
 from llmrouter.learning.model.base_training import Costs
 from llmrouter.learning.model.cost_model import fit_costs
-from llmrouter.learning.model.quality_model import Example
 from llmrouter.learning.model.fit_settings import FitSettings
+from llmrouter.learning.model.quality_model import Example
 from llmrouter.learning.model.training import fit
 from llmrouter.util.extras import require
 

@@ -79,6 +79,7 @@ class FittedBlend:
 class _Views:
     """Out-of-fold estimates [n, T] of each view; `told` [n] is the task that words tell."""
 
+    prior: Floats
     network: Floats
     trees: Floats
     ridge: Floats
@@ -98,7 +99,6 @@ def fit_blend(
     """Holds out each fold in turn, and fits the blend on what was estimated for it."""
     words = rows.words
     views = _word_views_held_out(rows, prior, settings.folds)
-    settings = _hold_out_networks_and_trees(views, rows, prior, settings, seed, progress)
     notes: tuple[str, ...] = ()
     tasks = bool(words.tasks)
     if tasks:
@@ -109,10 +109,11 @@ def fit_blend(
                 f"task labels are not read: outcomes tell {by_outcomes:.0%} of them and words "
                 f"{by_words:.0%}, so they were made from outcomes",
             )
+    start = INFERRED if tasks else NEUTRAL
+    settings = _hold_out_networks_and_trees(views, rows, start, settings, seed, progress)
     known = words.task >= 0
     found: list[tuple[float, Floats, BlendWeights]] = []
     for level in LEVELS if costs is not None and (words.weights == 1).all() else LEVELS[:1]:
-        start = INFERRED if tasks else NEUTRAL
         inferred = [views.network, views.trees, views.ridge, views.inferred]
         weights = fit_weights(inferred, prior, words.grades, words.weights, start, level=level)
         held_out = blended(inferred, prior, weights)
@@ -125,7 +126,8 @@ def fit_blend(
             )
             held_out[known] = blended(some, prior, declared)
         saved = average_saving(held_out, words.grades, costs) if costs is not None else 0.0
-        found.append((saved, held_out, BlendWeights(weights, declared)))
+        bounded = np.clip(held_out, 0.0, 1.0).astype(np.float32)
+        found.append((saved, bounded, BlendWeights(weights, declared)))
     _, held_out, chosen = max(found, key=lambda one: one[0])
     return FittedBlend(held_out, chosen, settings, tasks, notes)
 
@@ -191,19 +193,19 @@ def _word_views_held_out(rows: Rows, prior: Floats, folds: int) -> _Views:
                 inferred[row] = chances @ fitted.means
         known = test[rows.words.task[test] >= 0]
         declared[known] = fitted.means[rows.words.task[known]]
-    return _Views(network, trees, ridge, inferred, declared, told)
+    return _Views(prior, network, trees, ridge, inferred, declared, told)
 
 
 def _hold_out_networks_and_trees(
     views: _Views,
     rows: Rows,
-    prior: Floats,
+    start: Floats,
     settings: FitSettings,
     seed: int,
     progress: Progress,
 ) -> FitSettings:
-    """Fills in the networks' and trees' estimates; the settings that erred less there."""
-    words, built = rows.words, rows.built
+    """Fills in the networks' and trees' estimates; the settings whose blend erred less there."""
+    words, built, prior = rows.words, rows.built, views.prior
     tried: list[tuple[float, Floats, Floats, FitSettings]] = []
     variants = _variants(settings, len(built))
     graded = bool((words.weights == 1).all())  # then trees do not depend on what networks guess
@@ -216,16 +218,17 @@ def _hold_out_networks_and_trees(
             if not len(test) or len(rest) < 2:
                 continue
             part = words.part(rest)
-            fitted = fit_network(
-                built[rest], part.grades, part.weights, variant.network, seed
-            )
+            fitted = fit_network(built[rest], part.grades, part.weights, variant.network, seed)
             network[test] = fitted.members(built[test]).mean(axis=0)
             if not (graded and tried):
                 guess = fitted.members(built[rest]).mean(axis=0)
                 forest = _fit_forest(built[rest], part, guess, variant, seed)
                 trees[test] = forest.estimate(built[test])
             progress("hold out", (at + (number + 1) / settings.folds) / len(variants))
-        error = float((words.weights * (words.grades - (network + trees) / 2) ** 2).sum())
+        every = [network, trees, views.ridge, views.inferred]
+        weights = fit_weights(every, prior, words.grades, words.weights, start)
+        apart = words.grades - blended(every, prior, weights)
+        error = float((words.weights * apart**2).sum())
         tried.append((error, network, trees, variant))
     _, views.network, views.trees, chosen = min(tried, key=lambda one: one[0])
     return chosen

@@ -85,7 +85,7 @@ class Base:
             weights = self.weights.declared if declared else self.weights.inferred
             views = (mean[row], trees[row], self.prior + ridge, by_task)
             quality[row] = blended(views, self.prior, weights)
-        return quality, np.sqrt(uncertainty)
+        return np.minimum(np.maximum(quality, 0), 1), np.sqrt(uncertainty)
 
 
 def blended(views: Sequence[Floats], prior: Floats, weights: Floats) -> Floats:

@@ -13,9 +13,9 @@ class FitSettings:
 
     `width`: vector length; `vocabulary`: kept terms; `trees`, `leaf`, `depth`: the forest;
     `folds`: held-out folds for the blend, for calibration and for the memory's residuals; `lists`,
-    `capacity`, `sharpness`, `shrink`: the memory; `memory_alone`: no estimator,
-    for which numpy is enough. Few examples make few steps an epoch: where it errs less on the folds, the networks are fitted for up to `epochs`, as
-    far as that is no more than `steps` steps.
+    `capacity`, `sharpness`, `shrink`: the memory; `memory_alone`: no estimator, for which numpy is
+    enough. Few examples make few steps an epoch: where it errs less on the folds, the networks are
+    fitted for up to `epochs`, as far as that is no more than `steps` steps.
     """
 
     width: int = 128

@@ -75,7 +75,8 @@ def fit_correction(
 ) -> NeighbourCorrection:
     """Learns the gains from out-of-fold residuals.
 
-    `keys` float32 [n, w] are unit vectors, `residual` and `mass` [n, T] (0: not graded), `fold` [n].
+    `keys` float32 [n, w] are unit vectors, `residual` and `mass` [n, T] (0: not graded),
+    `fold` [n].
     """
     found = NeighbourCorrection(shrink)
     given = (mass > 0).astype(np.float32)

@@ -126,9 +126,7 @@ def fit(
         rows = Rows(built, seen, batch.terms, fold)
         blended = fit_blend(rows, prior, settings, costs, seed, progress)
         held_out, notes, sharpness = blended.held_out, blended.notes, settings.sharpness
-        base = fit_base(
-            targets, rows, prior, blended, seed, lambda share: progress("fit", share)
-        )
+        base = fit_base(targets, rows, prior, blended, seed, lambda share: progress("fit", share))
         correction = fit_correction(
             batch.sketches, grades - held_out, weights, fold, settings.shrink
         )
@@ -137,9 +135,7 @@ def fit(
     worth = row_weights(weights)
     for row in range(max(0, len(examples) - settings.capacity), len(examples)):
         known = np.where(weights[row] > 0, grades[row], np.float32(np.nan))
-        memory.add(
-            batch.sketches[row], known, held_out[row], float(worth[row]), fitted=True
-        )
+        memory.add(batch.sketches[row], known, held_out[row], float(worth[row]), fitted=True)
     progress("remember", 1.0)
     return Fitted(model, held_out, notes)
 

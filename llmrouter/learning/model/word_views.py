@@ -103,9 +103,7 @@ class WordExamples:
 
     def untold(self) -> WordExamples:
         """The same examples without their tasks."""
-        return WordExamples(
-            self.words, self.grades, self.weights, np.full_like(self.task, -1), ()
-        )
+        return WordExamples(self.words, self.grades, self.weights, np.full_like(self.task, -1), ())
 
 
 def sparse_words(terms: Sequence[Terms], rows: int) -> csr_matrix:
@@ -135,7 +133,7 @@ def fit_word_views(examples: WordExamples, prior: Floats) -> WordViews:
     )
 
 
-def is_leaky(examples: WordExamples, fold: Ints, told: Floats) -> tuple[bool, float, float]:
+def is_leaky(examples: WordExamples, fold: Ints, told: Ints) -> tuple[bool, float, float]:
     """Whether outcomes tell the tasks far better than words do, and how often each does.
 
     `told` [n] is the task that words tell, by a fit that had not seen the text. Outcomes tell it by

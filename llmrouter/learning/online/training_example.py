@@ -100,7 +100,7 @@ class TrainingExample:
         """Have `model` remember it, where it reads the same space."""
         encoded = self.encoded(model)
         if encoded is not None:
-            model.remember(encoded, self.grades, self.weight)
+            model.remember(encoded, self.grades, self.weight, self.task or None)
 
     def to_bytes(self, veil: BucketPermutation | None = None) -> bytes:
         """Two lengths, a JSON head, then terms int32, counts uint16, readable float32, and the

@@ -98,7 +98,8 @@ class Predictor:
             model.heirs = cold_start_estimates(model.targets, model.base.prior, catalog.targets)
             self._introduced = model, catalog
         try:
-            return model.estimate(context.features.text[:TEXT_LIMIT], context.eligible)
+            text, task = context.features.text[:TEXT_LIMIT], context.features.traits.task
+            return model.estimate(text, context.eligible, task)
         except LookupError:  # an encoder that has to be asked has not answered
             return None
 

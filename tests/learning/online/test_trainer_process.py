@@ -8,8 +8,8 @@ import pytest
 from llmrouter.learning.encoders.hashed_features import measured
 from llmrouter.learning.encoders.remote import FetchedEncoder, attached
 from llmrouter.learning.encoders.text_encoder import JointEncoder
-from llmrouter.learning.model.quality_model import QualityModel
 from llmrouter.learning.model.fit_settings import OF_TRAFFIC
+from llmrouter.learning.model.quality_model import QualityModel
 from llmrouter.learning.model.training import fit
 from llmrouter.learning.online.trainer_process import FitFailed, fitted_on, refit, unframed
 from llmrouter.learning.online.training_example import ExampleKind, TrainingExample
