@@ -477,6 +477,18 @@ class Preferences(Protocol):
         ...
 
 
+class ExpectedCosts(Protocol):
+    """What one request is expected to take at each target, for the utility to charge."""
+
+    def output_tokens(self, context: RoutingContext) -> tuple[float, ...]:
+        """Tokens that each of `context.eligible` is expected to write, in that order."""
+        ...
+
+    def expected_usd(self, context: RoutingContext) -> tuple[float, ...]:
+        """USD of the request at each of `context.eligible`, in that order."""
+        ...
+
+
 class Embeddings(Protocol):
     """Vectors of texts from somewhere that takes its time: a server, or a model of this machine."""
 

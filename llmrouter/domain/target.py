@@ -42,9 +42,13 @@ class Price:
     cache_write: float | None = None
 
     def cost(
-        self, input_tokens: int, output_tokens: int, cached_tokens: int = 0, stored_tokens: int = 0
+        self,
+        input_tokens: int,
+        output_tokens: float,
+        cached_tokens: int = 0,
+        stored_tokens: int = 0,
     ) -> float:
-        """USD for one completion. `cached_tokens` and `stored_tokens` are the parts of
+        """USD for one completion; expected output tokens may be a fraction. `cached_tokens` and `stored_tokens` are the parts of
         `input_tokens` that were read from the prompt cache and written to it."""
         cached_rate = self.input if self.cached_input is None else self.cached_input
         fresh = max(0, input_tokens - cached_tokens - stored_tokens)
@@ -62,7 +66,7 @@ class Latency:
     ttft_ms: float = 500.0
     tokens_per_s: float = 60.0
 
-    def total_ms(self, output_tokens: int) -> float:
+    def total_ms(self, output_tokens: float) -> float:
         """Expected milliseconds until the last of `output_tokens`."""
         return self.ttft_ms + output_tokens * 1000.0 / self.tokens_per_s
 

@@ -17,6 +17,7 @@ from llmrouter.evaluation.training.labelling import Label
 from llmrouter.learning.encoders.text_encoder import Dense
 from llmrouter.learning.model.quality_model import Example
 from llmrouter.learning.model.training import fit, folds_of
+from llmrouter.learning.online.live_costs import LiveCosts
 from llmrouter.learning.trust.abstention_threshold import Windows
 from llmrouter.learning.trust.agreement_model import AgreementModel, Comparison
 from llmrouter.learning.trust.predictor import Predictor
@@ -40,7 +41,7 @@ def comparisons(
         if len(rest) == len(labels):
             continue
         fitted = fit([*rest, *beside], encoder=encoder, seed=seed)
-        proposer = Predictor(AgreementModel(Windows(0.5)))
+        proposer = Predictor(AgreementModel(Windows(0.5)), LiveCosts())
         proposer.model = fitted.model
         for at, label in enumerate(labels):
             if fold[at] == number:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,17 @@ RIDGE = 100.0
 CLIP = 4.0
 """Measurements further from their mean than this many standard deviations count as that far."""
 SMALLEST_SPREAD = 1e-3
+
+
+class Regression(NamedTuple):
+    """One target's mean cost, and how its cost relative to that follows from the measurements:
+    `centre`, `spread` and `slope` float32 [WIDTH]; a slope of 0 where little is known.
+    """
+
+    mean: float
+    centre: Floats
+    spread: Floats
+    slope: Floats
 
 
 @dataclass(slots=True)
@@ -73,8 +85,8 @@ class CostSums:
         """The mean observed cost; 0 without any."""
         return self.y / self.count if self.count else 0.0
 
-    def regression(self) -> tuple[Floats, Floats, Floats]:
-        """Centre, spread and slope [WIDTH] of the relative cost; a slope of 0 under `FEWEST`."""
+    def regression(self) -> Regression:
+        """The regression that these sums make; its slope is 0 under `FEWEST` costs."""
         count = max(self.count, 1.0)
         centre = self.x / count
         covariance = self.xx / count - np.outer(centre, centre)
@@ -84,7 +96,8 @@ class CostSums:
             gram = count * covariance / np.outer(spread, spread) + RIDGE * np.eye(WIDTH)
             wanted = (self.xy - self.x * self.mean) / spread / self.mean
             slope = np.asarray(np.linalg.solve(gram, wanted))
-        return centre.astype(np.float32), spread.astype(np.float32), slope.astype(np.float32)
+        parts = (part.astype(np.float32) for part in (centre, spread, slope))
+        return Regression(self.mean, *parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,15 +111,14 @@ class CostModel:
     slope: Floats
 
     @classmethod
-    def of(cls, sums: Mapping[str, CostSums]) -> CostModel:
-        """The model of each target's sums."""
-        parts = [one.regression() for one in sums.values()]
-        shape = (len(parts), WIDTH)
+    def of(cls, regressions: Mapping[str, Regression]) -> CostModel:
+        """The model of each target's regression."""
+        parts, shape = list(regressions.values()), (len(regressions), WIDTH)
         centre, spread, slope = (
-            np.array([part[at] for part in parts], np.float32).reshape(shape) for at in range(3)
+            np.array([part[at] for part in parts], np.float32).reshape(shape) for at in (1, 2, 3)
         )
-        mean = np.array([one.mean for one in sums.values()], np.float32)
-        return cls(tuple(sums), mean, centre, spread, slope)
+        mean = np.array([part.mean for part in parts], np.float32)
+        return cls(tuple(regressions), mean, centre, spread, slope)
 
     def estimate(self, readable: Floats) -> dict[str, float]:
         """The expected cost at each target of one request, measured as `readable` [WIDTH]."""
@@ -143,4 +155,4 @@ def fit_costs(readable: Floats, costs: Sequence[Mapping[str, float]]) -> CostMod
         paid = np.array([costs[number][target] for number in rows], np.float64)
         sums[target] = CostSums()
         sums[target].add(readable[rows, :WIDTH], paid)
-    return CostModel.of(sums)
+    return CostModel.of({target: one.regression() for target, one in sums.items()})

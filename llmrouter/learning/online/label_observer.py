@@ -31,6 +31,7 @@ from llmrouter.learning.encoders.remote import Encoders
 from llmrouter.learning.encoders.text_encoder import Encoded
 from llmrouter.learning.model.quality_model import QualityModel
 from llmrouter.learning.online.example_buffer import ExampleBuffer, cap_per_caller
+from llmrouter.learning.online.live_costs import LiveCosts
 from llmrouter.learning.online.outcome_labels import outcomes
 from llmrouter.learning.online.sync import StoreSync
 from llmrouter.learning.online.training_example import ExampleKind, TrainingExample
@@ -83,12 +84,14 @@ class LabelObserver:
         encoders: Encoders | None = None,
     ) -> None:
         self._observer = observer
+        self._store = store
         self._agreement = agreement
         self._options = options or LearnerOptions()
         self._encoders = encoders or Encoders()
         self._space = self._encoders.space
         self._keeper = StoreSync(store, self._options.secret, self._options.remembered)
-        self._proposer = Predictor(AgreementModel(Windows(agreement())))
+        self.costs = LiveCosts()
+        self._proposer = Predictor(AgreementModel(Windows(agreement())), self.costs)
         self._held = ExampleBuffer(self._options.remembered)
         self._asked: OrderedDict[str, tuple[str, str]] = OrderedDict()  # text, key by fingerprint
         self._answered: OrderedDict[str, tuple[Decision, str]] = OrderedDict()  # by decision id
@@ -155,7 +158,9 @@ class LabelObserver:
             _keep(self._asked, decision.fingerprint, whose, self._options.remembered // 4)
 
     def completed(self, decision: Decision, completion: Completion) -> None:
-        """An execution ended. Only verified answers grade anybody, and only cascades verify."""
+        """An execution ended: what it took is learned, and what a cascade verified grades."""
+        if decision.fingerprint in self._asked:
+            self.costs.observe(self._asked[decision.fingerprint][0], completion)
         if not decision.cascade:
             return
         _keep(self._answered, decision.decision_id, (decision, completion.target), ANSWERED)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from llmrouter.domain.catalog import Catalog
 from llmrouter.domain.decision import Alternative, RoutingContext
-from llmrouter.domain.interfaces import LearnedPrediction, QualityEstimate
+from llmrouter.domain.interfaces import ExpectedCosts, LearnedPrediction, QualityEstimate
 from llmrouter.domain.utility import choose, penalty, scale_of
 from llmrouter.learning.encoders.text_encoder import Encoded
 from llmrouter.learning.model.cold_start import cold_start_estimates
@@ -35,7 +35,8 @@ CHECKED = 0.75
 class Predictor:
     """Proposes with `model` (None: nothing is learned yet) as far as `trust` goes."""
 
-    def __init__(self, trust: AgreementModel) -> None:
+    def __init__(self, trust: AgreementModel, costs: ExpectedCosts) -> None:
+        self._costs = costs
         self.model: QualityModel | None = None
         self.trust = trust
         self.steady = TeacherConsistency()
@@ -105,10 +106,12 @@ class Predictor:
 
     def _burdens(self, context: RoutingContext) -> Floats:
         """On one scale for the whole catalog, so that dear requests weigh what they cost."""
-        catalog, features = context.catalog, context.features
+        catalog = context.catalog
         if self._scale[0] != catalog.version or not catalog.version:
             self._scale = catalog.version, scale_of(catalog)
-        targets, size = context.targets(), (features.input_tokens, features.output_tokens)
-        costs = np.array([t.price.cost(*size) for t in targets])
-        waits = np.array([t.latency.total_ms(size[1]) for t in targets])
+        written = self._costs.output_tokens(context)
+        each = list(zip(context.targets(), written, strict=True))
+        read = context.features.input_tokens
+        costs = np.array([target.price.cost(read, tokens) for target, tokens in each])
+        waits = np.array([target.latency.total_ms(tokens) for target, tokens in each])
         return penalty(costs, waits, scale_usd=self._scale[1])

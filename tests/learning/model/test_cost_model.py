@@ -71,7 +71,7 @@ def test_costs_added_one_by_one_give_the_model_of_all_at_once() -> None:
     sums = CostSums()
     for row, cost in zip(readable, costs, strict=True):
         sums.add(row[None], np.array([cost["long"]]))
-    one_by_one = CostModel.of({"long": sums}).estimate_many(readable, ["long"])
+    one_by_one = CostModel.of({"long": sums.regression()}).estimate_many(readable, ["long"])
     at_once = fit_costs(readable, costs).estimate_many(readable, ["long"])
     np.testing.assert_allclose(one_by_one, at_once, rtol=1e-3)
 

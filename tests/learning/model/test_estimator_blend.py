@@ -61,8 +61,8 @@ def test_errors_in_a_rows_level_can_be_left_out() -> None:
     by_level, by_difference = (
         fit_weights([hard, other], prior, grades, mass, START, level=share) for share in (1.0, 0.0)
     )
-    assert by_level[0] > 0.6
-    assert abs(by_difference[0] - START[0]) < 0.02
+    assert by_level[0] > 0.7
+    assert by_difference[0] < 0.3
 
 
 def test_no_grades_leave_the_start() -> None:
