@@ -48,8 +48,11 @@ class Price:
         cached_tokens: int = 0,
         stored_tokens: int = 0,
     ) -> float:
-        """USD for one completion; expected output tokens may be a fraction. `cached_tokens` and `stored_tokens` are the parts of
-        `input_tokens` that were read from the prompt cache and written to it."""
+        """USD for one completion; an expected number of output tokens may be a fraction.
+
+        `cached_tokens` and `stored_tokens` are the parts of `input_tokens` that were read from the
+        prompt cache and written to it.
+        """
         cached_rate = self.input if self.cached_input is None else self.cached_input
         fresh = max(0, input_tokens - cached_tokens - stored_tokens)
         usd = fresh * self.input + cached_tokens * cached_rate + output_tokens * self.output

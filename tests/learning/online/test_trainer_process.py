@@ -69,7 +69,7 @@ async def test_vectors_are_fitted_in_another_process() -> None:
 
 async def test_a_fit_that_fails_says_why() -> None:
     """What is no lesson is an error of the fitting process, with its last words."""
-    with pytest.raises(FitFailed, match="LessonUnreadable"):
+    with pytest.raises(FitFailed, match="ExampleUnreadable"):
         await refit([b"no lesson"] * 3)
 
 
