@@ -16,9 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from llmrouter.domain.utility import choose, penalty
-from llmrouter.learning.model.fit_settings import FitSettings
 from llmrouter.learning.model.quality_model import Example, QualityModel
-from llmrouter.learning.model.training import fit
+from llmrouter.learning.model.training import FitSettings, fit
 from llmrouter.server.worker import bound_malloc
 
 TARGETS = tuple(f"target-{number}" for number in range(12))

@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 
 from llmrouter.journal.journal import Journal
-from llmrouter.learning.model.fit_settings import FitSettings
 from llmrouter.learning.model.mlp import NetworkSettings
 from llmrouter.learning.model.quality_model import Example
-from llmrouter.learning.model.training import fit
+from llmrouter.learning.model.training import FitSettings, fit
 from llmrouter.learning.online.snapshot import Snapshot, publish
 from llmrouter.store.factory import open_store
 from tests.catalog.prompts_dir import ROUTING, SMALL, written

@@ -7,8 +7,8 @@ import pytest
 from benchmarks.loop.replay import Loop, Replay, summary, windows
 from benchmarks.loop.workload import Request, RouterModel, Traffic, normalised, stream
 from llmrouter.evaluation.benchmark.dataset import Row
-from llmrouter.learning.model.fit_settings import FitSettings
 from llmrouter.learning.model.mlp import NetworkSettings
+from llmrouter.learning.model.training import FitSettings
 
 QUICK = FitSettings(
     trees=10, folds=2, epochs=0, shrink=0.3, network=NetworkSettings(members=1, epochs=4)

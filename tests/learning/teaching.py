@@ -12,9 +12,8 @@ from typing import Any
 from llmrouter.domain.chat import Caller
 from llmrouter.domain.decision import Feedback, RoutingContext, Source, StageResult
 from llmrouter.domain.features import Features, Traits
-from llmrouter.learning.model.fit_settings import FitSettings
 from llmrouter.learning.model.mlp import NetworkSettings
-from llmrouter.learning.model.training import fit
+from llmrouter.learning.model.training import FitSettings, fit
 from llmrouter.learning.online.example_buffer import CAPS
 from llmrouter.learning.online.online_learner import LearnerOptions, OnlineLearner
 from llmrouter.learning.online.training_example import ExampleKind, TrainingExample

@@ -8,10 +8,9 @@ import numpy as np
 import orjson
 import pytest
 
-from llmrouter.learning.model.fit_settings import FitSettings
 from llmrouter.learning.model.mlp import NetworkSettings
 from llmrouter.learning.model.quality_model import Example
-from llmrouter.learning.model.training import fit
+from llmrouter.learning.model.training import FitSettings, fit
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = Path(os.environ.get("LLMROUTER_DATA", ROOT.parent / "shared" / "data"))

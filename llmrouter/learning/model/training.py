@@ -43,7 +43,7 @@ from llmrouter.learning.model.base_training import (
     row_weights,
 )
 from llmrouter.learning.model.estimator_blend import Base
-from llmrouter.learning.model.fit_settings import FitSettings
+from llmrouter.learning.model.fit_settings import FitSettings as FitSettings
 from llmrouter.learning.model.knn_memory import KnnMemory
 from llmrouter.learning.model.neighbour_correction import NeighbourCorrection, fit_correction
 from llmrouter.learning.model.quality_model import Example, Inputs, QualityModel

@@ -14,8 +14,8 @@ from llmrouter.evaluation.benchmark.evaluate import Evaluated, Options, evaluate
 from llmrouter.evaluation.benchmark.results import Report, document
 from llmrouter.evaluation.benchmark.training_sets import families
 from llmrouter.evaluation.text_encoders import UnknownEncoder
-from llmrouter.learning.model.fit_settings import FitSettings
 from llmrouter.learning.model.mlp import NetworkSettings
+from llmrouter.learning.model.training import FitSettings
 
 ROOT = Path(__file__).resolve().parents[3]
 DATA = Path(os.environ.get("LLMROUTER_DATA", ROOT.parent / "shared" / "data"))

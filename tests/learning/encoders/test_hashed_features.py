@@ -14,8 +14,7 @@ from llmrouter.learning.encoders.hashed_features import (
     measure,
 )
 from llmrouter.learning.encoders.text_encoder import DenseEncoder, HashingEncoder, UnattachedEncoder
-from llmrouter.learning.model.fit_settings import FitSettings
-from llmrouter.learning.model.training import fit_encoder
+from llmrouter.learning.model.training import FitSettings, fit_encoder
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=300)
 

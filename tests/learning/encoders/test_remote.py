@@ -15,9 +15,8 @@ from llmrouter.domain.embedding_space import EncoderSpec
 from llmrouter.errors import EncoderFailed
 from llmrouter.learning.encoders.remote import Encoders, FetchedEncoder, attached
 from llmrouter.learning.encoders.text_encoder import HashingEncoder, Vectors
-from llmrouter.learning.model.fit_settings import FitSettings
 from llmrouter.learning.model.quality_model import Example, QualityModel
-from llmrouter.learning.model.training import fit
+from llmrouter.learning.model.training import FitSettings, fit
 from llmrouter.util.circuit_breaker import Breaker
 from tests.fakes import ScriptedEmbeddings
 

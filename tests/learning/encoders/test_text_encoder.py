@@ -13,8 +13,7 @@ from llmrouter.learning.encoders.text_encoder import (
     HashingEncoder,
     JointEncoder,
 )
-from llmrouter.learning.model.fit_settings import FitSettings
-from llmrouter.learning.model.training import fit_encoder
+from llmrouter.learning.model.training import FitSettings, fit_encoder
 
 
 def test_a_text_is_measured_once_while_it_is_new(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,11 +12,10 @@ from hypothesis import strategies as st
 from llmrouter.learning.encoders.hashed_features import measured
 from llmrouter.learning.encoders.text_encoder import DenseEncoder, Vectors
 from llmrouter.learning.model.cold_start import ColdStartEstimate
-from llmrouter.learning.model.fit_settings import FitSettings
 from llmrouter.learning.model.mlp import NetworkSettings
 from llmrouter.learning.model.quality_model import Example, QualityModel
 from llmrouter.learning.model.storage import ModelUnreadable, pack, unpack
-from llmrouter.learning.model.training import Fitted, fit, folds_of
+from llmrouter.learning.model.training import FitSettings, Fitted, fit, folds_of
 
 SMALL = FitSettings(
     width=16, vocabulary=500, trees=20, lists=8, capacity=400,
