@@ -84,13 +84,12 @@ class LabelObserver:
         encoders: Encoders | None = None,
     ) -> None:
         self._observer = observer
-        self._store = store
         self._agreement = agreement
         self._options = options or LearnerOptions()
         self._encoders = encoders or Encoders()
         self._space = self._encoders.space
-        self._keeper = StoreSync(store, self._options.secret, self._options.remembered)
         self.costs = LiveCosts()
+        self._keeper = StoreSync(store, self._options.secret, self._options.remembered, self.costs)
         self._proposer = Predictor(AgreementModel(Windows(agreement())), self.costs)
         self._held = ExampleBuffer(self._options.remembered)
         self._asked: OrderedDict[str, tuple[str, str]] = OrderedDict()  # text, key by fingerprint

@@ -59,11 +59,9 @@ class OnlineLearner(LabelObserver):
 
     async def _write(self) -> None:
         await _shared(self._keeper.write())
-        await _shared(self.costs.save(self._store))
 
     async def load(self) -> bool:
         """Take over the stored model with its record, and the lessons since. Whether one serves."""
-        await _shared(self.costs.load(self._store))
         await _shared(self._follow())
         await self._refresh()
         return self._proposer.model is not None

@@ -21,6 +21,7 @@ from itertools import islice
 
 from llmrouter.domain.interfaces import Store
 from llmrouter.learning.model.storage import ModelUnreadable
+from llmrouter.learning.online.live_costs import LiveCosts
 from llmrouter.learning.online.snapshot import LATEST, Snapshot, current, publish
 from llmrouter.learning.online.training_example import (
     BucketPermutation,
@@ -44,7 +45,11 @@ STEP = 8
 class StoreSync:
     """One process's side of the store. `keep` lessons stay in the log."""
 
-    def __init__(self, store: Store, secret: bytes, keep: int) -> None:
+    def __init__(
+        self, store: Store, secret: bytes, keep: int, costs: LiveCosts | None = None
+    ) -> None:
+        self._costs = costs or LiveCosts()
+        self._began = False
         self.author = secrets.token_hex(6)
         self.seen: dict[str, int] = {}
         self._store = store
@@ -65,6 +70,7 @@ class StoreSync:
         """Write down what waits. Raises StoreFailed; it then waits on."""
         while self._waiting:
             await self._write()
+        await self._costs.save(self._store)
 
     async def _write(self) -> None:
         lessons = list(islice(self._waiting, STEP))
@@ -136,6 +142,9 @@ class StoreSync:
 
         One that cannot be read is told once and passed over. Raises StoreFailed.
         """
+        if not self._began:
+            await self._costs.load(self._store)
+            self._began = True
         latest = await self._store.get(LATEST)
         if latest is None or latest == self._latest:
             return None

@@ -9,6 +9,7 @@ import pytest
 from llmrouter.domain.completion import Attempt, Completion, Usage
 from llmrouter.learning.model.cost_model import FEWEST
 from llmrouter.learning.online.live_costs import KEY, SAVE_AFTER, LiveCosts
+from llmrouter.learning.online.sync import StoreSync
 from llmrouter.store.memory import MemoryStore
 from tests.fakes import a_decision
 from tests.learning.teaching import Bench, context
@@ -87,6 +88,16 @@ async def test_a_restart_keeps_what_was_learned() -> None:
     empty = LiveCosts()
     await empty.load(store)
     assert empty.output_tokens(about) == (50.0, 50.0)
+
+
+async def test_costs_are_stored_with_what_else_is_learned() -> None:
+    """The learner's own reading and writing takes them along."""
+    store, learned = MemoryStore(), _learned(SAVE_AFTER)
+    await StoreSync(store, b"secret", 10, learned).write()
+    again = LiveCosts()
+    await StoreSync(store, b"secret", 10, again).newer()
+    about = context(_text(20), "math")
+    assert again.output_tokens(about) == pytest.approx(learned.output_tokens(about), rel=0.05)
 
 
 def test_executions_teach_the_learner_what_they_took() -> None:
