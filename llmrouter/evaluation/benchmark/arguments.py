@@ -66,10 +66,13 @@ def eval_command(
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of fits and bootstrap.")] = 0,
     draws: Annotated[int, typer.Option(min=20, max=20_000, help="Of the bootstrap.")] = 1000,
+    fits: Annotated[
+        int, typer.Option(min=1, max=20, help="Fit so often, to say how far figures vary.")
+    ] = 1,
 ) -> None:
     """Evaluate every policy on recorded outcomes: score against cost, with intervals."""
     from llmrouter.evaluation.benchmark.command import EvalOptions, Outputs, run_eval
 
     outputs = Outputs(json, html, predictions)
-    given = EvalOptions(train or (), prices, encoder or (), seed, draws, outputs)
+    given = EvalOptions(train or (), prices, encoder or (), seed, draws, fits, outputs)
     raise typer.Exit(run_eval(test, given))

@@ -53,6 +53,7 @@ class EvalOptions:
     encoders: Sequence[str] = ()
     seed: int = 0
     draws: int = 1000
+    fits: int = 1
     outputs: Outputs = Outputs()
 
 
@@ -76,7 +77,7 @@ def run_eval(test: Sequence[Path], given: EvalOptions) -> int:
         errors.print(
             f"note: {given.prices} prices none of the targets in these files", markup=False
         )
-    options = Options(Fitting(fitted, known, given.seed), given.draws)
+    options = Options(Fitting(fitted, known, given.seed), given.draws, fits=given.fits)
     if all(not one.graded for one in tests):
         options = Options(Fitting(fitted[: len(encoders)], known, given.seed), given.draws)
     found = families(trains)

@@ -9,7 +9,7 @@ What it refuses: it prints nothing and writes nothing; progress goes to a callba
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +19,16 @@ from llmrouter.evaluation.benchmark.costs import realise
 from llmrouter.evaluation.benchmark.dataset import Dataset, Row
 from llmrouter.evaluation.benchmark.estimates import Fitting, PriorEstimates, prior_estimates
 from llmrouter.evaluation.benchmark.estimators import BASELINES
+from llmrouter.evaluation.benchmark.fit_spread import (
+    fitted_again,
+    key_figures,
+    noise_of,
+    spread_of,
+)
 from llmrouter.evaluation.benchmark.metrics import Interval, interval
 from llmrouter.evaluation.benchmark.policies import CostQualityCurve, PolicyRun, Truth
 from llmrouter.evaluation.benchmark.results import (
+    FIXED_PRICE,
     CurveResult,
     PairResult,
     Point,
@@ -41,11 +48,16 @@ PLAIN = "neighbours"
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """`fitting` as it says; `draws` of the bootstrap; `accuracies` of the simulated verifier."""
+    """`fitting` as it says; `draws` of the bootstrap; `accuracies` of the simulated verifier.
+
+    With more than one of `fits`, the first estimator is fitted that often, with seeds from the
+    given one on, to say how far its figures vary.
+    """
 
     fitting: Fitting
     draws: int = 1000
     accuracies: tuple[float, ...] = (0.9, 0.8)
+    fits: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +95,14 @@ def evaluate(
         notes = _notes(rows, targets, trained, shared, held)
         part = _part(held, np.array(graded))
         result = _measured(test.name, rows, part, options, trained, notes, progress)
+        if options.fits > 1:
+            again = fitted_again(test.rows, targets, trained, options.fitting, options.fits)
+            each = [held, *again]
+            figures = [
+                key_figures(rows, _part(one, np.array(graded)), first, options.fitting.prices)
+                for one in each
+            ]
+            result = replace(result, spread=spread_of(figures))
     progress("done", 1.0)
     scores = np.clip(held.quality[first], 0.0, 1.0)
     return Evaluated(test.rows, targets, scores, held.expected_usd[first], result)
@@ -193,6 +213,7 @@ def _measured(
         curves=tuple(curves),
         pairs=_pairs(held, truth, options, draws) if known.all() else (),
         notes=tuple(notes),
+        noise=noise_of(played, reference),
     )
 
 
@@ -311,6 +332,11 @@ def _curve(one: PolicyRun, curve: CostQualityCurve, marks: _Marks, draws: _Draws
         Point(float(p), float(s), float(lo), float(hi), float(c))
         for p, s, lo, hi, c in zip(curve.prices, score, low, high, cost, strict=True)
     )
+    average = metrics.average_savings(
+        score[None], cost[None], np.array([base_score]), np.array([base_cost])
+    )
+    averages = metrics.average_savings(scores[few], costs[few], base_scores[few], base_costs[few])
+    fixed = int(np.argmin(np.abs(curve.prices - FIXED_PRICE)))
     return CurveResult(
         policy=one.name,
         points=points,
@@ -320,6 +346,8 @@ def _curve(one: PolicyRun, curve: CostQualityCurve, marks: _Marks, draws: _Draws
         saving_point=saved(ONE_POINT),
         oracle_share=share,
         lead=draws.mean(curve.score[:, 0] - plain),
+        fixed=interval(float(score[fixed]), scores[:, fixed]),
+        saving_average=interval(float(average[0]), averages),
     )
 
 

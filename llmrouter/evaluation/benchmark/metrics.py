@@ -20,6 +20,8 @@ from llmrouter.evaluation.offpolicy.estimators import Z
 Values = NDArray[np.float64]
 
 TINY = 1e-9
+SLACK = np.linspace(0.0, 0.02, 21)
+"""Points below the reference's score that a saving is averaged over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,17 @@ def savings(score: Values, cost: Values, least_score: Values, reference_cost: Va
     cheapest = np.where(enough, cost, np.inf).min(axis=1)
     cheapest = np.minimum(cheapest, reference_cost)
     return np.asarray(1 - cheapest / np.where(reference_cost > 0, reference_cost, np.nan))
+
+
+def average_savings(
+    score: Values, cost: Values, reference_score: Values, reference_cost: Values
+) -> Values:
+    """`savings` at the reference's score less 0 to 2 points, averaged: [B].
+
+    What is saved at an equal score jumps with a single row; this does not.
+    """
+    each = [savings(score, cost, reference_score - one, reference_cost) for one in SLACK.tolist()]
+    return np.asarray(np.mean(each, axis=0))
 
 
 def envelope(score: Values, cost: Values) -> tuple[Values, Values]:

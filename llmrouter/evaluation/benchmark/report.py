@@ -14,9 +14,9 @@ from rich.table import Table
 from rich.text import Text
 
 from llmrouter.evaluation.benchmark.metrics import Interval
-from llmrouter.evaluation.benchmark.results import Report, SetResult
+from llmrouter.evaluation.benchmark.results import FIXED_PRICE, Report, SetResult
 
-PIPE_WIDTH = 200
+PIPE_WIDTH = 240
 MISSING = "–"
 
 
@@ -44,6 +44,8 @@ def _show_set(one: SetResult, out: Console) -> None:
         out.print(_curves(one))
     if one.pairs:
         out.print(_pairs(one))
+    for line in _honesty(one):
+        out.print(Text(line, style="dim"))
     for note in one.notes:
         out.print(Text(f"note: {note}", style="yellow"))
     out.print()
@@ -84,14 +86,33 @@ def _policies(one: SetResult) -> Table:
     return table
 
 
+def _honesty(one: SetResult) -> list[str]:
+    """What the figures vary by, between draws of rows and between fits."""
+    lines = []
+    if one.noise is not None:
+        lines.append(
+            f"noise: between draws of {one.noise.rows:,} rows the score at best varies by "
+            f"{one.noise.score:.3f} and its lead over always-best by {one.noise.gain:.3f} "
+            "(standard deviations); a smaller difference is no progress"
+        )
+    lines += [
+        f"{part.fits} fits: {part.figure} {part.mean:.3f} on average, "
+        f"{part.low:.3f} to {part.high:.3f}"
+        for part in one.spread
+    ]
+    return lines
+
+
 def _curves(one: SetResult) -> Table:
     table = _table(
         "whole range of the dial, read off the rows evaluated and so slightly kind: score at\n"
         "best, how far above the neighbours' that is, area under the curve, saved at an equal\n"
-        "score, saved within one point, share of the gap between always-best and the oracle that\n"
-        "is closed at best",
+        "score (which jumps), saved within one point, saved on average over 0 to 2 points below,\n"
+        f"score at a fixed price ({FIXED_PRICE} of quality for the dearest), share of the gap\n"
+        "between always-best and the oracle that is closed at best",
         "policy",
-        *("best", "", "lead", "", "area", "saved =", "", "saved −1 pt", "", "gap"),
+        *("best", "", "lead", "", "area", "saved =", "", "saved −1 pt", ""),
+        *("saved 0–2", "", "fixed", "gap"),
     )
     for curve in one.curves:
         table.add_row(
@@ -105,6 +126,9 @@ def _curves(one: SetResult) -> Table:
             bounds(curve.saving_equal, share=True),
             percent(curve.saving_point.value),
             bounds(curve.saving_point, share=True),
+            percent(curve.saving_average.value),
+            bounds(curve.saving_average, share=True),
+            figure(curve.fixed.value),
             percent(curve.oracle_share.value),
         )
     return table

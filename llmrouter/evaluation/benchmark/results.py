@@ -13,6 +13,8 @@ from typing import Any
 from llmrouter.evaluation.benchmark.metrics import Interval
 
 SCHEMA = 1
+FIXED_PRICE = 0.1
+"""Quality worth the dearest target's mean cost, at which curves are compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,8 @@ class CurveResult:
     `area`: mean score over costs from the cheapest target's to the reference's. `oracle_share`:
     how much of the way from the reference to the oracle the top goes. `lead`: `top` above that of
     plain nearest neighbours on the same rows, which says how much these rows let anyone gain.
+    `fixed`: the score at `FIXED_PRICE`; `saving_average`: saved, averaged over a slack of 0 to 2
+    points, which does not jump with a single row as `saving_equal` does.
     """
 
     policy: str
@@ -73,6 +77,8 @@ class CurveResult:
     saving_point: Interval
     oracle_share: Interval
     lead: Interval
+    fixed: Interval
+    saving_average: Interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +91,30 @@ class PairResult:
     apgr: Interval
     cpt50: Interval
     cpt80: Interval
+
+
+@dataclass(frozen=True, slots=True)
+class Noise:
+    """How far figures vary between draws of this many rows, as standard deviations.
+
+    `score`: of the first policy's score at best; `gain`: of its lead over always-best. A difference
+    that is smaller is no progress.
+    """
+
+    rows: int
+    score: float
+    gain: float
+
+
+@dataclass(frozen=True, slots=True)
+class FitSpread:
+    """One figure of the first policy over `fits` fits that differ in their seed alone."""
+
+    figure: str
+    fits: int
+    mean: float
+    low: float
+    high: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +135,8 @@ class SetResult:
     curves: tuple[CurveResult, ...]
     pairs: tuple[PairResult, ...]
     notes: tuple[str, ...]
+    noise: Noise | None = None
+    spread: tuple[FitSpread, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +206,23 @@ def _set(one: SetResult) -> dict[str, Any]:
             for pair in one.pairs
         ],
         "notes": list(one.notes),
+        "noise": None
+        if one.noise is None
+        else {
+            "rows": one.noise.rows,
+            "score": _number(one.noise.score),
+            "gain": _number(one.noise.gain),
+        },
+        "fits": [
+            {
+                "figure": part.figure,
+                "fits": part.fits,
+                "mean": _number(part.mean),
+                "low": _number(part.low),
+                "high": _number(part.high),
+            }
+            for part in one.spread
+        ],
     }
 
 
@@ -186,6 +235,8 @@ def _curve(curve: CurveResult) -> dict[str, Any]:
         "saving_within_one_point": _interval(curve.saving_point),
         "oracle_share": _interval(curve.oracle_share),
         "lead_over_neighbours": _interval(curve.lead),
+        "score_at_fixed_price": {"price": FIXED_PRICE, **_interval(curve.fixed)},
+        "saving_averaged": _interval(curve.saving_average),
         "points": [
             {
                 "price": _number(point.price),

@@ -120,6 +120,25 @@ def test_predictions_carry_the_expected_cost_of_each_prompt(tmp_path: Path) -> N
             assert "costs" not in short
 
 
+def test_repeated_fits_and_the_noise_of_a_draw_are_told(tmp_path: Path) -> None:
+    """`--fits` gives each figure's mean and extremes; the noise is told without asking."""
+    test = _rows(tmp_path / "test.jsonl", 20)
+    train = _rows(tmp_path / "train.jsonl", 40, offset=100)
+    wanted = tmp_path / "r.json"
+    arguments = ["eval", str(test), "--train", str(train), "--json", str(wanted)]
+    done = runner.invoke(_app(), [*arguments, "--fits", "2", "--draws", "20"])
+    assert done.exit_code == 0, done.output
+    assert "noise: between draws of 20 rows" in done.stdout
+    assert "2 fits: score at best" in done.stdout
+    found = json.loads(wanted.read_bytes())["sets"][0]
+    assert found["noise"]["rows"] == 20
+    assert {one["figure"] for one in found["fits"]} >= {"score at best", "APGR"}
+    assert all(one["low"] <= one["mean"] <= one["high"] for one in found["fits"])
+    curve = next(one for one in found["curves"] if one["policy"] == "learned (hashing)")
+    assert curve["score_at_fixed_price"]["price"] == 0.1
+    assert 0 <= curve["saving_averaged"]["value"] <= 1
+
+
 def test_without_training_files_it_cross_validates(tmp_path: Path) -> None:
     """And the table says so."""
     done = runner.invoke(_app(), ["eval", str(_rows(tmp_path / "t.jsonl", 40)), "--draws", "20"])

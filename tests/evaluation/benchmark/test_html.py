@@ -21,7 +21,7 @@ HALF = Interval(0.5, 0.4, 0.6)
 def _report(name: str) -> Report:
     policy = PolicyResult("always-best", name, HALF, HALF, HALF, HALF, 1.0, False)
     points = tuple(Point(float(p), 0.5 + p / 10, 0.4, 0.7, 1.0 + p) for p in range(3))
-    curve = CurveResult(f"learned {name}", points, *[HALF] * 6)
+    curve = CurveResult(f"learned {name}", points, *[HALF] * 8)
     one = SetResult(
         name=name,
         rows=3,

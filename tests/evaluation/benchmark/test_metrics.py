@@ -125,3 +125,13 @@ def test_the_envelope_rises_in_both(points: list[tuple[float, float]]) -> None:
     assert (np.diff(kept) > 0).all()
     assert (np.diff(at) >= 0).all()
     assert kept[-1] >= score.max() - 1e-8
+
+
+def test_a_saving_averaged_over_slack_does_not_jump_with_one_point() -> None:
+    """Where the cheap point is a hair below the reference, nothing is saved at an equal score, and
+    nearly all of it on average over two points of slack."""
+    score, cost = np.array([[0.899, 0.9]]), np.array([[0.1, 1.0]])
+    reference = np.array([0.9]), np.array([1.0])
+    assert metrics.savings(score, cost, *reference)[0] == 0
+    found = metrics.average_savings(score, cost, *reference)[0]
+    assert 0.8 < found < 0.9
