@@ -21,8 +21,10 @@ from typing import Any
 from aiohttp import web
 
 from llmrouter.api.app import create_app
+from llmrouter.api.body_limits import DEFAULT_TIMEOUTS, BodyLimits, Timeouts
 from llmrouter.api.dependencies import Dependencies
 from llmrouter.api.load_shedding import LoadShedder
+from llmrouter.api.middleware.hosts import HostPolicy, host_policy
 from llmrouter.auth.api_keys import Authenticator, parse_keys
 from llmrouter.auth.managed_keys import ManagedKeys
 from llmrouter.catalog.canary.live_canary import LiveCanary
@@ -227,9 +229,39 @@ async def service(
                 decisions=pasts.page,
                 max_body_bytes=int(settings.max_body_mb * 1024 * 1024),
                 answer_model=settings.answer_model,
+                hosts=_hosts(settings),
+                public_details=settings.public_details,
+                timeouts=_timeouts(settings),
+                body_limits=BodyLimits(
+                    messages=settings.max_messages,
+                    parts=settings.max_parts,
+                    tools=settings.max_tools,
+                    json_values=settings.max_json_values,
+                    json_depth=settings.max_json_depth,
+                ),
             )
         )
         yield Service(app, gateway, admission, telemetry, holder)
+
+
+def _timeouts(settings: Settings) -> Timeouts:
+    return Timeouts(
+        header_s=settings.header_timeout_s,
+        idle_s=settings.idle_timeout_s,
+        body_silence_s=min(DEFAULT_TIMEOUTS.body_silence_s, settings.body_timeout_s),
+        body_s=settings.body_timeout_s,
+    )
+
+
+def _hosts(settings: Settings) -> HostPolicy:
+    open_to_all = not settings.api_keys.get_secret_value()
+    policy = host_policy(settings.hosts, settings.cors_origins, settings.host)
+    if open_to_all and "*" in policy.names | policy.origins:
+        raise Misconfigured(
+            "without API keys every web page could call this service: name the hosts and origins "
+            "in LLMROUTER_HOSTS and LLMROUTER_CORS_ORIGINS in place of *, or set LLMROUTER_API_KEYS"
+        )
+    return policy
 
 
 async def _gateway(

@@ -9,6 +9,7 @@ turns it into a reply. Telemetry and journal observe; nothing here reads them ba
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
@@ -51,6 +52,7 @@ from llmrouter.routing.stages.session_affinity import SessionMemory, is_followed
 from llmrouter.routing.vector_space import check_space, within_space
 from llmrouter.util.lru import Recent
 
+LONG_BODY = 128 * 1024  # bytes from which on a request is measured in a thread
 DECISION_VALID_S = 3600.0  # how long a decision may be executed by its id
 
 
@@ -161,12 +163,18 @@ class Gateway:
     async def decide(self, request: ChatRequest, caller: Caller) -> Decision:
         """One decision; nothing is executed. Raises LLMRouterError subclasses."""
         deadline = Deadline.after_ms(request.options.latency_budget_ms)
-        context = self.screen(request, caller, deadline)
-        return await self._decide(context)
+        features = await self._features_if_long(request, caller)
+        return await self._decide(self.screen(request, caller, deadline, features))
 
     def input_tokens(self, request: ChatRequest, caller: Caller) -> int:
         """About how many tokens a request has."""
         return self._rooms.measure.features(request, caller).input_tokens
+
+    async def _features_if_long(self, request: ChatRequest, caller: Caller) -> Features | None:
+        """The features of a long request, measured off the loop; None for any other."""
+        if len(request.body) < LONG_BODY:
+            return None
+        return await asyncio.to_thread(self._rooms.measure.features, request, caller)
 
     async def complete(self, request: ChatRequest, caller: Caller) -> Execution:
         """Decide (or take the decision named by id). The execution starts when it is opened."""
@@ -175,13 +183,15 @@ class Gateway:
         session: str | None = None
         signer: str | None = None
         if decision_id is None:
-            context = self.screen(request, caller, deadline)
+            measured = await self._features_if_long(request, caller)
+            context = self.screen(request, caller, deadline, measured)
             session, signer = await self._session(context)
             decision, features = await self._decide(context), context.features
         else:
             check_options(request.options, self._rooms.catalog.current, caller)
             decision = await self._known(decision_id, caller)
-            features = self._rooms.measure.features(request, caller)
+            measured = await self._features_if_long(request, caller)
+            features = measured or self._rooms.measure.features(request, caller)
             target = self._catalog_of(decision).targets[decision.target]
             decision = for_prompt(
                 decision, target, RequestConstraints.of(request, features, caller)
@@ -230,8 +240,16 @@ class Gateway:
         """The newest decisions the caller may see, newest first, with what each stage said."""
         return [explained(d) for d in self._rooms.ledger.recent(limit, _sees(caller))]
 
-    def screen(self, request: ChatRequest, caller: Caller, deadline: Deadline) -> RoutingContext:
+    def screen(
+        self,
+        request: ChatRequest,
+        caller: Caller,
+        deadline: Deadline,
+        features: Features | None = None,
+    ) -> RoutingContext:
         """The request, measured and screened. Raises NoEligibleTarget, NotFound, Forbidden.
+
+        `features` are the request's own where it was measured already.
 
         A request that is `kept` is asked once, while nothing has changed: the catalog is the same,
         everyone is well, and no deadline runs.
@@ -239,7 +257,7 @@ class Gateway:
         catalog, health = self._rooms.catalog.current, self._rooms.health
         canary = self._rooms.canary
         if not request.kept or (canary is not None and canary.active):
-            return self._measured(request, caller, deadline, catalog)[1]
+            return self._measured(request, caller, deadline, catalog, features)[1]
         key = (id(request), id(caller))  # a kept question keeps both alive, so the ids are theirs
         asked = self._asked.get(key)
         if (
@@ -249,16 +267,21 @@ class Gateway:
             and (health.all_healthy or not any(map(health.unavailable, asked.eligible)))
         ):
             return asked
-        screening, context = self._measured(request, caller, deadline, catalog)
+        screening, context = self._measured(request, caller, deadline, catalog, features)
         if deadline is NEVER and screening.standing:
             self._asked.keep(key, context, len(request.body))
         return context
 
     def _measured(
-        self, request: ChatRequest, caller: Caller, deadline: Deadline, catalog: Catalog
+        self,
+        request: ChatRequest,
+        caller: Caller,
+        deadline: Deadline,
+        catalog: Catalog,
+        features: Features | None,
     ) -> tuple[EligibilityResult, RoutingContext]:
         options = request.options
-        features = self._rooms.measure.features(request, caller)
+        features = features or self._rooms.measure.features(request, caller)
         canary, arm = self._rooms.canary, ""
         if canary is not None and canary.active:
             catalog, arm = canary.choose(catalog, _session(request, features, caller))

@@ -43,6 +43,17 @@ class Settings(BaseSettings):
     record_prompts: bool = False
     answer_model: Literal["auto", "asked", "upstream"] = "auto"
     fastpath: bool = True
+    max_messages: int = Field(10_000, ge=1)
+    max_parts: int = Field(10_000, ge=1)
+    max_tools: int = Field(2_000, ge=1)
+    max_json_values: int = Field(200_000, ge=1)
+    max_json_depth: int = Field(100, ge=2, le=200)
+    header_timeout_s: float = Field(10.0, gt=0)
+    idle_timeout_s: float = Field(75.0, gt=0)
+    body_timeout_s: float = Field(120.0, gt=0)
+    hosts: str = ""
+    cors_origins: str = ""
+    public_details: bool = False
     drain_s: float = Field(30.0, ge=0)
     leave_s: float = Field(0.0, ge=0)
 

@@ -4,8 +4,9 @@ Around every handler, outermost first:
 
 1. errors: any exception becomes an OpenAI-shaped envelope with the status it knows.
 2. observed: one SERVER span and one duration a request.
-3. gate, load: routed calls over the concurrency bound, or while draining, get 503 at once.
-4. gate, key: the API key becomes a Caller; admin calls need the admin key.
+3. gate, key: the API key becomes a Caller; admin calls need the admin key.
+4. gate, load: routed calls over the concurrency bound, or while draining, get 503 at once. A body
+   that is still on its way holds no place in the load.
 5. gate, quota: routed calls count against their key's request quota.
 
 Cross-origin calls are not answered with any `Access-Control-*` header: browsers of other sites

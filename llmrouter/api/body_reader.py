@@ -6,6 +6,8 @@ import asyncio
 
 from aiohttp import web
 
+from llmrouter.api.body_decoder import Unpacker, encoding_of
+from llmrouter.api.body_limits import LONG_BODY
 from llmrouter.api.dependencies import Dependencies
 from llmrouter.api.error_response import JSON, HTTPRefused
 from llmrouter.api.formats import FORMAT_OF, FORWARDED, session_of
@@ -14,7 +16,8 @@ from llmrouter.domain.chat import ChatRequest
 from llmrouter.domain.decision import Decision
 from llmrouter.errors import BadRequest, PayloadTooLarge
 
-SILENT_S = 60.0
+BODY: web.RequestKey[bytes] = web.RequestKey("body", bytes)
+"""The body of a request that was read before its handler was asked."""
 
 
 def too_large(services: Dependencies) -> PayloadTooLarge:
@@ -23,38 +26,63 @@ def too_large(services: Dependencies) -> PayloadTooLarge:
     return PayloadTooLarge(f"the body is over {most:g} MB, the most this service takes")
 
 
+def has_arrived(request: web.Request) -> bool:
+    """Whether the whole body is here, as most are once their headers are read."""
+    return request.content.is_eof() and request.content.exception() is None
+
+
 async def read_body(request: web.Request, services: Dependencies) -> bytes:
-    """The whole body. Raises PayloadTooLarge by its announced length, before reading it."""
-    content = request.content
-    if content.is_eof() and content.exception() is None:  # it is here already: most bodies are
-        body = content.read_nowait()
+    """The whole body, unpacked. Raises PayloadTooLarge by its announced length, unread."""
+    early: bytes | None = request.get(BODY)
+    if early is not None:
+        return early
+    if has_arrived(request):
+        body = request.content.read_nowait()
         if len(body) > services.max_body_bytes:
             raise too_large(services)
+    else:
+        body = await _arriving(request, services)
+    if "Content-Encoding" not in request.headers:
         return body
-    length = request.content_length
-    if length is not None and length > services.max_body_bytes:
-        raise too_large(services)
-    try:
-        return await _arriving(request, services)
-    except TimeoutError:
-        raise HTTPRefused(408, f"nothing of the body came for {SILENT_S:g} s") from None
-    except web.RequestPayloadError as error:
-        why = str(error).rpartition("\n")[2].strip()
-        raise BadRequest(f"the body cannot be read: {why}", code="invalid_body") from None
+    encoding = encoding_of(request.headers["Content-Encoding"])
+    if encoding is None or not body:
+        return body
+    unpacker = Unpacker(services.max_body_bytes, too_large(services), services.unpacking)
+    return await unpacker.unpacked(body, encoding)
+
+
+async def read_early(request: web.Request, services: Dependencies) -> None:
+    """Take in a body that is still on its way, before its request counts as load."""
+    request[BODY] = await read_body(request, services)
 
 
 async def _arriving(request: web.Request, services: Dependencies) -> bytes:
-    """A body that is on its way. One that has stopped would hold its place in the load for ever."""
-    request.content.set_read_chunk_size(services.max_body_bytes)  # unpacks in larger pieces
+    """A body that is on its way. One that stops, or drips, is given up."""
+    encoding_of(request.headers.get("Content-Encoding"))
+    length = request.content_length
+    if length is not None and length > services.max_body_bytes:
+        raise too_large(services)
+    timeouts = services.timeouts
     body = bytearray()
-    while True:
-        async with asyncio.timeout(SILENT_S):
-            piece = await request.content.readany()
-        if not piece:
-            return bytes(body)
-        body += piece
-        if len(body) > services.max_body_bytes:
-            raise too_large(services)
+    try:
+        async with asyncio.timeout(timeouts.body_s):
+            while True:
+                async with asyncio.timeout(timeouts.body_silence_s):
+                    piece = await request.content.readany()
+                if not piece:
+                    return bytes(body)
+                body += piece
+                if len(body) > services.max_body_bytes:
+                    raise too_large(services)
+    except TimeoutError:
+        raise HTTPRefused(
+            408,
+            f"the body did not come within {timeouts.body_s:g} s, "
+            f"or nothing of it came for {timeouts.body_silence_s:g} s",
+        ) from None
+    except web.RequestPayloadError as error:
+        why = str(error).rpartition("\n")[2].strip()
+        raise BadRequest(f"the body cannot be read: {why}", code="invalid_body") from None
 
 
 async def read_request(
@@ -62,7 +90,11 @@ async def read_request(
 ) -> ChatRequest:
     """A well-formed request. Raises BadRequest, PayloadTooLarge."""
     session = session_of(request.headers)
-    return _parsed(await read_body(request, services), services, endpoint, session)
+    body = await read_body(request, services)
+    if len(body) >= LONG_BODY:  # off the loop, and kept nowhere
+        chat = await asyncio.to_thread(parse, body, endpoint, limits=services.body_limits)
+        return in_session(chat, session)
+    return _parsed(body, services, endpoint, session)
 
 
 async def read_as(request: web.Request, services: Dependencies, endpoint: Endpoint) -> ChatRequest:
@@ -71,13 +103,18 @@ async def read_as(request: web.Request, services: Dependencies, endpoint: Endpoi
     given = request.headers
     headers = {n: given[n] for n in FORWARDED.get(FORMAT_OF[endpoint].name, ()) if n in given}
     session = session_of(given)
+    limits = services.body_limits
+    if len(body) >= LONG_BODY:
+        chat = await asyncio.to_thread(parse_as, body, endpoint, headers, limits=limits)
+        return in_session(chat, session)
     key = f"{endpoint}{headers or ''}{session or ''}", body
-    chat = services.read.get(key)
-    if chat is None:
-        again = services.read.came_before(key)
-        chat = in_session(parse_as(body, endpoint, headers, kept=again), session)
-        if again:
-            services.read.keep(key, chat, len(body))
+    known = services.read.get(key)
+    if known is not None:
+        return known
+    again = services.read.came_before(key)
+    chat = in_session(parse_as(body, endpoint, headers, kept=again, limits=limits), session)
+    if again:
+        services.read.keep(key, chat, len(body))
     return chat
 
 
@@ -89,7 +126,8 @@ def _parsed(
     chat = services.read.get(key)
     if chat is None:
         again = services.read.came_before(key)
-        chat = in_session(parse(body, endpoint, kept=again), session)
+        parsed = parse(body, endpoint, kept=again, limits=services.body_limits)
+        chat = in_session(parsed, session)
         if again:
             services.read.keep(key, chat, len(body))
     return chat

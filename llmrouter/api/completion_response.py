@@ -15,7 +15,7 @@ from aiohttp import web
 from llmrouter.api.answer_model import name_to_show, renamed
 from llmrouter.api.body_reader import decision_headers
 from llmrouter.api.dependencies import Dependencies, Routed
-from llmrouter.api.error_response import InternalError, spliced
+from llmrouter.api.error_response import InternalError, safe_type, spliced
 from llmrouter.api.formats import CHAT, format_of, own_headers
 from llmrouter.api.sse_response import Wording, stream
 from llmrouter.domain.chat import Caller, ChatRequest
@@ -112,7 +112,10 @@ def _headers(routed: Routed) -> dict[str, str]:
 
     They go out at the commit point, so they are the same for a stream.
     """
-    headers = decision_headers(routed.decision, routed.content_type)
+    kind = routed.content_type
+    if not kind.startswith(("application/json", "text/event-stream")):
+        kind = safe_type(kind)
+    headers = decision_headers(routed.decision, kind)
     if routed.tried != 1:
         headers["x-llmrouter-attempts"] = str(routed.tried)
     if routed.target is not None and routed.target != routed.decision.target:

@@ -6,6 +6,7 @@ composition root fills in a `Dependencies` and hands it to `create_app`.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -17,7 +18,10 @@ from aiohttp.typedefs import Handler
 
 from llmrouter import __version__
 from llmrouter.api.answer_model import AnswerModel
+from llmrouter.api.body_decoder import AT_ONCE
+from llmrouter.api.body_limits import DEFAULT_LIMITS, DEFAULT_TIMEOUTS, BodyLimits, Timeouts
 from llmrouter.api.load_shedding import LoadShedder
+from llmrouter.api.middleware.hosts import ANY_HOST, HostPolicy
 from llmrouter.auth.api_keys import OPEN, Authenticator
 from llmrouter.auth.managed_keys import ManagedKeys
 from llmrouter.catalog.editor import Edit, Saved
@@ -28,7 +32,7 @@ from llmrouter.domain.completion import Completion, ResponseEvent
 from llmrouter.domain.decision import Decision, Feedback
 from llmrouter.domain.decision_query import DecisionQuery
 from llmrouter.domain.interfaces import CatalogSource, Span
-from llmrouter.errors import LLMRouterError, Problem
+from llmrouter.errors import Forbidden, LLMRouterError, Problem, Unauthorized
 from llmrouter.ratelimit.key_limits import RateLimiter
 from llmrouter.util.lru import Recent
 
@@ -203,7 +207,8 @@ class Dependencies:
     `editor` edits the catalog's files; `preview` says, as JSON, what edits would change for the
     newest recorded requests; `find_decision` reads one decision. Where one of the first two is
     None, its paths are absent. `limits` None means no limits are configured at all. `read` keeps
-    what recent bodies were parsed to.
+    what recent bodies were parsed to. `public_details` says that `/metrics` and `/readyz` name keys
+    and paths to everyone, not to the admin key alone.
     """
 
     gateway: Gateway
@@ -224,6 +229,11 @@ class Dependencies:
     decisions: DecisionPage | None = None
     max_body_bytes: int = 10 * 1024 * 1024
     answer_model: AnswerModel = "auto"
+    body_limits: BodyLimits = DEFAULT_LIMITS
+    hosts: HostPolicy = ANY_HOST
+    public_details: bool = False
+    timeouts: Timeouts = DEFAULT_TIMEOUTS
+    unpacking: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
     started_at: float = field(default_factory=time.time)
     version: str = __version__
     read: Recent[tuple[str, bytes], ChatRequest] = field(default_factory=Recent)
@@ -232,3 +242,14 @@ class Dependencies:
 SERVICES: web.AppKey[Dependencies] = web.AppKey("services", Dependencies)
 CALLER: web.RequestKey[Caller] = web.RequestKey("caller", Caller)
 FRONT: web.AppKey[Front] = web.AppKey("front")
+
+
+def sees_details(request: web.Request, services: Dependencies) -> bool:
+    """Whether a caller of a public path may see names of keys, addresses and paths of files."""
+    if services.public_details:
+        return True
+    try:
+        services.keyring.may_administer(services.keyring.caller(request.headers))
+    except (Unauthorized, Forbidden):
+        return False
+    return True

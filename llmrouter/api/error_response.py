@@ -85,7 +85,8 @@ def refusal(
     if request is not None:
         headers |= own_headers(spoken, request.headers, name)
     if isinstance(error, UpstreamRefused) and error.body and error.protocol in ("", spoken.name):
-        headers["Content-Type"] = error.content_type or JSON
+        headers["Content-Type"] = safe_type(error.content_type)
+        headers["X-Content-Type-Options"] = "nosniff"
         body = error.body
         for name, value in error.details.items():
             body = spliced(body, name.encode(), orjson.dumps(value))
@@ -96,6 +97,17 @@ def refusal(
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
     body = orjson.dumps(spoken.error(error, name))
     return web.Response(status=error.status, body=body, headers=headers)
+
+
+def safe_type(content_type: str | None) -> str:
+    """The type under which what an upstream said is passed on: JSON, or text that stays text.
+
+    A page of HTML would run in the caller's browser with this service's origin.
+    """
+    kind = (content_type or JSON).partition(";")[0].strip().lower()
+    if kind == JSON or (kind.startswith("application/") and kind.endswith("+json")):
+        return content_type or JSON
+    return "text/plain; charset=utf-8"
 
 
 def translated(error: web.HTTPException, method: str, path: str) -> LLMRouterError:

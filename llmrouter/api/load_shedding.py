@@ -10,6 +10,8 @@ answer that says so: a request without an answer cannot be told from a lost one.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from typing import Any
 
@@ -35,6 +37,7 @@ class LoadShedder:
         self.limit = limit
         self.retry_after_s = retry_after_s
         self._tasks: set[Task] = set()
+        self._arriving: set[Task] = set()
         self._given_up: set[Task] = set()
 
     @property
@@ -42,23 +45,49 @@ class LoadShedder:
         """Requests in flight."""
         return len(self._tasks)
 
-    def enter(self) -> Task:
-        """Let the current task's request in; pair with `leave`. Raises Overloaded."""
+    @property
+    def unfinished(self) -> int:
+        """Requests in flight, and those whose bodies are still on their way."""
+        return len(self._tasks) + len(self._arriving)
+
+    def check(self) -> None:
+        """Raise Overloaded where `enter` would."""
         if self.phase is Phase.DRAINING:
             self.refused += 1
             raise self.draining()
-        tasks = self._tasks
-        if len(tasks) >= self.limit:
+        if len(self._tasks) >= self.limit:
             self.refused += 1
             raise Overloaded(
-                f"{len(tasks)} requests are already running, which is the limit",
+                f"{len(self._tasks)} requests are already running, which is the limit",
                 retry_after_s=self.retry_after_s,
             )
-        task = asyncio.current_task()
-        if task is None:
-            raise RuntimeError("a request runs in a task")
-        tasks.add(task)
+
+    def enter(self) -> Task:
+        """Let the current task's request in; pair with `leave`. Raises Overloaded."""
+        self.check()
+        task = _current_task()
+        self._tasks.add(task)
         return task
+
+    @contextmanager
+    def arriving(self) -> Iterator[None]:
+        """The current task's body is on its way: no load yet, but drained and given up as such.
+
+        Bodies have places of their own, as many as requests: who drips takes none from others.
+        """
+        self.check()
+        if len(self._arriving) >= self.limit:
+            self.refused += 1
+            raise Overloaded(
+                f"{len(self._arriving)} bodies are already on their way, which is the limit",
+                retry_after_s=self.retry_after_s,
+            )
+        task = _current_task()
+        self._arriving.add(task)
+        try:
+            yield
+        finally:
+            self._arriving.discard(task)
 
     def leave(self, task: Task) -> None:
         """The request of this task is done."""
@@ -82,7 +111,7 @@ class LoadShedder:
     def give_up(self) -> set[Task]:
         """Cancel what still runs; each of these requests answers with `draining()`."""
         self.begin_draining()
-        given_up = set(self._tasks)
+        given_up = self._tasks | self._arriving
         self._given_up |= given_up
         for task in given_up:
             task.cancel()
@@ -98,3 +127,10 @@ class LoadShedder:
             return False
         self._given_up.discard(task)
         return task.uncancel() == 0
+
+
+def _current_task() -> Task:
+    task = asyncio.current_task()
+    if task is None:
+        raise RuntimeError("a request runs in a task")
+    return task

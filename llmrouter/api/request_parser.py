@@ -14,6 +14,12 @@ from typing import Any
 
 import orjson
 
+from llmrouter.api.body_limits import (
+    DEFAULT_LIMITS,
+    BodyLimits,
+    check_counts,
+    check_structure,
+)
 from llmrouter.api.formats import FORMAT_OF
 from llmrouter.api.router_options import (
     kind,
@@ -56,12 +62,14 @@ class Endpoint(StrEnum):
     SYSTEMONE = "/v1/systemone"
 
 
-def parse(body: bytes, endpoint: Endpoint, *, kept: bool = False) -> ChatRequest:
+def parse(
+    body: bytes, endpoint: Endpoint, *, kept: bool = False, limits: BodyLimits = DEFAULT_LIMITS
+) -> ChatRequest:
     """Check a chat-completions body. Raises BadRequest with `param` and `code` set.
 
     `kept` says that the caller will keep the request for when the same bytes come again.
     """
-    document = parse_object(body)
+    document = parse_object(body, limits)
     get = document.get
     stream = get("stream")
     if stream is not None and not isinstance(stream, bool):
@@ -95,13 +103,18 @@ def parse(body: bytes, endpoint: Endpoint, *, kept: bool = False) -> ChatRequest
 
 
 def parse_as(
-    body: bytes, endpoint: Endpoint, headers: Mapping[str, str], *, kept: bool = False
+    body: bytes,
+    endpoint: Endpoint,
+    headers: Mapping[str, str],
+    *,
+    kept: bool = False,
+    limits: BodyLimits = DEFAULT_LIMITS,
 ) -> ChatRequest:
     """Check a body of another wire format than chat completions. Raises BadRequest.
 
     `headers` are the caller's own that belong to the format.
     """
-    spoken, document = FORMAT_OF[endpoint], parse_object(body)
+    spoken, document = FORMAT_OF[endpoint], parse_object(body, limits)
     stream = document.get("stream")
     if stream is not None and not isinstance(stream, bool):
         raise wrong_type("stream", "a boolean", stream)
@@ -138,10 +151,11 @@ def in_session(request: ChatRequest, session: str | None) -> ChatRequest:
     return replace(request, wire=replace(request.wire, session=session))
 
 
-def parse_object(body: bytes) -> dict[str, Any]:
-    """One JSON object from a body. Raises BadRequest."""
+def parse_object(body: bytes, limits: BodyLimits = DEFAULT_LIMITS) -> dict[str, Any]:
+    """One JSON object from a body, within the limits. Raises BadRequest."""
     if not body:
         raise BadRequest("the body is empty; send a JSON object", code="invalid_json")
+    check_structure(body, limits)
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -152,6 +166,7 @@ def parse_object(body: bytes) -> dict[str, Any]:
         raise BadRequest(
             f"the body must be a JSON object, not {kind(document)}", code="invalid_type"
         )
+    check_counts(document, limits)
     return document
 
 

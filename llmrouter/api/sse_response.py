@@ -19,6 +19,7 @@ from llmrouter.api.dependencies import Dependencies, Routed
 from llmrouter.api.error_response import InternalError
 from llmrouter.api.formats import CHAT
 from llmrouter.api.load_shedding import Phase
+from llmrouter.api.middleware.hosts import CORS
 from llmrouter.domain.completion import ResponseEvent
 from llmrouter.errors import LLMRouterError, UpstreamFailed, UpstreamFailure
 from llmrouter.upstream.protocols.interface import WireFormat
@@ -56,7 +57,9 @@ async def stream(
     """Relay a reply. It is closed however this ends, at once when the caller leaves."""
     spoken, last = wording.spoken, wording.last
     admission = services.admission
-    response = web.StreamResponse(status=routed.status, headers=headers)
+    response = web.StreamResponse(
+        status=routed.status, headers={**headers, **request.get(CORS, {})}
+    )
     if admission.phase is not Phase.SERVING:
         response.force_close()
     response.headers["Cache-Control"] = "no-cache"

@@ -10,18 +10,18 @@ from __future__ import annotations
 
 import hmac
 import os
-import re
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b, sha256
 
 from llmrouter.domain.chat import ANONYMOUS, Caller
+from llmrouter.domain.patterns import compile_pattern
 from llmrouter.errors import Forbidden, Unauthorized
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_NAME = compile_pattern(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _NAMES = "a name is up to 64 letters, digits, dots, dashes and underscores"
-_DIGEST = re.compile(r"sha256[=$][0-9a-f]{64}")
+_DIGEST = compile_pattern(r"sha256[=$][0-9a-f]{64}")
 
 
 class KeysInvalid(ValueError):
@@ -131,15 +131,9 @@ class Authenticator:
         return blake2b(digest, digest_size=16, key=self._salt).digest()
 
     def caller(self, headers: Mapping[str, str]) -> Caller:
-        """Who these headers speak for. Raises Unauthorized.
-
-        An open service knows everyone, except for pages of other sites (Forbidden): any page that
-        its user's browser shows could otherwise spend their money.
-        """
-        if self.open:
-            _refuse_other_sites(headers)
-            if not self.has_admin:
-                return ANONYMOUS
+        """Who these headers speak for; an open service knows everyone. Raises Unauthorized."""
+        if self.open and not self.has_admin:
+            return ANONYMOUS
         secret = _presented(headers)
         if secret is not None:
             digest = sha256(secret.encode("utf-8", "surrogateescape")).digest()
@@ -168,15 +162,6 @@ class Authenticator:
         if caller is ANONYMOUS:
             raise NoKey("this call needs the admin key", 'Bearer realm="llmrouter admin"')
         raise Forbidden("this call needs the admin key")
-
-
-def _refuse_other_sites(headers: Mapping[str, str]) -> None:
-    """Browsers say where a page comes from; nobody else does."""
-    origin = headers.get("Origin")
-    if origin is not None and origin.rpartition("//")[2] != headers.get("Host"):
-        raise Forbidden(
-            "pages of other sites may not call a service without keys", code="cross_origin"
-        )
 
 
 def _presented(headers: Mapping[str, str]) -> str | None:

@@ -5,11 +5,11 @@ What names a secret is never echoed, because people paste keys where a name belo
 
 from __future__ import annotations
 
-import re
 from typing import Final
 from urllib.parse import urlsplit
 
 from llmrouter.catalog.yaml_reader import Block, shown
+from llmrouter.domain.patterns import compile_pattern
 from llmrouter.domain.target import DIRECT, Access, Endpoint
 
 ACCESS_KEYS: Final = (
@@ -22,8 +22,8 @@ ACCESS_KEYS: Final = (
     "proxy",
     "ca",
 )
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_VARIABLE = compile_pattern(r"[A-Za-z_][A-Za-z0-9_]*")
+_HEADER = compile_pattern(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _LONGEST_ALIAS = 200
 _KEY_PREFIXES = ("sk-", "sk_", "gsk_", "AIza", "xai-", "hf_", "ghp_", "pk-", "Bearer")
 _OWN_HEADERS = frozenset(

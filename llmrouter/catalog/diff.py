@@ -6,12 +6,12 @@ requests is another question: that takes recorded requests, and is asked elsewhe
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, Literal
 
 from llmrouter.domain.catalog import Catalog, Rule
+from llmrouter.domain.patterns import Pattern
 
 Kind = Literal["added", "removed", "changed"]
 _SETTINGS = ("default", "quality", "router", "cascade", "learned", "sessions", "fallback")
@@ -108,7 +108,7 @@ def _between(where: str, path: str, before: Any, after: Any) -> Iterator[Change]
 
 def _leaf(value: Any) -> Any:
     """Sets in order, patterns as their text; everything else as it is."""
-    if isinstance(value, re.Pattern):
+    if isinstance(value, Pattern):
         return value.pattern
     if isinstance(value, frozenset):
         return tuple(sorted(value))

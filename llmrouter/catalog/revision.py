@@ -9,12 +9,12 @@ Descriptions count, with their white space collapsed: the router LLM reads them.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from hashlib import blake2b
 from typing import Any
 
+from llmrouter.domain.patterns import Pattern, compile_pattern
 from llmrouter.domain.target import Target
 
 _NO_CHOICE = frozenset(
@@ -33,7 +33,7 @@ _NO_CHOICE = frozenset(
         "unusable",
     }
 )
-_COMMENT = re.compile(r"\{#.*?#\}", re.DOTALL)
+_COMMENT = compile_pattern(r"\{#.*?#\}", dot_all=True)
 
 
 def target_revision(targets: Iterable[Target]) -> str:
@@ -79,6 +79,6 @@ def _canonical(value: Any) -> Any:
         return sorted(value)
     if isinstance(value, tuple | list):
         return [_canonical(inner) for inner in value]
-    if isinstance(value, re.Pattern):
-        return [value.pattern, value.flags]
+    if isinstance(value, Pattern):
+        return value.pattern
     return value

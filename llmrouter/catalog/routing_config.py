@@ -6,7 +6,6 @@ its condition would match everything.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -27,6 +26,7 @@ from llmrouter.domain.catalog import (
 )
 from llmrouter.domain.embedding_space import WANTED, encoder_spec
 from llmrouter.domain.features import SIDE_TASKS
+from llmrouter.domain.patterns import Pattern, PatternRefused, compile_pattern
 
 POLICY_KEYS: Final = (
     "default",
@@ -63,8 +63,8 @@ CONDITION_KEYS: Final = (
     "side_task",
 )
 SHADOWS: Final = ("rules", "learned", "llm", "cascade")
-_ENTRY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
-_LANGUAGE = re.compile(r"[a-z]{2,3}")
+_ENTRY = compile_pattern(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+_LANGUAGE = compile_pattern(r"[a-z]{2,3}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,14 +221,14 @@ def _side_tasks(when: Block) -> frozenset[str] | None:
     return _names(when, "side_task")
 
 
-def _pattern(fields: Block, name: str, flags: int = 0) -> re.Pattern[str] | None:
+def _pattern(fields: Block, name: str, *, multiline: bool = False) -> Pattern | None:
     pattern = fields.text(name)
     if pattern is None:
         return None
     try:
-        return re.compile(pattern, flags)
-    except (re.error, RecursionError, OverflowError) as error:
-        fields.fail(name, f"is no valid regular expression: {error}")
+        return compile_pattern(pattern, multiline=multiline)
+    except PatternRefused as refused:
+        fields.fail(name, str(refused))
         return None
 
 
@@ -290,7 +290,7 @@ def _check(block: Block, name: str) -> object:
     if name in ("min_chars", "max_chars"):
         return block.whole(name, 1)
     if name == "regex":
-        pattern = _pattern(block, name, re.MULTILINE)
+        pattern = _pattern(block, name, multiline=True)
         return None if pattern is None else pattern.pattern
     if name == "python":
         entry = block.text(name)

@@ -6,7 +6,6 @@ environment variable is never echoed, because people paste keys there.
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 from llmrouter.catalog.access_fields import (
@@ -18,6 +17,7 @@ from llmrouter.catalog.access_fields import (
 )
 from llmrouter.catalog.frontmatter import Parts
 from llmrouter.catalog.yaml_reader import Block, Sheet, hint, shown
+from llmrouter.domain.patterns import compile_pattern
 from llmrouter.domain.target import (
     AUTH,
     CAPABILITIES,
@@ -49,9 +49,9 @@ TARGET_KEYS: Final = (
     "enabled",
 )
 RESERVED_IDS: Final = frozenset({"auto"})
-_PART = re.compile(r"part:[\w.-]{1,40}")
-_ID = re.compile(r"[a-z0-9][a-z0-9._-]*")
-_TIER = re.compile(r"[A-Za-z0-9][\w.-]*")
+_PART = compile_pattern(r"part:[\w.-]{1,40}")
+_ID = compile_pattern(r"[a-z0-9][a-z0-9._-]*")
+_TIER = compile_pattern(r"[A-Za-z0-9][\w.-]*")
 _MAX_DESCRIPTION = 8000
 
 

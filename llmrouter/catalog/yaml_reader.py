@@ -10,18 +10,18 @@ from __future__ import annotations
 
 import difflib
 import math
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import yaml
 
+from llmrouter.domain.patterns import compile_pattern
 from llmrouter.errors import Problem
 
 MAX_CHARS: Final = 256 * 1024
 MAX_DEPTH: Final = 16
-_NUMBER = re.compile(r"[-+]?(\d[\d_]*)?\.?\d+([eE][-+]?\d+)?|[-+]?\d[\d_]*\.")
+_NUMBER = compile_pattern(r"[-+]?(\d[\d_]*)?\.?\d+([eE][-+]?\d+)?|[-+]?\d[\d_]*\.")
 _STRING, _NULL, _BOOL = (f"tag:yaml.org,2002:{name}" for name in ("str", "null", "bool"))
 _TRUE = frozenset({"true", "yes", "on"})
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from llmrouter.domain.patterns import Pattern
 from llmrouter.domain.target import Price, Target
 
 CHECKS: Final = (
@@ -64,7 +64,7 @@ class Conditions:
     min_turns: int | None = None
     max_turns: int | None = None
     tier: frozenset[str] | None = None
-    matches: re.Pattern[str] | None = None
+    matches: Pattern | None = None
     side_task: frozenset[str] | None = None
 
 

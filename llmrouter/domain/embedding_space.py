@@ -6,15 +6,16 @@ another's: the same model behind another address counts as another space.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Final, Literal
+
+from llmrouter.domain.patterns import compile_pattern
 
 WANTED: Final = "hashing, openai:MODEL@BASE_URL or local:MODEL"
 _OPENAI_MODEL, _OPENAI_URL = "text-embedding-3-small", "https://api.openai.com/v1"
 _LOCAL_MODEL = "all-MiniLM-L6-v2"
-_MODEL = re.compile(r"[\w./:+-]+")
-_URL = re.compile(r"https?://[^\s/@?#]+(?:/[^\s@?#]*)?")
+_MODEL = compile_pattern(r"[\w./:+-]+")
+_URL = compile_pattern(r"https?://[^\s/@?#]+(?:/[^\s@?#]*)?")
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import math
-import re
 from dataclasses import dataclass, field
 
 from llmrouter.domain.chat import CHAT_WIRE
 from llmrouter.domain.completion import Attempt, Completion, ResponseEvent, WorstCase
 from llmrouter.domain.interfaces import Rewritten
+from llmrouter.domain.patterns import compile_bytes
 from llmrouter.domain.target import Target
 from llmrouter.errors import LLMRouterError, UpstreamFailure
 from llmrouter.execution.attempt import AttemptRequest, AttemptRunner, ExecutionContext
@@ -19,7 +19,7 @@ from llmrouter.execution.request_body import choices_of, prepare
 from llmrouter.execution.retry_policy import Next, consequence, rejected_option
 from llmrouter.execution.retry_state import RetryState
 
-_REASONING = re.compile(rb"signature|thinking|encrypted_content|reasoning", re.IGNORECASE)
+_REASONING = compile_bytes(rb"signature|thinking|encrypted_content|reasoning", ignore_case=True)
 _STREAM_FACTOR = 10.0  # a stream may flow this many times longer than its target's timeout_s
 
 

@@ -10,18 +10,18 @@ object, and does not validate what it skips.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 
-_STRING = rb'"(?:[^"\\]++|\\.)*+"'
-_OPEN = re.compile(rb"\s*+\{\s*+")
-_MEMBER = re.compile(
-    rb'"(?P<key>(?:[^"\\]++|\\.)*+)"\s*+:\s*+'
-    rb"(?:(?P<nested>[{\[])|(?:" + _STRING + rb'|[^\s,{}\[\]"]++))',
-    re.DOTALL,
+from llmrouter.domain.patterns import Match, compile_bytes
+
+_STRING = rb'"(?:[^"\\]|\\.)*"'
+_OPEN = compile_bytes(rb"\s*\{\s*")
+_MEMBER = compile_bytes(
+    rb'"((?:[^"\\]|\\.)*)"\s*:\s*'
+    rb"(?:([{\[])|(?:" + _STRING + rb'|[^\s,{}\[\]"]+))',
 )
-_SEPARATOR = re.compile(rb"\s*+(?:(,)\s*+|\})")
-_BRACKET = re.compile(rb'(?:[^"{}\[\]]++|' + _STRING + rb")*+([{}\[\]])", re.DOTALL)
+_SEPARATOR = compile_bytes(rb"\s*(?:(,)\s*|\})")
+_BRACKET = compile_bytes(rb'(?:[^"{}\[\]]|' + _STRING + rb")*([{}\[\]])")
 _OPENING = frozenset(b"{[")
 
 
@@ -58,7 +58,7 @@ def splice(body: bytes, replace: Mapping[str, bytes | None]) -> bytes:
     return b"".join(pieces)
 
 
-_LOGPROBS = re.compile(rb'"logprobs"\s*+:\s*+\{')
+_LOGPROBS = compile_bytes(rb'"logprobs"\s*:\s*\{')
 
 
 def without_logprobs(data: bytes) -> bytes:
@@ -126,11 +126,11 @@ def _walk(
     return edits, None, at, at
 
 
-_COLON = re.compile(rb"\s*+:\s*+")
+_COLON = compile_bytes(rb"\s*:\s*")
 
 
-def _value_start(body: bytes, member: re.Match[bytes]) -> int:
-    colon = _COLON.match(body, member.end("key") + 1)
+def _value_start(body: bytes, member: Match) -> int:
+    colon = _COLON.match(body, member.end(1) + 1)
     assert colon is not None  # noqa: S101 - the member matched with its colon
     return colon.end()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -11,6 +10,7 @@ import orjson
 
 from llmrouter.domain.chat import ChatRequest
 from llmrouter.domain.interfaces import Rewritten
+from llmrouter.domain.patterns import compile_bytes
 from llmrouter.domain.target import DIRECT, Target
 from llmrouter.execution.json_splice import splice
 
@@ -90,7 +90,7 @@ def _candidates(document: Mapping[str, Any], candidates: int) -> dict[str, bytes
     return members
 
 
-_MODEL = re.compile(rb'"model"\s*+:\s*+("(?:[^"\\]++|\\.)*+")')
+_MODEL = compile_bytes(rb'"model"\s*:\s*("(?:[^"\\]|\\.)*")')
 
 
 def _quick(request: ChatRequest, target: Target, *, ask_usage: bool) -> tuple[bytes, bool] | None:
@@ -106,7 +106,7 @@ def _quick(request: ChatRequest, target: Target, *, ask_usage: bool) -> tuple[by
         or b"\\u" in body
     ):
         return None
-    member = _MODEL.search(body)
+    member = _MODEL.match(body, body.index(b'"model"'))
     if member is None:
         return None
     head, tail = body[: member.start(1)], body[member.end(1) :]

@@ -8,8 +8,9 @@ routing.yaml misfire.
 
 from __future__ import annotations
 
-import re
 from typing import Final
+
+from llmrouter.domain.patterns import compile_pattern
 
 READ_CHARACTERS: Final = 1500
 SHORT_WORDS: Final = 6
@@ -42,16 +43,16 @@ for _language, _words in _VOTERS.items():
             continue  # single letters are variables and answer choices more often than words
         _BY_WORD[_word] = (*_BY_WORD.get(_word, ()), _language)
 
-_WORD: Final = re.compile(r"[^\W\d_]+")
+_WORD: Final = compile_pattern(r"[\pL\p{Nl}\p{No}]+")
 _SCRIPTS: Final = (
-    ("ja", re.compile("[\u3040-\u30ff]")),
-    ("ko", re.compile("[\uac00-\ud7a3\u1100-\u11ff]")),
-    ("zh", re.compile("[\u4e00-\u9fff\u3400-\u4dbf]")),
-    ("th", re.compile("[\u0e00-\u0e7f]")),
-    ("he", re.compile("[\u0590-\u05ff]")),
-    ("ar", re.compile("[\u0600-\u06ff]")),
-    ("hi", re.compile("[\u0900-\u097f]")),
-    ("el", re.compile("[\u0370-\u03ff]")),
+    ("ja", compile_pattern("[\u3040-\u30ff]+")),
+    ("ko", compile_pattern("[\uac00-\ud7a3\u1100-\u11ff]+")),
+    ("zh", compile_pattern("[\u4e00-\u9fff\u3400-\u4dbf]+")),
+    ("th", compile_pattern("[\u0e00-\u0e7f]+")),
+    ("he", compile_pattern("[\u0590-\u05ff]+")),
+    ("ar", compile_pattern("[\u0600-\u06ff]+")),
+    ("hi", compile_pattern("[\u0900-\u097f]+")),
+    ("el", compile_pattern("[\u0370-\u03ff]+")),
 )
 _SCRIPT_SHARE: Final = 0.3
 """The share of letters from which on a script decides; formulas use Greek letters too."""
@@ -83,6 +84,6 @@ def language_of(text: str) -> str:
 def _by_script(sample: str, letters: int) -> str | None:
     for language, pattern in _SCRIPTS:
         share = _KANA_SHARE if language == "ja" else _SCRIPT_SHARE
-        if len(pattern.findall(sample)) >= share * letters:
+        if sum(map(len, pattern.findall(sample))) >= share * letters:
             return language
     return None

@@ -12,27 +12,25 @@ the classes show a part that could match.
 
 from __future__ import annotations
 
-import re
 from typing import Final
-from unicodedata import normalize
 
-_DAY = r"(?:(?<=1)9|(?<=2)0)[0-9]{2}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])"
-_COMPACT = r"(?:(?<=1)9|(?<=2)0)[0-9]{6}t[0-9]{6}z?"
-_SECONDS = r":[0-5][0-9](?:[.,][0-9]+)?"
-_ZONE = r" ?(?:z|utc|gmt|[+-][0-2][0-9]:?[0-5][0-9])"
-_VOLATILE: Final = re.compile(
-    # The first character is read before what stands in front of it is checked, so that the scan
-    # can skip to characters that may start a match; `(?<=…)` then looks at that first character.
-    r"[0-9a-f](?<![0-9a-z].)(?:"
-    r"(?P<uuid>[0-9a-f]{7}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})"
-    r"|(?P<hex>(?<=[a-f])(?=[a-f]*[0-9])[0-9a-f]{15,}"
-    r"|(?<=[0-9])(?=[0-9]*[a-f])[0-9a-f]{15,}"
-    r"|(?<=0)x[0-9a-f]{9,})"
-    rf"|(?P<time>{_DAY}(?:[t ][0-2][0-9]:[0-5][0-9](?:{_SECONDS})?(?:{_ZONE})?)?"
-    rf"|{_COMPACT}"
-    rf"|(?<=[0-2])[0-9]:[0-5][0-9]{_SECONDS}(?:{_ZONE})?)"
-    r"|(?P<number>(?<=[0-9])[0-9]{8,}(?:\.[0-9]+)?)"
-    r")(?![0-9a-z])"
+from llmrouter.domain.patterns import compile_bytes
+from llmrouter.features.compatibility import folded
+
+_DAY = rb"(?:19|20)[0-9]{2}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])"
+_COMPACT = rb"(?:19|20)[0-9]{6}t[0-9]{6}z?"
+_SECONDS = rb":[0-5][0-9](?:[.,][0-9]+)?"
+_ZONE = rb" ?(?:z|utc|gmt|[+-][0-2][0-9]:?[0-5][0-9])"
+_VOLATILE: Final = compile_bytes(
+    # It reads text in which `_` is `~`, so that `\b` is where a whole word begins or ends. It has
+    # no groups, because they cost RE2 most of its time: the kind of a part shows in its characters.
+    rb"\b(?:"
+    rb"(?:[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})"
+    rb"|(?:[0-9]{9,}(?:\.[0-9]+)?)"
+    rb"|(?:[0-9a-f]{16,}|0x[0-9a-f]{9,})"
+    rb"|(?:%b(?:[t ][0-2][0-9]:[0-5][0-9](?:%b)?(?:%b)?)?"
+    rb"|%b|[0-2][0-9]:[0-5][0-9]%b(?:%b)?)"
+    rb")\b" % (_DAY, _SECONDS, _ZONE, _COMPACT, _SECONDS, _ZONE)
 )
 
 _SPACES: Final = b"\t\n\x0b\x0c\r\x1c\x1d\x1e\x1f"
@@ -48,17 +46,15 @@ _CLASSES: Final = bytes(
 _RUN, _UUID, _DATE = b"xxxxxxxxx", b"xxxxxxxx-xxxx-", b"xxxx-xx-xx"
 _CLOCK, _STAMP = b"xx:xx:xx", b"xxxxxxxxt"
 _LONG: Final = b"xxxxxxxx"  # within _RUN, _UUID and _STAMP
-_double_space: Final = re.compile(b"  ").search
 
 
 def normalise(text: str) -> str:
     """The normal form of one turn's text; `normalise(normalise(x)) == normalise(x)`."""
     if not text.isascii():
         return _normalise_unicode(text)
-    folded = text.encode("ascii").translate(_FOLD)
-    folded = b" ".join(folded.split()) if _double_space(folded) else folded.strip()
-    text = folded.decode("ascii")
-    return _VOLATILE.sub(_placeholder, text) if _may_match(folded) else text
+    data = text.encode("ascii").translate(_FOLD)
+    data = b" ".join(data.split()) if b"  " in data else data.strip()
+    return (_replaced(data) if _may_match(data) else data).decode("ascii")
 
 
 def _may_match(text: bytes) -> bool:
@@ -79,16 +75,37 @@ def _normalise_unicode(text: str) -> str:
     without a second repetition: the spaces are single already, and no part can match.
     """
     while True:
-        folded = " ".join(normalize("NFKC", text).casefold().split())
-        if _may_match(folded.encode("ascii", "replace")):
-            replaced = _VOLATILE.sub(_placeholder, folded)
-            if replaced != folded:
-                text = replaced
+        form = " ".join(folded(text).split())
+        if _may_match(form.encode("ascii", "replace")):
+            data = form.encode("utf-8", "surrogatepass")
+            replaced = _replaced(data)
+            if replaced != data:
+                text = replaced.decode("utf-8", "surrogatepass")
                 continue
-        if folded == text or normalize("NFKC", folded).casefold() == folded:
-            return folded
-        text = folded
+        if form == text or folded(form) == form:
+            return form
+        text = form
 
 
-def _placeholder(match: re.Match[str]) -> str:
-    return f"<{match.lastgroup}>"
+def _replaced(text: bytes) -> bytes:
+    """`text` (UTF-8) with its volatile parts as placeholders."""
+    pieces: list[bytes] = []
+    kept = 0
+    for found in _VOLATILE.finditer(text.replace(b"_", b"~")):
+        start, end = found.span()
+        name = _kind(text[start:end])
+        if name is not None:
+            pieces += text[kept:start], name
+            kept = end
+    return b"".join((*pieces, text[kept:])) if pieces else text
+
+
+def _kind(part: bytes) -> bytes | None:
+    """The placeholder of a volatile part; None for a run of letters alone, which is no id."""
+    if b":" in part or b"t" in part:
+        return b"<time>"
+    if b"-" in part:
+        return b"<uuid>" if len(part) == 36 else b"<time>"
+    if part.isalpha():
+        return None
+    return b"<hex>" if part.isalnum() and not part.isdigit() else b"<number>"

@@ -7,23 +7,24 @@ rule does with them is its own business (`when: {side_task: …}` in routing.yam
 
 from __future__ import annotations
 
-import re
 from typing import Final
+
+from llmrouter.domain.patterns import Pattern, compile_pattern
 
 READ_CHARACTERS: Final = 1500
 
-_SIGNS: Final[tuple[tuple[str, re.Pattern[str]], ...]] = (
+_SIGNS: Final[tuple[tuple[str, Pattern], ...]] = (
     (
         "compaction",
-        re.compile(
+        compile_pattern(
             r"context checkpoint compaction|detailed summary of (?:the|our) conversation so far|"
             r"tasked with summari[sz]ing conversations|anchored context summari[sz]ation"
         ),
     ),
-    ("topic", re.compile(r"analy[sz]e if this message indicates a new conversation topic")),
+    ("topic", compile_pattern(r"analy[sz]e if this message indicates a new conversation topic")),
     (
         "title",
-        re.compile(
+        compile_pattern(
             r"you are a title generator|"
             r"\bword title (?:for|that captures)|"
             r"\bgenerate (?:a |an )?(?:short|brief|concise|succinct)[^.\n]{0,40} title\b|"
@@ -33,10 +34,10 @@ _SIGNS: Final[tuple[tuple[str, re.Pattern[str]], ...]] = (
     ),
     (
         "summary",
-        re.compile(r"summari[sz]e (?:this|the) coding (?:conversation|session)"),
+        compile_pattern(r"summari[sz]e (?:this|the) coding (?:conversation|session)"),
     ),
-    ("suggestion", re.compile(r"\A\[suggestion mode")),
-    ("probe", re.compile(r"\A(?:warmup|quota|count)\s*\Z")),
+    ("suggestion", compile_pattern(r"\A\[suggestion mode")),
+    ("probe", compile_pattern(r"\A(?:warmup|quota|count)\s*\Z")),
 )
 
 

@@ -9,24 +9,32 @@ is remembered as well.
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable
 from typing import Final
 from urllib.parse import urlsplit
 
 from llmrouter.domain.catalog import RouterLLM
+from llmrouter.domain.patterns import compile_pattern
 
 RELEARN_S: Final = 3600.0
 CHAT, STRUCTURED = "chat", "json"
 _HOSTS: Final = (
     # host, models, protocol
-    (re.compile(r"^api\.openai\.com$"), re.compile(r"^gpt-6-luna"), "decisions"),
-    (re.compile(r"^api\.openai\.com$"), re.compile(r""), CHAT),
-    (re.compile(r"(^|\.)typesafe\.ai$"), re.compile(r""), "systemone"),
-    (re.compile(r"^api\.upstage\.ai$"), re.compile(r"decide", re.I), "systemone"),
-    (re.compile(r"(^|\.)anthropic\.com$|googleapis\.com$"), re.compile(r""), CHAT),
-    (re.compile(r""), re.compile(r"(^|/)jev\b|system-?one", re.I), "systemone"),
+    (compile_pattern(r"^api\.openai\.com$"), compile_pattern(r"^gpt-6-luna"), "decisions"),
+    (compile_pattern(r"^api\.openai\.com$"), compile_pattern(r""), CHAT),
+    (compile_pattern(r"(^|\.)typesafe\.ai$"), compile_pattern(r""), "systemone"),
+    (
+        compile_pattern(r"^api\.upstage\.ai$"),
+        compile_pattern(r"decide", ignore_case=True),
+        "systemone",
+    ),
+    (compile_pattern(r"(^|\.)anthropic\.com$|googleapis\.com$"), compile_pattern(r""), CHAT),
+    (
+        compile_pattern(r""),
+        compile_pattern(r"(^|/)jev\b|system-?one", ignore_case=True),
+        "systemone",
+    ),
 )
 
 

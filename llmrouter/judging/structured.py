@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from llmrouter.domain.features import TASKS
 from llmrouter.domain.judgement import Judgement, text_key
+from llmrouter.domain.patterns import compile_pattern
 from llmrouter.domain.target import Target
 from llmrouter.errors import RouterLLMFailed
 from llmrouter.judging.calls import Calls
@@ -27,7 +27,7 @@ MAX_REASON_CHARS: Final = 200
 _MAX_NAME_CHARS = 64
 _MAX_READ_CHARS = 8000  # an answer has a few dozen tokens; beyond this it is none
 _MAX_OBJECTS = 40  # places where an answer may begin
-_THOUGHT = re.compile(r"^.*</think(?:ing)?>", re.DOTALL | re.IGNORECASE)
+_THOUGHT = compile_pattern(r"^.*</think(?:ing)?>", dot_all=True, ignore_case=True)
 _RULES = (
     "\n\nANSWER with one JSON object and nothing else:\n"
     '{"target": "<an id from the list, exactly>", "task": "<task>", "confidence": <0 to 1>, '

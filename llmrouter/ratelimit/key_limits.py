@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import logging
 import math
-import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -24,6 +23,7 @@ from llmrouter.domain.catalog import Catalog
 from llmrouter.domain.chat import Budget, Caller, ChatRequest
 from llmrouter.domain.completion import Completion
 from llmrouter.domain.interfaces import Store
+from llmrouter.domain.patterns import compile_pattern
 from llmrouter.domain.quick import quick
 from llmrouter.errors import RateLimited, StoreFailed
 from llmrouter.ratelimit.quota_lease import REST_S, QuotaLease
@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 QUIET_S = 1.0  # how long a store that failed is left alone
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_QUOTA = re.compile(r"(\d+(?:\.\d+)?)/(\d*)([smhd])")
+_QUOTA = compile_pattern(r"(\d+(?:\.\d+)?)/(\d*)([smhd])")
 
 
 @dataclass(frozen=True, slots=True)

@@ -151,7 +151,7 @@ def settle_garbage_collector() -> None:
 
 async def _give_up(admission: LoadShedder) -> None:
     """End what still runs, and let it say so."""
-    log.warning("%d requests are not waited for any longer", admission.running)
+    log.warning("%d requests are not waited for any longer", admission.unfinished)
     await asyncio.wait(admission.give_up(), timeout=LAST_WORDS_S)
 
 
@@ -168,12 +168,12 @@ async def _at_rest(
     """
     started = quiet = time.monotonic()
     while (at := time.monotonic()) - started < limit_s and not now.is_set():
-        if admission.running:
+        if admission.unfinished:
             quiet = at
         elif not (runner.server and runner.server.connections) or at - quiet >= IDLE_S:
             return True
         await asyncio.sleep(0.02)
-    return not admission.running
+    return not admission.unfinished
 
 
 def run_workers(listening: socket.socket, count: int, arguments: Sequence[str]) -> int:

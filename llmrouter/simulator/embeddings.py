@@ -10,16 +10,17 @@ from __future__ import annotations
 import base64
 import itertools
 import math
-import re
 import struct
 from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Any, Final
 
+from llmrouter.domain.patterns import compile_pattern
+
 WIDTH: Final = 256
 MAX_WIDTH: Final = 4096
 MAX_INPUTS: Final = 2048
-_WORD = re.compile(r"\w+")
+_WORD = compile_pattern(r"\w+")
 
 
 def vector(text: str, model: str, width: int = WIDTH) -> list[float]:

@@ -7,17 +7,17 @@ model sounds. Each answer is a guess with some mass on its neighbours, never a c
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
 
+from llmrouter.domain.patterns import Match, compile_pattern
 from llmrouter.simulator.models import difficulty, known, profile, share
 from llmrouter.simulator.roles import STRENGTHS, TASKS, asked, task_of
 
-MODEL = re.compile(r"MODEL:\s*([^\s(]+)(.*)", re.DOTALL)
-LETTERS = re.compile(r"Answer with one letter: ([A-Z](?:, [A-Z])+)")
+MODEL = compile_pattern(r"MODEL:\s*([^\s(]+)(.*)", dot_all=True)
+LETTERS = compile_pattern(r"Answer with one letter: ([A-Z](?:, [A-Z])+)")
 TOP = 0.95
 """The difficulty, or the ability, of the highest rung of a scale."""
 VALID = 0.97
@@ -114,7 +114,7 @@ def chance(about: str, text: str) -> float:
     return round(1.0 / (1.0 + math.exp(-9.0 * (ahead - 0.05))), 4)
 
 
-def ability(model: re.Match[str]) -> float:
+def ability(model: Match) -> float:
     """How able a described model sounds: by its name, else by the words of its description."""
     name, words = model[1], model[2]
     if known(name):

@@ -7,9 +7,10 @@ say nothing about the models whose names they carry.
 from __future__ import annotations
 
 import hashlib
-import re
 from dataclasses import dataclass
 from functools import lru_cache
+
+from llmrouter.domain.patterns import compile_pattern
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,7 @@ KNOWN: tuple[tuple[str, Profile], ...] = (
     ("qwen", Profile(0.5, 60, 600)),
     ("gemma", Profile(0.42, 60, 700)),
     ("phi", Profile(0.42, 50, 800)),
+    ("smollm", Profile(0.15, 60, 600)),
     ("o3", Profile(0.94, 120, 700)),
     ("o4-mini", Profile(0.85, 90, 1000)),
     ("grok", Profile(0.88, 80, 900)),
@@ -86,18 +88,18 @@ def _plain(model: str) -> str:
     return model.rpartition("/")[2].lower()
 
 
-HARD = re.compile(
+HARD = compile_pattern(
     r"\b(prove|proof|theorem|derive|integral|eigen|asymptotic|complexity|concurren|deadlock|"
     r"optimi[sz]e|architect|refactor|debug|invariant|probability|differential|diagnos|"
     r"jurisdiction|liab|strateg|trade-?offs?|why)\w*|[∑∫√∞≤≥∀∃]|\\frac|\\sum",
-    re.IGNORECASE,
+    ignore_case=True,
 )
-EASY = re.compile(
+EASY = compile_pattern(
     r"\b(summari[sz]e|translate|rephrase|classify|extract|list|hello|hi|thanks|spell|capital of)\b",
-    re.IGNORECASE,
+    ignore_case=True,
 )
 HARDEST = 0.86
-WORKED = re.compile(r"\d+\s*[-+*/^=%]\s*\d+|\d+%|```|\bdef |\bclass |;\s*$", re.MULTILINE)
+WORKED = compile_pattern(r"\d+\s*[-+*/^=%]\s*\d+|\d+%|```|\bdef |\bclass |;\s*$", multiline=True)
 
 
 @lru_cache(maxsize=4096)

@@ -7,25 +7,32 @@ obeys what the request says about routing.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 
+from llmrouter.domain.patterns import compile_pattern, quoted
 from llmrouter.simulator.models import difficulty, known, profile, share
 
 ENTRY = 1200  # characters of a target's entry that are read
-MARKED = re.compile(r"<(request[\w-]*)>(.*)</\1>", re.DOTALL)
-TURN = re.compile(r"<(turn[\w-]*) role=user>\s*(.*?)\s*</\1>", re.DOTALL)
-TAGS = re.compile(r"</?[A-Za-z_][^<>]{0,80}>")
-PRICE = re.compile(r"(?:price\D{0,12}|\$\s*)(\d+(?:\.\d+)?)", re.IGNORECASE)
+OPENINGS = 16  # opening marks that are looked at before a prompt counts as unmarked
+REQUEST = compile_pattern(r"<(request[\w-]*)>")
+TURN = compile_pattern(r"<(turn[\w-]*) role=user>")
+TAGS = compile_pattern(r"</?[A-Za-z_][^<>]{0,80}>")
+PRICE = compile_pattern(r"(?:price\D{0,12}|\$\s*)(\d+(?:\.\d+)?)", ignore_case=True)
+NEXT_ENTRY = compile_pattern(r"\n\s*[-*#] (?:id:|\S+:)")
+MORE_OF_A_NAME = compile_pattern(r"[\w.:-]+")
 GO_ON = 40  # characters: a shorter last turn inherits the difficulty of what it answers
-STRENGTHS = (
-    (re.compile(r"\b(strongest|flagship|frontier|best model|most capable)\b", re.I), 0.95),
-    (re.compile(r"\ba? ?(strong|large|powerful|expert)\b", re.I), 0.88),
-    (re.compile(r"\b(middle|medium|capable|balanced|all-rounder)\b", re.I), 0.75),
-    (re.compile(r"\b(small|fast|cheap|light|tiny|everyday|simple)\w*", re.I), 0.5),
+STRENGTHS = tuple(
+    (compile_pattern(words, ignore_case=True), ability)
+    for words, ability in (
+        (r"\b(strongest|flagship|frontier|best model|most capable)\b", 0.95),
+        (r"\ba? ?(strong|large|powerful|expert)\b", 0.88),
+        (r"\b(middle|medium|capable|balanced|all-rounder)\b", 0.75),
+        (r"\b(small|fast|cheap|light|tiny|everyday|simple)\w*", 0.5),
+    )
 )
 TASKS = (
     ("summarization", ("summar", "tl;dr")),
@@ -74,7 +81,9 @@ def wants_score(schema: Mapping[str, Any]) -> bool:
 def route(schema: Mapping[str, Any], messages: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """A router's answer: the cheapest target that the request's difficulty leaves."""
     targets = wants_choice(schema) or []
-    prompt = MARKED.sub(" ", "\n".join(_text(m) for m in messages))
+    prompt = "\n".join(_text(m) for m in messages)
+    if (request := _request(prompt)) is not None:
+        prompt = f"{prompt[: request[0]]} {prompt[request[1] :]}"
     turns = asked(messages)
     latest = turns[-1]
     level = difficulty(latest)
@@ -102,13 +111,35 @@ def asked(messages: Sequence[Mapping[str, Any]]) -> list[str]:
     Between `<request…>` marks where the prompt has them, else all that users said.
     """
     everything = "\n".join(_text(m) for m in messages)
-    marked = MARKED.search(everything)
+    marked = _request(everything)
     if marked is not None:
-        inside = marked.group(2)
-        turns = [TAGS.sub(" ", found.group(2)).strip() for found in TURN.finditer(inside)]
+        inside = everything[marked[0] : marked[1]]
+        turns = [TAGS.sub(" ", turn).strip() for turn in _user_turns(inside)]
         return turns or [TAGS.sub(" ", inside).strip()]
     said = [TAGS.sub(" ", _text(m)).strip() for m in messages if m.get("role") == "user"]
     return said or [""]
+
+
+def _request(text: str) -> tuple[int, int] | None:
+    """Where the marked request begins and ends, its marks included."""
+    for opened in islice(REQUEST.finditer(text), OPENINGS):
+        closing = f"</{opened[1]}>"
+        end = text.rfind(closing, opened.end())
+        if end >= 0:
+            return opened.start(), end + len(closing)
+    return None
+
+
+def _user_turns(text: str) -> Iterator[str]:
+    at = 0
+    for opened in TURN.finditer(text):
+        if opened.start() < at:
+            continue
+        end = text.find(f"</{opened[1]}>", opened.end())
+        if end < 0:
+            return
+        yield text[opened.end() : end]
+        at = end
 
 
 @lru_cache(maxsize=1024)
@@ -118,14 +149,23 @@ def entry_of(target: str, prompt: str) -> Entry:
     Ability comes from a name that has a profile, else from the words of its entry, else from the
     profile that any name has; a target without a price is taken to cost what its ability suggests.
     """
-    place = re.search(rf"(?<![\w.-]){re.escape(target)}(?![\w.:-]*[\w-])", prompt)
-    text = "" if place is None else prompt[place.end() : place.end() + ENTRY]
-    text = re.split(r"\n\s*[-*#] (?:id:|\S+:)", text, maxsplit=1)[0]
+    place = _place_of(target, prompt)
+    text = "" if place is None else prompt[place : place + ENTRY]
+    text = NEXT_ENTRY.split(text, maxsplit=1)[0]
     ability = profile(target).ability
     if not known(target):
         ability = next((value for words, value in STRENGTHS if words.search(text)), ability)
     found = PRICE.search(text)
     return Entry(ability if found is None else float(found.group(1)), ability)
+
+
+def _place_of(target: str, prompt: str) -> int | None:
+    """Where the first mention of `target` that is no part of a longer name ends."""
+    for found in compile_pattern(rf"(?:^|[^\w.-])({quoted(target)})").finditer(prompt):
+        rest = MORE_OF_A_NAME.match(prompt[found.end() : found.end() + ENTRY])
+        if rest is None or not rest[0].strip(".:"):
+            return found.end()
+    return None
 
 
 def task_of(text: str) -> str:

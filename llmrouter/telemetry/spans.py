@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import logging
 import random
-import re
 import time
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar, Token
@@ -39,6 +38,7 @@ from opentelemetry.trace import (
 
 from llmrouter.domain import semconv
 from llmrouter.domain.interfaces import Attribute
+from llmrouter.domain.patterns import compile_pattern
 from llmrouter.fastpath.telemetry.encoding import SCOPE, encode_span
 
 log = logging.getLogger(__name__)
@@ -247,7 +247,7 @@ class Span:
         )
 
 
-_TRACEPARENT = re.compile(
+_TRACEPARENT = compile_pattern(
     r"[ \t]*([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-[^\x00-\x1f]*)?[ \t]*"
 )
 CURRENT: ContextVar[Span | None] = ContextVar("llmrouter_span", default=None)

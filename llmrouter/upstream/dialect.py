@@ -17,12 +17,13 @@ or an unknown model never drops anything.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 import orjson
+
+from llmrouter.domain.patterns import Pattern, compile_pattern
 
 Format = Literal["json_schema", "json_object+schema", "json_object", "text"]
 FORMATS: Final[tuple[Format, ...]] = ("json_schema", "json_object+schema", "json_object", "text")
@@ -33,30 +34,34 @@ FEW_LOGPROBS: Final = 5
 """How many alternatives to a token are asked for, and what servers with a lower limit take."""
 MAX_REASONING_TOKENS: Final = 1500  # what the model thinks counts against its limit, too
 
-_REASONS = re.compile(r"^(o\d|gpt-5)(?!.*chat)", re.IGNORECASE)
-_NAMES: Final[Mapping[str, re.Pattern[str]]] = {
-    "format": re.compile(
-        r"response.?(format|schema)|json.?(schema|object|mode)|structured.?output|grammar", re.I
+_REASONS = compile_pattern(r"o\d|gpt-5", ignore_case=True)
+_NAMES: Final[Mapping[str, Pattern]] = {
+    "format": compile_pattern(
+        r"response.?(format|schema)|json.?(schema|object|mode)|structured.?output|grammar",
+        ignore_case=True,
     ),
-    "thinking": re.compile(r"chat.?template|enable.?thinking", re.I),
-    "top_logprobs": re.compile(r"top.?log.?probs?", re.I),
-    "logprobs": re.compile(r"log.?prob", re.I),
-    "max_tokens": re.compile(r"\bmax_tokens\b", re.I),
-    "max_completion_tokens": re.compile(r"\bmax_completion_tokens\b", re.I),
-    "temperature": re.compile(r"\btemperature\b", re.I),
-    "effort": re.compile(r"reasoning.?effort", re.I),
-    "system": re.compile(r"system.?(role|message|prompt)|roles?\b.{0,40}\bsystem\b", re.I),
+    "top_logprobs": compile_pattern(r"top.?log.?probs?", ignore_case=True),
+    "logprobs": compile_pattern(r"log.?prob", ignore_case=True),
+    "max_tokens": compile_pattern(r"\bmax_tokens\b", ignore_case=True),
+    "max_completion_tokens": compile_pattern(r"\bmax_completion_tokens\b", ignore_case=True),
+    "temperature": compile_pattern(r"\btemperature\b", ignore_case=True),
+    "effort": compile_pattern(r"reasoning.?effort", ignore_case=True),
+    "system": compile_pattern(
+        r"system.?(role|message|prompt)|roles?\b.{0,40}\bsystem\b", ignore_case=True
+    ),
+    "thinking": compile_pattern(r"chat.?template|enable.?thinking", ignore_case=True),
 }
-_SAYS_UNSUPPORTED = re.compile(
+_SAYS_UNSUPPORTED = compile_pattern(
     r"not? (support|implement|allow|permitt)|unsupported|validation error|input should be|"
     r"unrecogni[sz]ed|unknown (parameter|field|argument)|invalid (parameter|value|type)|"
     r"extra inputs|must be one of",
-    re.I,
+    ignore_case=True,
 )
-_ANOTHER_MATTER = re.compile(
+_ANOTHER_MATTER = compile_pattern(
     r"context.{0,3}(length|window)|context_length_exceeded|maximum context|too long|"
     r"model_not_found|model .{0,120}(not (be )?found|does not exist)|content.?(filter|policy)",
-    re.I | re.S,
+    ignore_case=True,
+    dot_all=True,
 )
 _IN_PROMPT = (
     "\n\nAnswer with one JSON object and nothing else. It must be valid under this JSON schema:\n"
@@ -144,7 +149,8 @@ class Downgrade:
 
 def first_dialect(model: str) -> Dialect:
     """Where to start with a model nobody asked yet. Names are a hint; refusals correct it."""
-    return Dialect(reasons=bool(_REASONS.match(model.rpartition("/")[2])))
+    name = model.rpartition("/")[2]
+    return Dialect(reasons=bool(_REASONS.match(name)) and "chat" not in name.lower())
 
 
 def request_body(

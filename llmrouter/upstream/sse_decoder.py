@@ -8,12 +8,12 @@ server that never ends one would otherwise fill the memory.
 
 from __future__ import annotations
 
-import re
-
+from llmrouter.domain.patterns import compile_bytes
 from llmrouter.errors import UpstreamFailure
 
 MAX_EVENT_BYTES = 8 * 1024 * 1024
-_BLANK = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
+# Two line ends, each of which takes up as much as it can: CRLF is one, never a CR and an LF.
+_BLANK = compile_bytes(rb"\r\n(?:\r\n|\n|\r)|\n(?:\r\n|\n|\r)|\r\r\n?")
 _BOM = b"\xef\xbb\xbf"
 
 

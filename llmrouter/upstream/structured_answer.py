@@ -7,14 +7,15 @@ because they call for different remedies; none of them is ever read as half an a
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import orjson
 
 from llmrouter.domain.completion import Usage
 from llmrouter.domain.interfaces import ChatAnswer, TokenAnswer
+from llmrouter.domain.patterns import Pattern, compile_pattern, quoted
 from llmrouter.errors import RouterLLMFailed
 from llmrouter.upstream.response_parser import error_of, parsed, read
 from llmrouter.upstream.thought import answer_in, split
@@ -130,14 +131,18 @@ def _token(entry: Mapping[str, Any]) -> tuple[bytes, float]:
     return (bytes(raw) if isinstance(raw, list) else str(entry["token"]).encode()), value
 
 
+@lru_cache(maxsize=64)
+def _member(label: str) -> Pattern:
+    return compile_pattern(quoted(label) + r'\s*:\s*"((?:[^"\\]|\\.)*)"')
+
+
 def _choice_span(text: str, schema: Mapping[str, Any]) -> tuple[int, int] | None:
     """Where the value of the first property with an enum stands in `text`, in bytes."""
     properties = schema.get("properties", {})
     name = next((key for key, rule in properties.items() if "enum" in rule), None)
     if name is None:
         return None
-    label = re.escape(orjson.dumps(name).decode())
-    found = re.search(label + r'\s*:\s*"((?:[^"\\]|\\.)*)"', text)
+    found = _member(orjson.dumps(name).decode()).search(text)
     if found is None:
         return None
     start, end = found.span(1)

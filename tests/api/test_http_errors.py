@@ -65,7 +65,7 @@ async def test_a_body_packed_in_a_way_that_cannot_be_read_is_told_so(
     async with serving(services()) as address:
         status, _, body = await said(address, head + b"\r\nContent-Length: 6\r\n\r\nplain!")
     message = orjson.loads(body)["error"]["message"]
-    assert status == 400
+    assert status == (400 if encoding == b"gzip" else 415)
     assert "content-encoding" in message.lower()
     assert "\n" not in message
     assert not caplog.records

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from typing import Any
 
@@ -19,6 +18,7 @@ from llmrouter.domain.catalog import (
     Rule,
     Sessions,
 )
+from llmrouter.domain.patterns import compile_pattern
 from llmrouter.domain.target import Price
 from tests.fakes import a_catalog, a_target
 
@@ -81,11 +81,20 @@ def test_the_order_of_rules_is_a_change() -> None:
     assert said(replace(BASE, rules=(CODE, SUMS))) == ["rules: order [sums, code] → [code, sums]"]
 
 
+def matching(pattern: str) -> Rule:
+    """A rule on text."""
+    return Rule("p", Conditions(matches=compile_pattern(pattern)), route="small")
+
+
 def test_patterns_are_compared_as_text() -> None:
     """Two compilations of one pattern are the same condition."""
-    one = replace(BASE, rules=(Rule("p", Conditions(matches=re.compile("a")), route="small"),))
-    same = replace(BASE, rules=(Rule("p", Conditions(matches=re.compile("a")), route="small"),))
-    other = replace(BASE, rules=(Rule("p", Conditions(matches=re.compile("b")), route="small"),))
+    one = replace(BASE, rules=(matching("a"),))
+    same = replace(
+        BASE, rules=(Rule("p", Conditions(matches=compile_pattern("a")), route="small"),)
+    )
+    other = replace(
+        BASE, rules=(Rule("p", Conditions(matches=compile_pattern("b")), route="small"),)
+    )
     assert changes(one, same) == ()
     assert [str(change) for change in changes(one, other)] == ["rule p: when.matches a → b"]
 

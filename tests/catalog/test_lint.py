@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 
 import pytest
 
 from llmrouter.catalog.lint import Located, Routing, lint, unset
 from llmrouter.domain.catalog import Cascade, Catalog, Conditions, RouterLLM, Rule
+from llmrouter.domain.patterns import compile_pattern
 from llmrouter.domain.target import Price, Target
 from tests.fakes import a_catalog, a_target
 
@@ -48,6 +48,9 @@ def test_an_ordinary_catalog_gets_no_warning() -> None:
     catalog = a_catalog(a_real(api_key_env="KEY"), a_real("large"), router=router)
     assert warned(catalog) == []
     assert warned(catalog, {"KEY": "x"}) == []
+
+
+X = compile_pattern("x")
 
 
 @pytest.mark.parametrize(
@@ -144,7 +147,10 @@ AB = frozenset({"a", "b"})
         (Conditions(min_turns=2), Conditions(min_turns=3)),
         (Conditions(min_words=0), Conditions()),
         (Conditions(tier=AB), Conditions(tier=A)),
-        (Conditions(matches=re.compile("x")), Conditions(matches=re.compile("x"), tools=True)),
+        (
+            Conditions(matches=compile_pattern("x")),
+            Conditions(matches=compile_pattern("x"), tools=True),
+        ),
     ],
 )
 def test_a_rule_that_can_never_match_is_said(wide: Conditions, narrow: Conditions) -> None:
@@ -163,8 +169,8 @@ def test_a_rule_that_can_never_match_is_said(wide: Conditions, narrow: Condition
         (Conditions(min_turns=3), Conditions(min_turns=2)),
         (Conditions(tier=A), Conditions(tier=AB)),
         (Conditions(tier=A), Conditions(language=A)),
-        (Conditions(matches=re.compile("x")), Conditions(matches=re.compile("xy"))),
-        (Conditions(matches=re.compile("x")), Conditions()),
+        (Conditions(matches=compile_pattern("x")), Conditions(matches=compile_pattern("xy"))),
+        (Conditions(matches=compile_pattern("x")), Conditions()),
     ],
 )
 def test_a_rule_that_can_match_is_left_in_peace(first: Conditions, second: Conditions) -> None:

@@ -63,8 +63,8 @@ GOLDEN: list[tuple[str, str, list[str]]] = [
         "routing.yaml:9: `rules[0].route` names larg, which is no target: did you mean `large`?",
     ]),
     ("routing", ROUTING.replace("{task: math}", "{matches: '(unclosed'}"), [
-        "routing.yaml:8: `rules[0].when.matches` is no valid regular expression: missing ), "
-        "unterminated subpattern at position 0",
+        "routing.yaml:8: `rules[0].when.matches` is no valid regular expression (RE2): "
+        "missing ): (unclosed",
     ]),
     ("routing", ROUTING.replace("[small, large]", "[small, huge]"), [
         "routing.yaml:11: `cascade.order` names huge, no target; there are: large, small",

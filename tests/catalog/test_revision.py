@@ -19,6 +19,7 @@ from llmrouter.domain.catalog import (
     Rule,
     Sessions,
 )
+from llmrouter.domain.patterns import compile_pattern
 from llmrouter.domain.target import Latency, Price
 from tests.fakes import a_target
 
@@ -27,7 +28,7 @@ POLICY = Policy(
     default="small",
     router=RouterLLM("tiny", "http://a/v1"),
     quality=0.5,
-    rules=(Rule("a", Conditions(matches=re.compile("x")), route="small"),),
+    rules=(Rule("a", Conditions(matches=compile_pattern("x")), route="small"),),
     cascade=Cascade(("small", "large")),
     learned=Learned(),
     sessions=Sessions(),
@@ -89,8 +90,8 @@ def test_the_order_of_targets_and_disabled_ones_do_not_count() -> None:
         {"router": None},
         {"router": RouterLLM("other", "http://a/v1")},
         {"rules": ()},
-        {"rules": (Rule("a", Conditions(matches=re.compile("y")), route="small"),)},
-        {"rules": (Rule("a", Conditions(matches=re.compile("x")), route="large"),)},
+        {"rules": (Rule("a", Conditions(matches=compile_pattern("y")), route="small"),)},
+        {"rules": (Rule("a", Conditions(matches=compile_pattern("x")), route="large"),)},
         {"cascade": Cascade(("large", "small"))},
         {"learned": Learned(enabled=False)},
         {"sessions": Sessions(enabled=True)},

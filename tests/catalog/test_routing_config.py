@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
 
 from llmrouter.catalog.routing_config import Policy, read_policy
@@ -18,6 +16,7 @@ from llmrouter.domain.catalog import (
     Rule,
     Sessions,
 )
+from llmrouter.domain.patterns import compile_pattern
 
 TARGETS = {"small": True, "large": True, "resting": False}
 EVERYTHING = """\
@@ -82,7 +81,7 @@ def test_every_setting_reaches_the_policy() -> None:
                 min_turns=1,
                 max_turns=3,
                 tier=frozenset({"pro"}),
-                matches=re.compile(r"^\d+"),
+                matches=compile_pattern(r"^\d+"),
             ),
             route="large",
         ),
@@ -165,8 +164,14 @@ GOLDEN = [
      "f:6: `rules[0].when.code` must be true or false, not 'python'"),
     ("language: en,", "language: English,", "f:6: 'English' is no language code, such as en or de"),
     ("'^\\d+'", "'(a'",
-     "f:6: `rules[0].when.matches` is no valid regular expression: missing ), unterminated "
-     "subpattern at position 0"),
+     "f:6: `rules[0].when.matches` is no valid regular expression (RE2): "
+     "missing ): (a"),
+    ("'^\\d+'", "'a(?!b)'",
+     "f:6: `rules[0].when.matches` has negative look-ahead `(?!…)`, which linear-time matching "
+     "cannot do: write the allowed characters, such as [^x]"),
+    ("'^\\d+'", "'(a)\\1'",
+     "f:6: `rules[0].when.matches` has a back-reference, which linear-time matching cannot do: "
+     "write the text out"),
     ("route: large", "route: lage",
      "f:7: `rules[0].route` names lage, which is no target: did you mean `large`?"),
     ("    route: large", "    route: large\n    strategy: cascade",
@@ -181,8 +186,8 @@ GOLDEN = [
      "f:12: `cascade.order` names lrge, no target: did you mean `large`?"),
     ("[small, large]", "[small, small]", "f:12: `cascade.order` names small twice: remove one"),
     ("regex: '^ok'", "regex: '('",
-     "f:17: `cascade.accept.checks[0].regex` is no valid regular expression: missing ), "
-     "unterminated subpattern at position 0"),
+     "f:17: `cascade.accept.checks[0].regex` is no valid regular expression (RE2): "
+     "missing ): (?m)("),
     ("regex: '^ok'", "regx: '^ok'",
      "f:17: unknown key `cascade.accept.checks[0].regx`: did you mean `regex`?"),
     ("min_chars: 2", "min_chars: few",

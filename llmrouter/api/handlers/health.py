@@ -7,7 +7,7 @@ import time
 import orjson
 from aiohttp import web
 
-from llmrouter.api.dependencies import SERVICES
+from llmrouter.api.dependencies import SERVICES, sees_details
 from llmrouter.api.error_response import JSON
 from llmrouter.api.load_shedding import Phase
 
@@ -28,8 +28,11 @@ async def healthz(request: web.Request) -> web.Response:
 async def readyz(request: web.Request) -> web.Response:
     """200 when a target can serve, else 503; catalog problems are in the body either way."""
     services = request.app[SERVICES]
+    details = sees_details(request, services)
     problems = [
         {"file": problem.file, "line": problem.line, "message": problem.message}
+        if details
+        else {"message": "a catalog file is not valid; the admin key sees which"}
         for problem in services.catalog.problems
     ]
     version: str | None = None

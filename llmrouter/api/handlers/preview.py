@@ -6,7 +6,6 @@ catalog that serves and under the edited one, in another process.
 
 from __future__ import annotations
 
-import re
 from typing import Any, Final
 
 from aiohttp import web
@@ -18,6 +17,7 @@ from llmrouter.api.request_parser import parse_object
 from llmrouter.api.router_options import shown, suggestion, wrong_type, wrong_value
 from llmrouter.catalog.loader import ROUTER, ROUTING, TARGETS, VERIFIER, Edits
 from llmrouter.catalog.target_file import id_problem
+from llmrouter.domain.patterns import compile_pattern
 from llmrouter.errors import BadRequest
 
 LAST: Final = 1000
@@ -25,7 +25,7 @@ MOST: Final = 10_000
 MOST_FILES: Final = 600
 KEYS: Final = ("id", "text", "files", "last")
 OTHERS: Final = (ROUTING, ROUTER, VERIFIER)
-_TARGET_FILE: Final = re.compile(rf"{TARGETS}/(.*)\.md", re.DOTALL)
+_TARGET_FILE: Final = compile_pattern(rf"{TARGETS}/(.*)\.md", dot_all=True)
 
 
 async def preview(request: web.Request) -> web.Response:

@@ -15,9 +15,11 @@ from enum import Enum
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
+from llmrouter.api.body_reader import has_arrived, read_early
 from llmrouter.api.dependencies import CALLER, Dependencies
 from llmrouter.api.error_response import InternalError, refusal, translated
 from llmrouter.api.load_shedding import Phase
+from llmrouter.api.middleware.hosts import CORS, preflight
 from llmrouter.auth.api_keys import Authenticator
 from llmrouter.domain import semconv
 from llmrouter.domain.chat import ANONYMOUS, Caller
@@ -61,7 +63,8 @@ def middleware(guard: RequestPipeline, access: Mapping[object, Access]) -> Middl
 def request_pipeline(services: Dependencies) -> RequestPipeline:
     """The steps 1 to 5, outermost first; `app` says what each is for."""
     start, admission, limits = services.telemetry.request, services.admission, services.limits
-    callers = _callers(services.keyring)
+    keyring, hosts = services.keyring, services.hosts
+    callers = _callers(keyring)
 
     async def guard(
         request: web.Request, route: str, needed: Access, answer: Answer
@@ -71,15 +74,24 @@ def request_pipeline(services: Dependencies) -> RequestPipeline:
             with start(request.method, route, request.headers) as span:
                 task = None
                 try:
-                    if needed is Access.ROUTED:
-                        task = admission.enter()
+                    keyless = keyring.open and needed is not Access.PUBLIC
+                    cors = hosts.check(request.headers, keyless=keyless)
+                    if cors is not None:
+                        request[CORS] = cors
                     caller = callers(needed, request.headers)
+                    if needed is Access.ROUTED:
+                        if not has_arrived(request):
+                            with admission.arriving():
+                                await read_early(request, services)
+                        task = admission.enter()
                     if task is not None and limits is not None:
                         limited = caller
                         await limits.admit(caller)
                     response = await answer(request, caller)
                     if limited is not None and limits is not None and not response.prepared:
                         response.headers.update(limits.headers(limited))
+                    if cors is not None and not response.prepared:
+                        response.headers.update(cors)
                     if admission.phase is not Phase.SERVING and not response.prepared:
                         response.force_close()  # so that the caller's next one finds another worker
                 except asyncio.CancelledError:
@@ -106,6 +118,7 @@ def request_pipeline(services: Dependencies) -> RequestPipeline:
             raise
         except Exception as error:
             refused = _answer(error, request)
+            refused.headers.update(request.get(CORS, {}))
             if limited is not None and limits is not None:
                 refused.headers.update(limits.headers(limited))
             if admission.phase is not Phase.SERVING:
@@ -136,7 +149,9 @@ def _answer(error: Exception, request: web.Request) -> web.Response:
     if isinstance(error, web.HTTPMethodNotAllowed):
         allow = {"Allow": ", ".join(sorted(error.allowed_methods))}
         if request.method == "OPTIONS":
-            return web.Response(status=204, headers=allow)
+            cors = request.get(CORS)
+            more = {} if cors is None else preflight(cors, request.headers)
+            return web.Response(status=204, headers={**allow, **more})
         return refusal(translated(error, request.method, request.path), allow, request)
     if isinstance(error, web.HTTPException):
         if error.status < 400:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from llmrouter.domain.patterns import compile_pattern
+
+_NOT_IN_IDS = compile_pattern(r"[^a-z0-9.]+")
+_PLAIN = compile_pattern(r"[A-Za-z/][\w./:-]*[\w/]")
 CONTEXT_UNKNOWN = 8192
 """Tokens of context where a source tells none: few enough for every current model."""
 
@@ -41,7 +44,7 @@ class ImportedModel:
     @property
     def id(self) -> str:
         """The name as the stem of a file: lower case, letters, digits, dots and hyphens."""
-        return re.sub(r"[^a-z0-9.]+", "-", self.name.lower()).strip("-.")[:80] or "model"
+        return _NOT_IN_IDS.sub("-", self.name.lower()).strip("-.")[:80] or "model"
 
     def file(self, source: str, day: str) -> str:
         """The text of its catalog file. `source` and `day` (YYYY-MM-DD) say where it came from."""
@@ -74,7 +77,7 @@ class ImportedModel:
 
 
 def _scalar(value: Any) -> str:
-    plain = isinstance(value, str) and re.fullmatch(r"[A-Za-z/][\w./:-]*[\w/]", value)
+    plain = isinstance(value, str) and _PLAIN.fullmatch(value)
     if plain and value.lower() not in ("true", "false", "null", "yes", "no", "on", "off"):
         return str(value)
     return json.dumps(value, ensure_ascii=False)

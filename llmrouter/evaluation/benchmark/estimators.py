@@ -10,13 +10,13 @@ training rows declare tasks that were not made from outcomes (see `learning.mode
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from llmrouter.domain.patterns import compile_pattern
 from llmrouter.evaluation.benchmark.costs import Prices, mean_costs, recorded_costs
 from llmrouter.evaluation.benchmark.dataset import Row
 from llmrouter.evaluation.text_encoders import known_encoder
@@ -218,8 +218,11 @@ def mean_quality(train: Sequence[Row], targets: Sequence[str]) -> NDArray[np.flo
     return np.where(np.isnan(means), middle, means)
 
 
+_WORD = compile_pattern(r"\w+")
+
+
 def _words(text: str) -> list[str]:
-    return re.findall(r"\w+", text.lower())
+    return _WORD.findall(text.lower())
 
 
 def _baseline(

@@ -10,13 +10,13 @@ both are marked as such.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from llmrouter.domain.patterns import compile_pattern
 from llmrouter.domain.utility import factor
 from llmrouter.evaluation.benchmark.dataset import Row
 from llmrouter.evaluation.benchmark.estimates import PriorEstimates
@@ -154,10 +154,13 @@ def random(held: PriorEstimates, truth: Truth) -> PolicyRun:
     )
 
 
-_CODE = re.compile(r"```|\bdef \w+\(|\bclass \w+|\bassert |;\s*$|\bSELECT\b.+\bFROM\b", re.M)
-_MATHS = re.compile(r"\\\w+\{|[=^√∫∑≤≥]|\d\s*[+*/×÷-]\s*\d|\d%")
-_STEPS = re.compile(
-    r"\b(how many|how much|calculate|prove|derive|explain why|step by step)\b", re.I
+_CODE = compile_pattern(
+    r"```|\bdef \w+\(|\bclass \w+|\bassert |;\s*$|\bSELECT\b.+\bFROM\b", multiline=True
+)
+_MATHS = compile_pattern(r"\\\w+\{|[=^√∫∑≤≥]|\d\s*[+*/×÷-]\s*\d|\d%")
+_NUMBER = compile_pattern(r"\d+(?:\.\d+)?")
+_STEPS = compile_pattern(
+    r"\b(how many|how much|calculate|prove|derive|explain why|step by step)\b", ignore_case=True
 )
 HARD_WORDS, EASY_WORDS = 120, 30
 
@@ -172,7 +175,7 @@ def hardness(prompt: str) -> int:
     signs = [
         _MATHS.search(prompt) is not None,
         _STEPS.search(prompt) is not None,
-        len(re.findall(r"\d+(?:\.\d+)?", prompt)) >= 4,
+        len(_NUMBER.findall(prompt)) >= 4,
     ]
     if words > HARD_WORDS or _CODE.search(prompt) or sum(signs) >= 2:
         return 2

@@ -6,18 +6,23 @@ returns what is wrong, or None.
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 
 import orjson
 
-_FENCE = re.compile(r"^```[ \t]*([\w+#.-]*)[^\n]*\n(.*?)^```[ \t]*$", re.MULTILINE | re.DOTALL)
-_WORD = re.compile(r"\w+")
-_FINAL = re.compile(
+from llmrouter.domain.patterns import Pattern, PatternRefused, compile_pattern, quoted
+from llmrouter.domain.unicode import nfkc
+
+_FENCE = compile_pattern(
+    r"^```[ \t]*([\w+#.-]*)[^\n]*\n(.*?)^```[ \t]*$", multiline=True, dot_all=True
+)
+_FENCE_LINE = compile_pattern("^```", multiline=True)
+_WORD = compile_pattern(r"\w+")
+_FINAL = compile_pattern(
     r"(?:####\s*|\\boxed\{|(?:final )?answer(?: is)?\s*[:=]?\s*|result(?: is)?\s*[:=]\s*)([^\n}]+)",
-    re.IGNORECASE,
+    ignore_case=True,
 )
 
 
@@ -49,10 +54,15 @@ def required_sections(text: str, value: object) -> str | None:
     """Each title must stand at the start of a line, marked as a heading or not."""
     titles = value if isinstance(value, list | tuple) else (value,)
     for title in titles:
-        heading = rf"^\s*(?:#{{1,6}}\s*|\*\*|\d+[.)]\s*)?{re.escape(str(title))}"
-        if not re.search(heading, text, re.MULTILINE | re.IGNORECASE):
+        if not _heading(str(title)).search(text):
             return f"the section {str(title)!r} is missing"
     return None
+
+
+@lru_cache(maxsize=256)
+def _heading(title: str) -> Pattern:
+    marks = r"^\s*(?:#{1,6}\s*|\*\*|\d+[.)]\s*)?"
+    return compile_pattern(marks + quoted(title), multiline=True, ignore_case=True)
 
 
 def json_valid(text: str, value: object) -> str | None:
@@ -71,7 +81,7 @@ def code_fence(text: str, value: object) -> str | None:
     """A closed code fence must be there; a string asks for that language."""
     if value is False:
         return None
-    if len(re.findall(r"^```", text, re.MULTILINE)) % 2:
+    if len(_FENCE_LINE.findall(text)) % 2:
         return "a code fence is not closed"
     languages = {match[1].lower() for match in _FENCE.finditer(text)}
     if not languages:
@@ -116,7 +126,7 @@ def _final(text: str) -> tuple[str, ...] | None:
 
 
 def _words(text: str) -> list[str]:
-    return _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
+    return _WORD.findall(nfkc(text).casefold())
 
 
 _SCRIPTS = (
@@ -174,8 +184,8 @@ def _number(value: object) -> float:
 
 
 @lru_cache(maxsize=256)
-def _compiled(pattern: str) -> re.Pattern[str] | None:
+def _compiled(pattern: str) -> Pattern | None:
     try:
-        return re.compile(pattern, re.MULTILINE)
-    except re.error:
+        return compile_pattern(pattern, multiline=True)
+    except PatternRefused:
         return None

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -32,6 +31,7 @@ import orjson
 from llmrouter.domain.chat import Caller, ChatRequest, Message
 from llmrouter.domain.features import Features
 from llmrouter.domain.interfaces import CatalogSource, Observer, Store
+from llmrouter.domain.patterns import compile_pattern
 from llmrouter.errors import StoreFailed
 from llmrouter.util.tasks import Background
 
@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 
 READ_CHARACTERS = 200  # a complaint opens a turn; nothing further down makes it one
 
-COMPLAINT = re.compile(
+COMPLAINT = compile_pattern(
     r"\W*(?:(?:no|nope|sorry|hm+|wait|but)\b\W*)*"
     r"(?:"
     r"(?:that|this|it|your (?:answer|reply|response)|the (?:answer|result|code))"
@@ -57,7 +57,7 @@ COMPLAINT = re.compile(
     r"|(?:c\W?est|c\W?était)\W+(?:faux|incorrect)"
     r"|(?:eso|esto)?\W*(?:está|es)\W+(?:mal\b|incorrect)"
     r")",
-    re.IGNORECASE,
+    ignore_case=True,
 )
 
 

@@ -11,12 +11,13 @@ text is represented by its head and its tail. Any `str` is accepted, lone surrog
 from __future__ import annotations
 
 import math
-import re
 import zlib
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from llmrouter.domain.patterns import compile_bytes
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -97,7 +98,7 @@ _CLASS = _class_table()
 _CLASS_OF = _CLASS.tobytes()
 _IS_WORD = np.isin(_CLASS, [_LOWER, _UPPER, _DIGIT, _NON_ASCII]).tobytes()
 _IS_DIGIT = (_CLASS == _DIGIT).tobytes()
-_OPTION = re.compile(rb"\n[A-P][.):]")
+_OPTION = compile_bytes(rb"\n[A-P][.):]")
 
 _STEM = np.array([1, 3, 4, 5, 7, 8, 9, 10])
 _SHARES = np.array([1, 3, 4, 5, 7, 8, 9])

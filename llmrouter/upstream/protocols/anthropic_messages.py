@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import orjson
 
+from llmrouter.domain.patterns import compile_bytes, compile_pattern
 from llmrouter.domain.target import Target
 from llmrouter.errors import LLMRouterError
 from llmrouter.upstream.protocols.anthropic_body import built
@@ -59,7 +59,7 @@ NATIVE: Final = ("container", "mcp_servers", "prefill")
 SESSION: Final = ("metadata",)
 """Members that name the session and are not sent to targets of other formats."""
 _THINKING: Final = ("thinking", "redacted_thinking")
-_SESSION_ID: Final = re.compile(r"session_([0-9A-Za-z-]{8,})\s*\Z")
+_SESSION_ID: Final = compile_pattern(r"session_([0-9A-Za-z-]{8,})\s*\Z")
 _ERRORS: Final[Mapping[int, str]] = {
     400: "invalid_request_error",
     401: "authentication_error",
@@ -80,7 +80,7 @@ class AnthropicMessages:
 
     name = NAME
     path = "/messages"
-    telling = re.compile(rb'"type"\s*:\s*"(?:message_(?:start|delta|stop)|error)"')
+    telling = compile_bytes(rb'"type"\s*:\s*"(?:message_(?:start|delta|stop)|error)"')
 
     def parse(self, document: Document) -> ParsedRequest:
         """The request inside, and what it says of its session."""

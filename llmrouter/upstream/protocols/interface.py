@@ -12,7 +12,6 @@ which keeps the request on targets that speak this format.
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from typing import Any, Literal, Protocol
 import orjson
 
 from llmrouter.domain.completion import Usage
+from llmrouter.domain.patterns import BytesPattern
 from llmrouter.domain.target import Target
 from llmrouter.errors import BadRequest, LLMRouterError
 from llmrouter.upstream.response_parser import ParsedResponse
@@ -146,7 +146,7 @@ class WireFormat(Protocol):
         ...
 
     @property
-    def telling(self) -> re.Pattern[bytes]:
+    def telling(self) -> BytesPattern:
         """What every event that must be read matches."""
         ...
 

@@ -5,13 +5,13 @@ So parsing changes nothing, and building takes out what the inner form has beyon
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import orjson
 
 from llmrouter.domain.completion import Usage
+from llmrouter.domain.patterns import compile_bytes
 from llmrouter.domain.target import Target
 from llmrouter.errors import LLMRouterError
 from llmrouter.upstream.protocols.interface import (
@@ -61,7 +61,7 @@ class OpenAIChat:
 
     name = NAME
     path = "/chat/completions"
-    telling = re.compile(
+    telling = compile_bytes(
         rb'"(?:usage|finish_reason|error|refusal|x_groq|usageMetadata|timings'
         rb'|amazon-bedrock-invocationMetrics|meta)"\s*:\s*["{\[]|data:\s*\[DONE\]'
     )

@@ -6,11 +6,11 @@ instead. A body without `store` is fine: official clients leave it out.
 
 from __future__ import annotations
 
-import re
 from typing import Any, Final
 
 import orjson
 
+from llmrouter.domain.patterns import compile_bytes
 from llmrouter.domain.target import Target
 from llmrouter.errors import LLMRouterError
 from llmrouter.upstream.protocols.interface import (
@@ -93,7 +93,7 @@ class OpenAIResponses:
 
     name = NAME
     path = "/responses"
-    telling = re.compile(
+    telling = compile_bytes(
         rb'"type"\s*:\s*"(?:response\.(?:completed|incomplete|failed|cancelled)|error)"'
     )
 

@@ -6,10 +6,10 @@ out and come back as they are; only `model` is set. Routing reads the text and t
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Any, Final
 
+from llmrouter.domain.patterns import BytesPattern, compile_bytes
 from llmrouter.errors import LLMRouterError
 from llmrouter.upstream.protocols.interface import (
     Document,
@@ -25,6 +25,9 @@ MOST_TOKENS: Final = 100_000
 """Token ids that count towards a request's size where a caller sends ids in place of text."""
 
 
+_TELLING = compile_bytes(rb'"(?:usage|finish_reason|error)"|data:\s*\[DONE\]')
+
+
 @dataclass(frozen=True, slots=True)
 class Passed:
     """One format. `capability` is what a target must have, `field` the member that holds the text.
@@ -37,7 +40,7 @@ class Passed:
     capability: str
     field: str
     answers: str
-    telling: re.Pattern[bytes] = re.compile(rb'"(?:usage|finish_reason|error)"|data:\s*\[DONE\]')
+    telling: BytesPattern = _TELLING
 
     def parse(self, document: Document) -> ParsedRequest:
         """The text as one user turn."""

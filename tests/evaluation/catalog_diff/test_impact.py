@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from math import inf
@@ -15,6 +14,7 @@ from llmrouter.api.request_parser import Endpoint, parse
 from llmrouter.domain.catalog import Cascade, Catalog, Conditions, Prompts, RouterLLM, Rule
 from llmrouter.domain.decision import RoutingContext, Source, StageResult
 from llmrouter.domain.interfaces import LearnedPrediction, Preferences
+from llmrouter.domain.patterns import compile_pattern
 from llmrouter.domain.target import Price
 from llmrouter.evaluation.catalog_diff.impact import Edit, Impact, Replay, assess
 from llmrouter.evaluation.recorded import newest, pasts
@@ -22,7 +22,7 @@ from tests.evaluation.journaled import journaled
 from tests.fakes import a_catalog, a_target
 
 SUMS = Rule("sums", Conditions(task=frozenset({"math"})), route="large")
-HELLO = Rule("hello", Conditions(matches=re.compile("(?i)hello")), route="large")
+HELLO = Rule("hello", Conditions(matches=compile_pattern("(?i)hello")), route="large")
 BASE = a_catalog(router=RouterLLM("tiny", "http://a/v1"))
 MATH, CHAT = {"prompt": "What is 12 * 13 + 7?"}, {"prompt": "Hello there, how are you?"}
 
@@ -172,7 +172,7 @@ async def test_a_removed_rule_no_longer_decides() -> None:
 @pytest.mark.parametrize("record", [True, False])
 async def test_a_pattern_is_tried_on_recorded_text_alone(record: bool) -> None:
     """Without text it matches nothing, not even what matches everything."""
-    anything = Rule("any", Conditions(matches=re.compile("")), route="large")
+    anything = Rule("any", Conditions(matches=compile_pattern("")), route="large")
     found = await impact(replace(BASE, rules=(anything,)), CHAT, record=record)
     assert moved(found) == ([("small", "large", 1)] if record else [])
     assert found.told == int(record)

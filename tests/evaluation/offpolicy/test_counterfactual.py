@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import re
 from typing import Any
 
 import pytest
@@ -13,6 +12,7 @@ from llmrouter.domain.chat import ANONYMOUS, RouterOptions
 from llmrouter.domain.decision import RoutingContext, StageResult
 from llmrouter.domain.features import Traits
 from llmrouter.domain.interfaces import LearnedPrediction
+from llmrouter.domain.patterns import compile_pattern
 from llmrouter.evaluation.offpolicy.counterfactual import Policies, choices, lines, names_of
 from llmrouter.evaluation.offpolicy.logged import Record, Row
 from llmrouter.evaluation.recorded import RecordedRequest
@@ -93,7 +93,7 @@ async def test_a_rule_that_matches_is_followed() -> None:
 
 async def test_without_the_text_what_reads_words_is_not_asked() -> None:
     """A pattern saw nothing, the learned model is not judged; sizes and traits still count."""
-    pattern = ruled(matches=re.compile(""))
+    pattern = ruled(matches=compile_pattern(""))
     told = a_past(text=None)
     assert (await chosen(a_row(), a_past(), catalog=pattern))["rules"] == "large"
     assert (await chosen(a_row(), told, catalog=pattern)) == {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import pytest
@@ -11,6 +10,7 @@ from llmrouter.domain.catalog import Cascade, Conditions, Rule
 from llmrouter.domain.chat import Caller
 from llmrouter.domain.decision import RoutingContext, Source
 from llmrouter.domain.features import Traits
+from llmrouter.domain.patterns import compile_pattern
 from llmrouter.routing.stages.rules import MATCHED_CHARACTERS, Rules, StartCascade, matches
 from tests.fakes import a_catalog
 from tests.routing.asking import a_question, some_features
@@ -37,7 +37,7 @@ def asked(*rules: Rule, **over: Any) -> RoutingContext:
         ({"tools": True}, {"tools": False}),
         ({"min_turns": 2}, {"min_turns": 3}),
         ({"max_turns": 2}, {"max_turns": 1}),
-        ({"matches": re.compile(r"f\(x\)")}, {"matches": re.compile(r"g\(x\)")}),
+        ({"matches": compile_pattern(r"f\(x\)")}, {"matches": compile_pattern(r"g\(x\)")}),
     ],
 )
 def test_each_condition(holds: dict[str, Any], fails: dict[str, Any]) -> None:
@@ -67,7 +67,7 @@ def test_no_condition_matches_everything() -> None:
 
 def test_a_regex_reads_a_bounded_part() -> None:
     """What stands beyond cannot be made to cost time."""
-    wanted = Conditions(matches=re.compile("needle"))
+    wanted = Conditions(matches=compile_pattern("needle"))
     inside = "x" * (MATCHED_CHARACTERS - 6) + "needle"
     assert matches(wanted, asked(features=some_features(inside)))
     assert not matches(wanted, asked(features=some_features("x" + inside)))
@@ -77,9 +77,9 @@ def test_a_regex_reads_a_bounded_part() -> None:
     ("when", "measured"),
     [
         ({"min_turns": 9, "task": frozenset({"code"})}, False),
-        ({"matches": re.compile("absent"), "min_words": 1}, False),
-        ({"tools": False, "matches": re.compile("fix"), "code": True}, False),
-        ({"min_turns": 1, "matches": re.compile("fix")}, False),
+        ({"matches": compile_pattern("absent"), "min_words": 1}, False),
+        ({"tools": False, "matches": compile_pattern("fix"), "code": True}, False),
+        ({"min_turns": 1, "matches": compile_pattern("fix")}, False),
         ({"min_turns": 1, "task": frozenset({"math"})}, True),
         ({"max_words": 0}, True),
     ],
