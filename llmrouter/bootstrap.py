@@ -230,6 +230,7 @@ async def service(
                 max_body_bytes=int(settings.max_body_mb * 1024 * 1024),
                 answer_model=settings.answer_model,
                 hosts=_hosts(settings),
+                store_problem=lambda: getattr(store, "problem", None),
                 public_details=settings.public_details,
                 timeouts=_timeouts(settings),
                 body_limits=BodyLimits(
@@ -306,6 +307,7 @@ async def _gateway(
     )
     _watch_health(telemetry, health, chat)
     _watch_catalog(telemetry, holder)
+    telemetry.gauge("store_unavailable", lambda: {(): float(bool(getattr(store, "problem", None)))})
     _watch_confidence(telemetry, record)
     telemetry.gauge("learned_trusted", lambda: {(("task", t),): 1.0 for t in learner.trusted})
     canary = watching[0]
@@ -363,6 +365,7 @@ async def _gateway(
         observer=telemetry,
         journal=everyone,
         sessions=follow.memory,
+        keep_feedback=journal.keep_feedback,
         escalate=Escalation(
             holder, telemetry, store, background, EscalationOptions(heard=everyone.heard)
         ),
@@ -530,8 +533,7 @@ class EventFanOut:
             one.completed(decision, completion)
 
     def observe_feedback(self, decision: Decision, feedback: Feedback) -> None:
-        """Feedback arrived."""
-        self._journal.observe_feedback(decision, feedback)
+        """Feedback arrived, and the journal has it already."""
         self._learner.observe_feedback(decision, feedback)
         self._record.observe_feedback(decision.decision_id, feedback.score)
         self._books.observe_feedback(decision, feedback)

@@ -31,7 +31,14 @@ from llmrouter.domain.decision_story import about, explained
 from llmrouter.domain.features import Features
 from llmrouter.domain.interfaces import CatalogSource, Health, Journal, Observer
 from llmrouter.domain.target import Target
-from llmrouter.errors import Forbidden, ModelNotFound, NoEligibleTarget, NotFound
+from llmrouter.errors import (
+    Forbidden,
+    ModelNotFound,
+    NoEligibleTarget,
+    NotFound,
+    Overloaded,
+    StoreFailed,
+)
 from llmrouter.execution.executor import Execution, Executor
 from llmrouter.execution.plan import ExecutionRequest
 from llmrouter.routing.eligibility import (
@@ -53,6 +60,7 @@ from llmrouter.routing.vector_space import check_space, within_space
 from llmrouter.util.lru import Recent
 
 LONG_BODY = 128 * 1024  # bytes from which on a request is measured in a thread
+STORE_RETRY_S = 5.0
 DECISION_VALID_S = 3600.0  # how long a decision may be executed by its id
 
 
@@ -105,6 +113,10 @@ Escalate = Callable[[ChatRequest, Features, Caller, str], Awaitable[int]]
 """The step at which the cascade of a decision (its id) starts (`routing.escalate.Escalation`)."""
 
 
+KeepFeedback = Callable[[Decision, Feedback], Awaitable[None]]
+"""Returns once feedback is kept for good; raises StoreFailed (`journal.Journal.keep_feedback`)."""
+
+
 @dataclass(frozen=True, slots=True)
 class GatewayDependencies:
     """What a gateway is made of; `bootstrap` fills it in, tests put fakes here."""
@@ -118,6 +130,7 @@ class GatewayDependencies:
     observer: Observer
     journal: Journal
     escalate: Escalate | None = None
+    keep_feedback: KeepFeedback | None = None
     sessions: SessionMemory | None = None
     canary: Canary | None = None
 
@@ -220,12 +233,21 @@ class Gateway:
         return key, await sessions.target_of(key) if context.request.wire.signed else None
 
     async def record_feedback(self, feedback: Feedback, caller: Caller) -> None:
-        """Keep feedback on one of the caller's decisions. Raises NotFound."""
+        """Keep feedback on one of the caller's decisions. Raises NotFound, Overloaded."""
         decision = await self.find(feedback.decision_id, caller)
         preferred, catalog = feedback.preferred, self._rooms.catalog.current
         if preferred is not None and preferred not in catalog.targets:
             raise unknown_target(preferred, catalog, "preferred")
         signed = replace(feedback, caller=caller.name, created_at=time.time())
+        if self._rooms.keep_feedback is not None:
+            try:
+                await self._rooms.keep_feedback(decision, signed)
+            except StoreFailed:
+                raise Overloaded(
+                    "the feedback cannot be kept now, send it again later",
+                    code="store_unavailable",
+                    retry_after_s=STORE_RETRY_S,
+                ) from None
         self._rooms.observer.observe_feedback(decision, signed)
         self._rooms.journal.observe_feedback(decision, signed)
 

@@ -9,8 +9,9 @@ Around every handler, outermost first:
    that is still on its way holds no place in the load.
 5. gate, quota: routed calls count against their key's request quota.
 
-Cross-origin calls are not answered with any `Access-Control-*` header: browsers of other sites
-stay out. Run it with `handler_cancellation=True`, so that a caller who leaves ends its request.
+Before them all stands `middleware.hosts`: a `Host` of another service gets 421, pages of other sites
+are told apart by their `Origin`. Run it with `handler_cancellation=True`, so that a caller who leaves
+ends its request.
 """
 
 from __future__ import annotations

@@ -208,7 +208,8 @@ class Dependencies:
     newest recorded requests; `find_decision` reads one decision. Where one of the first two is
     None, its paths are absent. `limits` None means no limits are configured at all. `read` keeps
     what recent bodies were parsed to. `public_details` says that `/metrics` and `/readyz` name keys
-    and paths to everyone, not to the admin key alone.
+    and paths to everyone, not to the admin key alone. `store_problem` says why the
+    store keeps nothing.
     """
 
     gateway: Gateway
@@ -231,6 +232,7 @@ class Dependencies:
     answer_model: AnswerModel = "auto"
     body_limits: BodyLimits = DEFAULT_LIMITS
     hosts: HostPolicy = ANY_HOST
+    store_problem: Callable[[], str | None] = lambda: None
     public_details: bool = False
     timeouts: Timeouts = DEFAULT_TIMEOUTS
     unpacking: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))

@@ -326,6 +326,7 @@ SCHEMAS: dict[str, Schema] = {
                 "enum": ["ready", "leaving", "draining", "no catalog", "no target can serve"]
             },
             "running": _INTEGER,
+            "store": _record({"status": {"enum": ["ok", "unavailable"]}}, {"message": _STRING}),
             "catalog": _record(
                 {
                     "version": _or_null(_STRING),

@@ -47,6 +47,8 @@ class Journal:
         self._store = store
         self._options = options or JournalOptions()
         self._buffer: list[tuple[Line, Any, Any]] = []
+        self._awaited: list[tuple[bytes, asyncio.Future[None]]] = []
+        self._keeping: asyncio.Future[None] | None = None
         self.dropped = 0
 
     def decided(self, decision: Decision, context: RoutingContext) -> None:
@@ -64,6 +66,35 @@ class Journal:
     def observe_feedback(self, decision: Decision, feedback: Feedback) -> None:
         """Note feedback; the comment only where prompts may be recorded."""
         self._note(self._feedback_line, decision, feedback)
+
+    async def keep_feedback(self, decision: Decision, feedback: Feedback) -> None:
+        """Write feedback and return once it is in the store. Raises StoreFailed.
+
+        What arrives while an earlier write runs is written together in the next one.
+        """
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._awaited.append((self._feedback_line(decision, feedback), done))
+        if self._keeping is None or self._keeping.done():
+            self._keeping = asyncio.ensure_future(self._keep_awaited())
+        await asyncio.shield(done)
+
+    async def _keep_awaited(self) -> None:
+        while self._awaited:
+            waiting, self._awaited = self._awaited, []
+            batch = b"\n".join(line for line, _ in waiting)
+            failure: Exception | None = None
+            try:
+                await self._store.append(LOG_NAME, [batch], self._options.keep)
+            except StoreFailed as failed:
+                failure = failed
+            for _, done in waiting:
+                if done.cancelled():
+                    continue
+                if failure is None:
+                    done.set_result(None)
+                else:
+                    done.set_exception(StoreFailed(str(failure)))
+                    done.exception()  # whoever waited may have left
 
     def shadowed(self, one: ShadowComparison) -> None:
         """Note what a strategy that decides alongside would have chosen."""

@@ -31,6 +31,7 @@ from diskcache import Cache, Disk, Timeout
 from diskcache.core import MODE_RAW
 
 from llmrouter.errors import StoreFailed
+from llmrouter.store.folder import file_id, is_broken, make_private, set_aside
 
 log = logging.getLogger(__name__)
 
@@ -120,23 +121,48 @@ class DiskStore:
         self._scheduled = False
         self._jobs = 0
         self._closed = False
+        self._folder = folder
+        self.problem: str | None = None
+        self._cache: Any = None
         with _mapped(f"{folder} cannot be opened"):
-            self._cache: Any = Cache(
-                str(folder),
-                timeout=1.0,
-                disk=BytesOnly,
-                size_limit=limits.max_bytes,
-                eviction_policy="none",  # see _sweep
-                cull_limit=0,
-                statistics=0,
-                tag_index=0,
-                sqlite_cache_size=128,
-                sqlite_mmap_size=0,  # mapped pages count as resident memory
-                sqlite_journal_mode="wal",
-                sqlite_synchronous=1,
-            )
-            self._cache._sql(INDEX)
+            self._open_or_replace()
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
+
+    def _open_or_replace(self) -> None:
+        """Open the database; a broken one is set aside, and a fresh one serves."""
+        try:
+            self._open()
+        except sqlite3.DatabaseError as error:
+            if not is_broken(error):
+                raise
+            set_aside(self._folder, error)
+            self._open()
+
+    def _open(self) -> None:
+        make_private(self._folder)
+        cache = Cache(
+            str(self._folder),
+            timeout=1.0,
+            disk=BytesOnly,
+            size_limit=self._limits.max_bytes,
+            eviction_policy="none",  # see _sweep
+            cull_limit=0,
+            statistics=0,
+            tag_index=0,
+            sqlite_cache_size=128,
+            sqlite_mmap_size=0,  # mapped pages count as resident memory
+            sqlite_journal_mode="wal",
+            sqlite_synchronous=1,
+        )
+        cache._sql(INDEX)
+        self._cache, self._file = cache, file_id(self._folder)
+
+    def _reopen_if_gone(self) -> None:
+        """In the worker: a folder that was deleted or replaced is opened anew."""
+        if file_id(self._folder) != self._file:
+            log.error("%s was deleted or replaced: what it held is gone", self._folder)
+            self._cache.close()
+            self._open_or_replace()
 
     async def get(self, key: str) -> bytes | None:
         """The value, or None when it is absent or expired."""
@@ -239,7 +265,26 @@ class DiskStore:
 
     def _after_writing(self, job: Callable[[], Result]) -> Result:
         self._write_pending()
-        with _mapped("the disk cannot be used"):
+        try:
+            with _mapped("the disk cannot be used"):
+                self._reopen_if_gone()
+                result = self._mended(job)
+        except StoreFailed as failure:
+            self.problem = str(failure)
+            raise
+        self.problem = None
+        return result
+
+    def _mended(self, job: Callable[[], Result]) -> Result:
+        """The job; once more on a fresh database where this one turns out to be broken."""
+        try:
+            return job()
+        except sqlite3.DatabaseError as error:
+            if not is_broken(error):
+                raise
+            self._cache.close()
+            set_aside(self._folder, error)
+            self._open()
             return job()
 
     def _write_pending(self) -> None:
@@ -251,13 +296,16 @@ class DiskStore:
         try:
             for attempt in range(WRITE_ATTEMPTS):
                 try:
-                    self._write(self._writing)
+                    self._reopen_if_gone()
+                    self._mended(lambda: self._write(self._writing))
+                    self.problem = None
                     break
                 except Timeout:
                     if attempt == WRITE_ATTEMPTS - 1:
                         raise
         except (sqlite3.Error, OSError, Timeout, StoreFailed, TypeError, ValueError) as error:
             self._failure = error
+            self.problem = str(error)
             log.warning("%d writes were lost: %s", len(self._writing), error)
         finally:
             with self._guard:

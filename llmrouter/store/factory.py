@@ -7,6 +7,7 @@ from pathlib import Path
 from llmrouter.domain.interfaces import Store
 from llmrouter.errors import StoreFailed
 from llmrouter.store.disk import DiskStore
+from llmrouter.store.guarded import GuardedStore
 from llmrouter.store.memory import MemoryStore
 
 
@@ -26,5 +27,5 @@ def open_store(url: str, *, shared: bool = False) -> Store:
         # Its client is 8 MB of memory that an embedded store should not pay for.
         from llmrouter.store.redis import RedisStore
 
-        return RedisStore(url)
+        return GuardedStore(RedisStore(url))
     raise StoreFailed(f"{url!r} is no store; write memory:, disk:PATH or redis://host:port/0")

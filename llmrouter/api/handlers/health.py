@@ -57,6 +57,7 @@ async def readyz(request: web.Request) -> web.Response:
     body = {
         "status": status,
         "running": services.admission.running,
+        "store": _store(services.store_problem(), details=details),
         "catalog": {
             "version": version,
             "targets": targets,
@@ -68,3 +69,10 @@ async def readyz(request: web.Request) -> web.Response:
     return web.Response(
         status=200 if status == "ready" else 503, body=orjson.dumps(body), headers=NO_STORE
     )
+
+
+def _store(problem: str | None, *, details: bool) -> dict[str, str]:
+    """Whether the store keeps what it is given; requests are served either way."""
+    if problem is None:
+        return {"status": "ok"}
+    return {"status": "unavailable", **({"message": problem} if details else {})}
