@@ -9,8 +9,8 @@ Around every handler, outermost first:
    that is still on its way holds no place in the load.
 5. gate, quota: routed calls count against their key's request quota.
 
-Before them all stands `middleware.hosts`: a `Host` of another service gets 421, pages of other sites
-are told apart by their `Origin`. Run it with `handler_cancellation=True`, so that a caller who leaves
+Before them all stands `middleware.hosts`: a `Host` of another service gets 421, and pages of other
+sites are told by their `Origin`. Run it with `handler_cancellation=True`: a caller who leaves
 ends its request.
 """
 
