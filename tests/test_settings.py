@@ -41,8 +41,11 @@ def test_settings_show_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "hunter2" not in str(caught.value)
 
 
-async def test_a_providers_key_in_the_file_reaches_the_provider(tmp_path: Path) -> None:
+async def test_a_providers_key_in_the_file_reaches_the_provider(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One file for everything: the service's own keys and those of others."""
+    monkeypatch.delenv("EXAMPLE_KEY", raising=False)
     seen: list[str | None] = []
 
     async def complete(request: web.Request) -> web.Response:
