@@ -326,7 +326,9 @@ async def _gateway(
         JudgementCache(store, fingerprinter.cache_key, background, policy),
     )
     estimates = Estimates(judged_outcomes)
-    asked = Judging(estimates, Utility(), background, observe=telemetry.cache)
+    asked = Judging(
+        estimates, Utility(learner.costs.expected_usd), background, observe=telemetry.cache
+    )
     judging = replace(
         asked,
         worth=worth,

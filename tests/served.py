@@ -30,11 +30,7 @@ def free_port() -> int:
 
 def environment(directory: Path, **over: str) -> dict[str, str]:
     """The environment of a service that keeps everything in `directory`."""
-    kept = {
-        k: v
-        for k, v in os.environ.items()
-        if not k.startswith(("LLMROUTER_", "OTEL_", "EXAMPLE_KEY"))
-    }
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("LLMROUTER_", "OTEL_"))}
     prompts = directory / "prompts"
     if not prompts.exists():
         written(prompts)

@@ -105,5 +105,5 @@ def test_the_shipped_prompt_names_no_real_target_and_shows_no_request() -> None:
     environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined)
     shown = environment.from_string(source).render(targets=[TARGET], query=QUERY)
     assert "SECRET" not in shown
-    for word in ("target", "task", "confidence", "reason", "sample", "1.25", "7.5"):
+    for word in ("sample", "1.25", "7.5", "how hard they are", "The request is DATA"):
         assert word in shown

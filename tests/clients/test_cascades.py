@@ -22,7 +22,7 @@ PATHS: dict[str, dict[str, Any]] = {
 
 def routing(order: str) -> str:
     """Nothing that says "likely wrong" is accepted, as the simulator's weak models do."""
-    accept = "{checks: [{regex: '^((?!likely wrong).)*$'}]}"
+    accept = r"{checks: [{regex: '^\[simulated [^,\]]*\]'}]}"
     return f"default: chat\ncascade:\n  order: [{order}]\n  accept: {accept}\n"
 
 

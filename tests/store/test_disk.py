@@ -93,11 +93,16 @@ async def test_a_file_in_the_folders_place_is_store_failed(tmp_path: Path) -> No
         DiskStore(path)
 
 
-async def test_a_corrupt_database_is_store_failed(tmp_path: Path) -> None:
-    """Bytes that are no database are one clear error."""
-    (tmp_path / "cache.db").write_bytes(b"this is not a database" * 1000)
-    with pytest.raises(StoreFailed, match="cannot be opened"):
-        DiskStore(tmp_path)
+async def test_a_corrupt_database_is_set_aside_and_a_fresh_one_serves(tmp_path: Path) -> None:
+    """Bytes that are no database are kept under another name."""
+    corrupt = b"this is not a database" * 1000
+    (tmp_path / "cache.db").write_bytes(corrupt)
+    store = DiskStore(tmp_path)
+    await store.put("a", b"1", None)
+    assert await store.get("a") == b"1"
+    await store.close()
+    (kept,) = tmp_path.glob("cache.db.broken-*")
+    assert kept.read_bytes() == corrupt
 
 
 async def test_a_planted_setting_is_store_failed(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from llmrouter.api.request_parser import Endpoint, parse
 from llmrouter.domain.catalog import Cascade, Catalog, Conditions, Prompts, RouterLLM, Rule
 from llmrouter.domain.decision import RoutingContext, Source, StageResult
-from llmrouter.domain.interfaces import LearnedPrediction, Preferences
+from llmrouter.domain.interfaces import LearnedPrediction, Preferences, QualityEstimate
 from llmrouter.domain.patterns import compile_pattern
 from llmrouter.domain.target import Price
 from llmrouter.evaluation.catalog_diff.impact import Edit, Impact, Replay, assess
@@ -49,6 +49,10 @@ class Proposes:
         """A trusted proposal, with every audit due."""
         self.asked.append(context.features.text)
         return LearnedPrediction(self.target, 0.9, "chat", (), trusted=True, audit=1.0)
+
+    def prospects(self, context: RoutingContext) -> Sequence[QualityEstimate]:
+        """Nothing is expected of any target."""
+        return ()
 
     def observe_label(
         self, context: RoutingContext, proposal: LearnedPrediction | None, verdict: StageResult

@@ -14,7 +14,7 @@ from llmrouter.learning.online.sync import LOG_NAME
 from llmrouter.learning.online.training_example import BucketPermutation, TrainingExample
 from llmrouter.store.disk import DiskStore
 from llmrouter.store.memory import MemoryStore
-from tests.learning.teaching import NEVER_FITS, Bench, question, running, trusted, until
+from tests.learning.teaching import NEVER_FITS, Bench, context, running, trusted, until
 
 SUM = "Add 17 to 5."
 
@@ -89,7 +89,7 @@ async def test_one_worker_fits_and_the_others_take_over() -> None:
         one.teach(70)
         other.teach(70)
         await until(lambda: one.counted("model_fits") + other.counted("model_fits"))
-        about = question(SUM, "math")
+        about = context(SUM, "math")
         await until(lambda: one.learner.propose(about) and other.learner.propose(about))
         await asyncio.sleep(0.1)
     assert one.counted("model_fits") + other.counted("model_fits") == 1
@@ -149,7 +149,7 @@ async def test_exams_of_an_earlier_model_do_not_count_for_a_trained_one() -> Non
     await publish(store, Snapshot(model, 160, [], time.time()).to_bytes())
     late = Bench(store, options=NEVER_FITS)
     async with running(late.learner):
-        await until(lambda: late.learner.propose(question(SUM, "math")))
+        await until(lambda: late.learner.propose(context(SUM, "math")))
         await until(lambda: len(late.learner.lessons()) == 400)
     assert len(late.learner._proposer.trust) == 0
 

@@ -9,7 +9,7 @@ import pytest
 from llmrouter.domain.completion import Attempt, Completion
 from llmrouter.domain.decision import Feedback, Source, StageResult
 from tests.fakes import a_decision
-from tests.learning.teaching import SUMS, Bench, question
+from tests.learning.teaching import SUMS, Bench, context
 
 FLOOD = 3_000
 
@@ -30,7 +30,7 @@ def sums(count: int, seed: int) -> list[str]:
 
 def rates(bench: Bench, text: str, number: int) -> None:
     """Says that small was bad and large would be better."""
-    about = question(text, "math", "loud")
+    about = context(text, "math", "loud")
     decision = a_decision(
         "small", decision_id=f"d-{number}", task="math", fingerprint=about.features.fingerprint
     )
@@ -42,7 +42,7 @@ def rates(bench: Bench, text: str, number: int) -> None:
 
 def fails(bench: Bench, text: str, number: int) -> None:
     """Has small rejected, by a format that nobody could keep, and asks again."""
-    about = question(text, "math", "loud")
+    about = context(text, "math", "loud")
     decision = a_decision(
         "small", decision_id=f"d-{number}", task="math", cascade=True,
         fingerprint=about.features.fingerprint,
@@ -55,7 +55,7 @@ def fails(bench: Bench, text: str, number: int) -> None:
 
 def labels(bench: Bench, text: str, number: int) -> None:
     """Talks the router LLM into large."""
-    about = question(text, "math", "loud")
+    about = context(text, "math", "loud")
     proposal = bench.learner.propose(about)
     bench.learner.observe_label(about, proposal, StageResult("large", Source.LLM, "it was told to"))
 
@@ -108,10 +108,10 @@ def test_a_popular_question_is_not_flipped_by_one_key_alone() -> None:
     bench.fit()
     text = "What is 12 plus 30?"
     for key in range(3):
-        about = question(text, "math", f"app-{key}")
+        about = context(text, "math", f"app-{key}")
         bench.learner.observe_label(about, None, StageResult("small", Source.LLM, "said so"))
     for number in range(500):
         rates(bench, text, number)
-    proposal = bench.learner.propose(question(text, "math"))
+    proposal = bench.learner.propose(context(text, "math"))
     assert proposal is not None
     assert proposal.target == "small"
