@@ -20,11 +20,16 @@ import orjson
 import pytest
 from aiohttp import web
 
-from tests.catalog.prompts_dir import ROUTING, written
+from tests.catalog.prompts_dir import ROUTING, SMALL, written
 from tests.served import Process, process
 from tests.test_server import Load, changed, loaded
 
-RULES_ONLY = {"routing": ROUTING.split("router:")[0] + "rules: []\n"}
+PATIENT = SMALL.replace("latency:", "ttft_timeout_s: 300\nstall_timeout_s: 300\nlatency:")
+RULES_ONLY = {
+    "routing": ROUTING.split("router:")[0] + "rules: []\n",
+    "small": PATIENT,
+    "large": PATIENT.replace("small", "large"),
+}
 HI = {"model": "auto", "messages": [{"role": "user", "content": "hi"}]}
 PATH = "/v1/chat/completions"
 
