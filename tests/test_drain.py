@@ -34,8 +34,8 @@ HI = {"model": "auto", "messages": [{"role": "user", "content": "hi"}]}
 PATH = "/v1/chat/completions"
 
 
-def _chunk(text: str) -> bytes:
-    delta = {"index": 0, "delta": {"content": text}, "finish_reason": None}
+def _chunk(text: str, finish: str | None = None) -> bytes:
+    delta = {"index": 0, "delta": {"content": text}, "finish_reason": finish}
     chunk = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m"}
     return b"data: " + orjson.dumps({**chunk, "choices": [delta]}) + b"\n\n"
 
@@ -68,7 +68,7 @@ class Upstream:
         await response.prepare(request)
         await response.write(_chunk("wait"))
         await self.let_go.wait()
-        await response.write(_chunk("ed") + b"data: [DONE]\n\n")
+        await response.write(_chunk("ed", "stop") + b"data: [DONE]\n\n")
         return response
 
 
@@ -164,7 +164,7 @@ async def test_what_runs_when_the_service_leaves_is_answered_whole(tmp_path: Pat
                 held.let_go.set()
                 streams, answers = await flight.ends()
             assert await asyncio.to_thread(started.ends) == 0
-    assert all(text.endswith("data: [DONE]\n\n") for text in streams)
+    assert all(text.endswith("data: [DONE]\n\n") for text in streams), streams
     assert '"router":' in streams[1]
     assert [status for status, _, _ in answers] == [200, 200]
     assert {said for _, said, _ in answers} == {"close"}
@@ -192,7 +192,7 @@ async def test_workers_are_replaced_around_what_runs(tmp_path: Path) -> None:
                 streams, answers = await flight.ends()
             after = await changed(started, before)
             assert len(after) == 2
-    assert all(text.endswith("data: [DONE]\n\n") for text in streams)
+    assert all(text.endswith("data: [DONE]\n\n") for text in streams), streams
     assert [status for status, _, _ in answers] == [200, 200]
     assert "Traceback" not in started.log.read_text()
 
@@ -246,7 +246,7 @@ async def test_a_worker_leaves_the_terminals_signals_to_its_parent(tmp_path: Pat
                 held.let_go.set()
                 streams, answers = await flight.ends()
             assert await asyncio.to_thread(started.ends) == 0
-    assert all(text.endswith("data: [DONE]\n\n") for text in streams)
+    assert all(text.endswith("data: [DONE]\n\n") for text in streams), streams
     assert [status for status, _, _ in answers] == [200, 200]
 
 
