@@ -23,6 +23,7 @@ DISTRIBUTIONS = {
     "pydantic_settings": "pydantic-settings",
     "sentence_transformers": "sentence-transformers",
     "sklearn": "scikit-learn",
+    "re2": "google-re2",
     "yaml": "pyyaml",
 }
 """What a package is called where it is installed from, if not as it is imported."""

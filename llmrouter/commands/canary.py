@@ -11,7 +11,6 @@ from typing import Annotated, Any
 
 import typer
 
-from llmrouter.catalog.loader import read_directory
 from llmrouter.commands.common import fail, settings_of
 
 TIMEOUT_S = 30.0
@@ -37,6 +36,8 @@ def start(
     as_json: Json = False,
 ) -> None:
     """Start one; it rolls itself back when it is worse."""
+    from llmrouter.catalog.loader import read_directory  # loads the template engine
+
     files, problems = read_directory(directory, {})
     if problems:
         raise fail("\n".join(map(str, problems)), 1)

@@ -9,8 +9,8 @@ import pytest
 from llmrouter.errors import StoreFailed
 from llmrouter.store.disk import DiskStore
 from llmrouter.store.factory import open_store
+from llmrouter.store.guarded import GuardedStore
 from llmrouter.store.memory import MemoryStore
-from llmrouter.store.redis import RedisStore
 
 
 async def test_each_scheme_opens_its_backend(tmp_path: Path) -> None:
@@ -18,7 +18,7 @@ async def test_each_scheme_opens_its_backend(tmp_path: Path) -> None:
     opened = [
         (open_store("memory:"), MemoryStore),
         (open_store(f"disk:{tmp_path}/store"), DiskStore),
-        (open_store("redis://127.0.0.1:1/0"), RedisStore),
+        (open_store("redis://127.0.0.1:1/0"), GuardedStore),
     ]
     for store, backend in opened:
         assert isinstance(store, backend)
