@@ -65,7 +65,7 @@ def _duration(text: str) -> float | None:
     """`6m0s`, `1.5s`, `20ms`, `1h2m3s`, or None where it is no duration."""
     total, number = 0.0, ""
     while text:
-        if text[0].isdigit() or text[0] == ".":
+        if text[0] in "0123456789.":
             number, text = number + text[0], text[1:]
             continue
         unit = next((pair for pair in _UNITS if text.startswith(pair[0])), None)

@@ -28,6 +28,9 @@ DEARER: Final = math.log(1.25)
 CHEAPER: Final = math.log(1.05)
 NO_WORSE: Final = 0.05
 """A catalog that costs less is "better" once its grades are surely at most this much lower."""
+FEWEST_GRADES: Final = 50
+"""Grades of each arm before "no lower" can be said: the bound is asymptotic, and a handful of equal
+grades has no variance at all."""
 _SMALLEST_USD: Final = 1e-7
 _SMALLEST_MS: Final = 1.0
 
@@ -121,6 +124,8 @@ def _better(current: Arm, canary: Arm, share: float) -> list[str]:
     found = []
     if evidence(_grades(current), _grades(canary), share, lower=False) >= 1 / BETTER_ALPHA:
         found.append(f"grades: {_share(_grades(canary))} against {_share(_grades(current))}")
+    if min(current.grades, canary.grades) < FEWEST_GRADES:
+        return found
     graded = difference(_graded(current), _graded(canary), BETTER_ALPHA)
     if graded is None or graded[0] <= -NO_WORSE:
         return found

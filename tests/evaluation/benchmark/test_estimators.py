@@ -53,7 +53,7 @@ def test_an_endpoint_that_does_not_answer_is_said(monkeypatch: pytest.MonkeyPatc
 )
 def test_the_local_encoder_names_the_extra_it_needs() -> None:
     """One line to install."""
-    with pytest.raises(UnknownEncoder, match=r"llmrouter\[local\]"):
+    with pytest.raises(UnknownEncoder, match="pip install sentence-transformers"):
         learner("local:some-model")
 
 
