@@ -1,11 +1,9 @@
-"""What an edit would change, worked out in a process of its own: `python -m llmrouter.preview`.
+"""`python -m llmrouter.preview`: computes what an edit would change, in its own process.
 
-Why it exists: reading a catalog and deciding a thousand requests twice is a second of computing,
-and the service's event loop must not notice. The edited files, the catalog that serves and the
-store's address go in on standard input; the report comes out as JSON.
-
-What it refuses: to write, to run twice at once, and to take longer than it is given. A store in
-memory cannot be read from outside, so behind one nothing is recorded.
+Reading a catalog and deciding a thousand requests twice takes about a second of CPU, which would
+block the service's event loop. The edited files, the current catalog and the store's address come
+in on standard input; the report goes out as JSON. The process writes nothing, runs once at a time
+and within a time limit. A memory store cannot be read from outside, so it has no recorded requests.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Settings from the environment or `.env`. Only bootstrap and cli read them.
 
-Keys of providers and OpenTelemetry's own variables are not settings of this class: whoever uses
-them reads the environment. `environment.load_env` puts what `.env` says there, so one file holds
-them all.
+Keys of providers and OpenTelemetry's own variables are not settings of this class; they are read
+from the environment. `environment.load_env` loads `.env` into it, so one file holds everything.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Chooses a target by quality wanted against cost and latency. Pure and monotone.
+"""Chooses one target: quality against cost and latency. Pure.
 
-Why it exists: one rule serves the service, the evaluation and the replay: maximise
-`estimated quality - price of money(q) * cost - price of time(q) * latency`.
+The service, the evaluation and the replay share this rule: maximise `estimated quality - price of
+money(q) * cost - price of time(q) * latency`.
 
-What it refuses: a higher `q` never picks a target with a lower estimated quality. That holds
-because the whole penalty is one number per target (`penalty`) times one factor that falls with q.
+The choice is monotone: a higher `q` never picks a target with a lower estimated quality, because
+the whole penalty is one number per target (`penalty`) times one factor that falls with q.
 """
 
 from __future__ import annotations

@@ -1,11 +1,9 @@
 """Recorded requests, read back from the journal so that they can be decided again.
 
-Why it exists: an edit of the catalog is judged by the requests there really were. Where the text
-was kept (`LLMROUTER_RECORD_PROMPTS`) a request is parsed and measured as it was; where it was not,
-it is put together from what the journal holds of every decision: sizes, needs, traits, limits.
-
-What it refuses: to invent. A line that cannot be read is passed over, and one without text says so
-(`text` None), because what reads words (patterns, the learned model) has nothing to read then.
+Where the text was kept (`LLMROUTER_RECORD_PROMPTS`) a request is parsed and measured again. Without
+it, the request is put together from what the journal holds of every decision: sizes, needs, traits,
+limits; its `text` is None, and stages that read words cannot judge it. Unreadable lines are
+skipped.
 """
 
 from __future__ import annotations

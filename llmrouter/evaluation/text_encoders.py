@@ -1,9 +1,8 @@
-"""Encoders for commands: whole files of texts at once, in no hurry, each text asked for once.
+"""Encoders for commands: whole files of texts at once, each text encoded once.
 
-Why it exists: `eval` and `train` fit on the very spaces that the service reads, over the same
-clients, but may wait, repeat what failed for the moment, and keep every vector until they are done.
-
-What it refuses: to run where an event loop runs; an `openai` encoder makes its own.
+`eval` and `train` use the embedding spaces and clients of the service, but wait for answers, retry
+transient failures, and keep all vectors until they are done. Do not use it inside a running event
+loop: an `openai` encoder starts its own.
 """
 
 from __future__ import annotations

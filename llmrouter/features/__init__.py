@@ -1,1 +1,1 @@
-"""What a request says of itself: normalised text, features, the fingerprint."""
+"""What the service reads from a request: normalised text, features, the fingerprint."""

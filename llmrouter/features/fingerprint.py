@@ -1,12 +1,12 @@
-"""Names requests: equal names mean one decision serves both.
+"""Names requests: requests with equal fingerprints share one decision.
 
-A fingerprint is a keyed hash, so nobody without the key can find out from a stored name what was
-asked, or craft a prompt that takes another prompt's entry. It covers the tenant, every turn in
-normal form, and everything else in the request that can change the decision; what it leaves out
-(sampling settings, session names, unknown extensions) cannot. Every field is written with its
-length, so no two requests meet by moving a border between fields.
+A fingerprint is a keyed hash: without the key, a stored name does not reveal the prompt, and a
+prompt cannot be crafted to take another prompt's cache entry. It covers the tenant, every turn in
+normal form, and everything else in the request that can change the decision. Sampling settings,
+session names and unknown extensions cannot, so they are left out. Every field is written with its
+length, so that moving a border between fields gives another name.
 
-Keys must be the same in every worker and across restarts: another key is an empty cache.
+All workers share one key, which survives restarts: another key means an empty cache.
 """
 
 from __future__ import annotations

@@ -1,12 +1,11 @@
-"""From journal entries to rows that `llmrouter eval` and `llmrouter train` read.
+"""Turns journal entries into rows that `llmrouter eval` and `llmrouter train` read.
 
-Why it exists: a journal tells in several entries what one request came to; a row tells it at once:
-`{"id", "task", "prompt", "outcomes": {target: 0..1}, "costs": {target: USD}}`.
+A row joins the entries of one request: `{"id", "task", "prompt", "outcomes": {target: 0..1},
+"costs": {target: USD}}`.
 
-What it refuses: a decision without recorded prompt text gives no row (`LLMROUTER_RECORD_PROMPTS`),
-and nothing is graded that nobody judged: feedback grades the target that answered and the one that
-was preferred, a cascade's rejection grades the rejected attempt 0, and the router LLM's choice is
-a label only where `labels` asks for it.
+Feedback grades the target that answered and the one that was preferred; a cascade's rejection
+grades the rejected attempt 0; the router LLM's choice is a label only where `labels` asks for it. A
+decision recorded without prompt text (`LLMROUTER_RECORD_PROMPTS`) gives no row.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""A sliding window that is not asked for every request: where much is left, some is taken ahead.
+"""A sliding-window limit that takes some of a large remainder ahead, to save store writes.
 
-A count that others share costs a write, ten times what the rest of the guards cost. So while a
-limit is far away, one take gets `1 / SHARES` of it for this worker, and the next ones use that up;
-what was reserved in vain goes there too. What is held counts as used, so the limit holds whoever
-else takes. It is given back when nothing of it was needed for a moment (`rest`, called every
-`REST_S` seconds), when its slice closes, and at the end. Near the limit nothing is held, and a
-limit that is reached unit by unit (under `2 * SHARES` of them) is exact to the unit at all times.
+A shared count costs a store write, ten times as much as the other guards together. While a limit is
+far away, one take reserves `1 / SHARES` of it for this worker, and the following ones use that up.
+Reserved units count as used, so the limit holds across workers. They are given back when they are
+idle for a moment (`rest`, called every `REST_S` seconds), when their slice closes, and at the end.
+Near the limit nothing is reserved, and a limit that is reached unit by unit (under `2 * SHARES` of
+them) is exact at all times.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Asks the stages in order until one has an eligible verdict.
+"""Asks the stages in order until one gives a result with an eligible target.
 
-This is the only place that runs stages: it bounds each by the deadline, turns failures into notes,
-and intersects every verdict with the eligible targets, so that a stale entry, an invented model
-name or a prompt that talked somebody into something cannot get out.
+This is the only place that runs stages. It bounds each by the deadline, turns failures into traces,
+and checks every result against the eligible targets, so that a stale cache entry, an invented model
+name or a prompt injection cannot get through.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""The choice: one utility over the eligible targets, whoever estimated their quality.
+"""Chooses among the eligible targets by one utility, for every source of estimates.
 
 `utility = probability of answering well - price of money(q) * (expected cost, and some latency)`.
-Pure and monotone: a higher `quality` never picks a target with a lower probability. Router LLM,
-learned model and prior all end here, and the decision shows what came out for each target.
+Pure and monotone: a higher `quality` never picks a target with a lower probability. The router LLM,
+the learned model and the prior are all weighed here, and the decision shows every target's utility.
 """
 
 from __future__ import annotations

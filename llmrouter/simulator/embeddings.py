@@ -1,8 +1,7 @@
-"""Simulated embeddings: words hashed to places with signs, so that texts with words in common are
-near each other and nothing else is true of them.
+"""Simulated embeddings: words hashed to signed positions, so that texts with common words are near.
 
-Deterministic: the same text, model and length give the same vector on every machine. It refuses
-token arrays, which say nothing about words.
+Deterministic: the same text, model and length give the same vector on every machine. Token arrays
+are refused, because they say nothing about words.
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
-"""One `/metrics` page of several workers.
+"""One `/metrics` page for several workers.
 
-A scrape meets whichever worker accepts it. Each worker therefore leaves its own page in a folder
-that its parent made, every two seconds and when it ends; whoever is asked adds the others' pages to
-its own. Counters and histograms add up, those of workers that have ended included, so that no
-counter falls. Gauges are of live workers alone: how many requests run adds up, of states the
-largest counts.
+A scrape reaches one worker. Each worker therefore writes its own page to a folder that the parent
+made, every two seconds and when it ends, and the worker that is scraped merges all pages. Counters
+and histograms add up, including those of workers that have ended, so that no counter falls. Gauges
+come from live workers alone: concurrency adds up, of states the maximum counts.
 """
 
 from __future__ import annotations

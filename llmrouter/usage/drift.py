@@ -1,9 +1,8 @@
-"""Today against last week, and last week against the one before: what got worse, and where.
+"""Drift: today against last week, and last week against the one before, per task and target.
 
-Why it exists: the report and a running service must flag the same drift. A sudden fall shows from
-one day to the next, a slow one only from week to week, so both are looked at.
-
-What it refuses: to claim a fall that chance explains; see `spending.falls`. Pure arithmetic.
+The report and the running service use the same test. A sudden fall shows from one day to the next,
+a slow one only from week to week, so both are compared. A fall that chance explains is not reported
+(see `usage.totals.falls`). Pure.
 """
 
 from __future__ import annotations

@@ -1,12 +1,9 @@
-"""What each task and target cost and was worth in a stretch of time, and whether it got worse.
+"""Totals of a task and target over a period: cost, quality, and whether quality fell.
 
-Why it exists: a router that saves on tokens and spends it on router calls, judges and rejected
-attempts has saved nothing, and one whose quality sinks does so in silence. Both show here. An
-account holds sums alone, so accounts of hours add up to those of weeks, and the journal's entries
-and a running service's own notes become the same thing.
-
-What it refuses: to guess. Quality is what callers said (feedback, 0..1); where nobody said anything
-it is None. A share of answers taken is shown beside it and never in its place. Pure arithmetic.
+Totals are sums, so those of hours add up to those of weeks, and journal entries and a running
+service's own counts become the same thing. They include router calls, judges and rejected attempts.
+Quality is callers' feedback (0..1), or None without any; the share of accepted answers is reported
+beside it and never in its place. Pure.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""Sums over the last hour, day and fortnight that every worker shows alike, over restarts too.
+"""Sums over the last hour, day and fortnight, shared by all workers and kept over restarts.
 
-Each worker counts for itself and never waits. Every second the difference since the last time is
-added to the minute and the hour that run, and both are written to the store, each under the
-worker's own name, so that no two workers write the same field. Whoever looks adds all fields up.
-Hours that are over are merged into one field an hour by whichever worker claims it first.
+Each worker counts for itself and never waits. Every second it adds the difference since the last
+time to the current minute and hour and writes both to the store under its own name, so that two
+workers never write the same field. Readers add all fields up. The first worker to claim a finished
+hour merges its fields into one.
 
 A figure is a float under a key, a tuple of words: `("source", "llm")`. Figures only grow, and add
-up over workers and time; that is all this module knows of them.
+up over workers and time.
 """
 
 from __future__ import annotations

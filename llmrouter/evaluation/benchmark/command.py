@@ -1,7 +1,7 @@
-"""Does what `llmrouter eval` was asked for: reads files, evaluates, shows tables, writes outputs.
+"""`llmrouter eval`: reads outcome files, evaluates every policy, prints tables, writes outputs.
 
-On a terminal it shows progress, in a pipe it is quiet. It refuses to overwrite an input, and to go
-on after a row it cannot read.
+It shows progress on a terminal and is quiet in a pipe. It does not overwrite an input file, and it
+stops at a row that it cannot read.
 """
 
 from __future__ import annotations

@@ -1,11 +1,9 @@
-"""What requests cost: as realised on the rows evaluated, and as expected when deciding.
+"""The cost of requests: as realised on the test rows, and as expected at decision time.
 
-Why it exists: a policy may only decide by what was known beforehand (prices, and costs recorded in
-the training rows), yet it is judged by what its choices really cost. The two never mix here.
-
-What it refuses: to invent a price. Where neither rows nor a price file say anything, every request
-costs 1 unit (two targets: 1 for the stronger and 0 for the other, so that cost is the share of
-strong calls, as RouteLLM counts it), and the report says so.
+A policy decides by expected costs (prices, and costs recorded in the training rows) and is scored
+by realised costs. The two are kept apart here. Where neither rows nor a price file give a price,
+every request costs 1 unit (with two targets: 1 for the stronger and 0 for the other, so that cost
+is the share of strong calls, as in RouteLLM), and the report says so.
 """
 
 from __future__ import annotations

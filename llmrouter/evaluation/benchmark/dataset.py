@@ -1,11 +1,9 @@
-"""Reads outcome files: what each target's answer to each prompt was worth, and what it cost.
+"""Reads outcome files: for each prompt, the grade and the cost of each target's answer.
 
-Why it exists: one row shape serves published data sets and a user's own journal export alike,
-`{"id", "task", "prompt", "outcomes": {target: 0..1}, "costs": {target: USD}}`, one JSON object a
-line, plain or gzipped. Rows may lack outcomes, or hold them for some targets only.
-
-What it refuses: to guess. A row that does not fit is an error with its file and line, because a
-silently dropped row changes every figure that follows.
+Published data sets and exports of a user's own journal share one row shape: `{"id", "task",
+"prompt", "outcomes": {target: 0..1}, "costs": {target: USD}}`, one JSON object a line, plain or
+gzipped. Rows may lack outcomes, or hold them for some targets only. A row that does not fit is an
+error with its file and line: a dropped row would change every figure after it.
 """
 
 from __future__ import annotations

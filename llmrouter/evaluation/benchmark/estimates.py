@@ -1,10 +1,8 @@
-"""What was known before the test rows were seen: the only ground a policy may decide on.
+"""Estimates made without the test rows: what policies decide by.
 
-Why it exists: with separate training files there is one fit; without them the test file is cut
-into folds and each fold is answered by a fit on the others. Either way the result is one set of
-matrices over the test rows, so that policies and metrics never see the difference.
-
-What it refuses: no belief about a row is ever drawn from that row's own outcomes or costs.
+With separate training files there is one fit. Without them the test file is cut into folds, and
+each fold is predicted by a fit on the others. The result is the same in both cases: one set of
+matrices over the test rows. No estimate of a row uses that row's own outcomes or costs.
 """
 
 from __future__ import annotations

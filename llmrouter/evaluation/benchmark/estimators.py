@@ -1,11 +1,9 @@
-"""Fits estimators on training rows and asks them about test rows. Slow; shows its progress.
+"""Fits estimators on training rows and predicts each target's quality for each test row.
 
-Why it exists: the learned policy, with each encoder, and the plain baselines it must beat
-(nearest neighbours and a linear model on tf-idf words) answer one question: the expected quality
-of each target for each prompt. Everything else in this package is arithmetic on that matrix.
-
-What it refuses: a test row's outcome or cost never reaches an estimator. Its `task` does, where
-training rows declare tasks that were not made from outcomes (see `learning.model.word_views`).
+The estimators are the learned model, with each encoder, and two baselines that it must beat:
+nearest neighbours and a linear model on tf-idf words. Fitting is slow and shows progress. An
+estimator never sees a test row's outcome or cost. It sees its `task` where training rows declare
+tasks that were not made from outcomes (see `learning.model.word_views`).
 """
 
 from __future__ import annotations

@@ -1,9 +1,7 @@
 """Evaluates every policy on one outcome set, with paired bootstrap intervals.
 
-Why it exists: this is the one place where beliefs, policies and metrics meet. Given equal rows and
-seed it gives equal figures on one machine.
-
-What it refuses: it prints nothing and writes nothing; progress goes to a callback.
+Equal rows and an equal seed give equal figures on one machine. Progress goes to a callback; nothing
+is printed or written here.
 """
 
 from __future__ import annotations

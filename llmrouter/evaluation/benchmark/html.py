@@ -1,7 +1,7 @@
-"""One self-contained page: per set, the score-cost plot and the tables. No script, no network.
+"""The report as one self-contained page: per set, the score-cost plot and the tables.
 
-Why it exists: results are read by people who were not at the terminal. The page follows the
-reader's light or dark preference, and refuses any text from a data file that is not escaped.
+The page has no script, loads nothing, follows the reader's light or dark preference, and escapes
+all text from data files.
 """
 
 from __future__ import annotations

@@ -1,11 +1,9 @@
 """Score, cost, savings, PGR, APGR, CPT and their bootstrap intervals. Pure; numpy alone.
 
-Why it exists: each figure is one function of arrays, small enough to check by hand. `score` [n] is
-what the chosen answers were worth, `cost` [n] what they cost; a curve is both for a row of settings
-`[n, L]`; `weights` [B, n] are bootstrap draws (each row sums to n), so that every figure of one
-evaluation is resampled with the same draws and differences stay paired.
-
-What it refuses: it reads no files and has no randomness beyond the seed it is given.
+Each figure is one function of arrays, small enough to check by hand. `score` [n] is the grade of
+each chosen answer, `cost` [n] its cost; a curve is both for a row of settings `[n, L]`; `weights`
+[B, n] are bootstrap draws (each row sums to n). All figures of one evaluation use the same draws,
+so that differences stay paired.
 """
 
 from __future__ import annotations

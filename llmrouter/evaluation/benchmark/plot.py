@@ -1,7 +1,6 @@
 """Draws score against cost as inline SVG: curves with a band, points with labels. Pure.
 
-Why it exists: a page that someone mails or keeps must need no script and no network. Colours are
-CSS classes, so the page decides them for light and dark. It refuses to know what the lines mean.
+Colours are CSS classes, so the page sets them for light and dark.
 """
 
 from __future__ import annotations

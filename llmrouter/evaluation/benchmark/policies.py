@@ -1,11 +1,9 @@
-"""The policies compared: what each would choose for every row, and what that scores and costs.
+"""The policies under comparison: what each chooses for every row, and its score and cost.
 
-Why it exists: always-cheapest, always-best, random, rules, learned, cascades and the oracle are
-all functions of the same beliefs and the same realised grades, so their figures can be compared
-row by row. Cascades use a simulated verifier of stated accuracy, in expectation: no dice.
-
-What it refuses: only `oracle` and the reference "best on test" look at test grades to decide, and
-both are marked as such.
+Always-cheapest, always-best, random, rules, learned, cascades and the oracle are functions of the
+same estimates and the same realised grades, so their figures can be compared row by row. Cascades
+use a simulated verifier of stated accuracy, in expectation, without random draws. Only `oracle` and
+the reference "best on test" decide by test grades, and both are marked as such.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""Shows an evaluation on a terminal, or as plain text in a pipe.
+"""Prints an evaluation on a terminal, or as plain text in a pipe.
 
-Why it exists: a person reads the table, so figures carry their interval and every caveat is
-printed under the table it belongs to. It refuses to show anything the results do not hold.
+Every figure carries its interval, and every caveat stands under the table that it belongs to.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What an evaluation found, as frozen values, and as the JSON document that `--json` writes.
+"""The results of an evaluation as frozen values, and as the JSON document of `--json`.
 
-Why it exists: the table, the page and the JSON show the same figures, so they are computed once
-and shaped here. Figures that do not exist are null in JSON, never 0 and never NaN.
+The table, the page and the JSON show the same figures, so they are computed once, here. A figure
+that does not exist is null in JSON, never 0 and never NaN.
 """
 
 from __future__ import annotations

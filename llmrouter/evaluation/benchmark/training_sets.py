@@ -1,10 +1,8 @@
-"""Groups training files that grade the same targets, and says which answer for a test set.
+"""Groups training files that grade the same targets, and picks the group for a test set.
 
-Why it exists: files of different target sets gain nothing from a common fit and lose a little,
-while files that grade the same targets belong together (two halves of one journal, two sets of one
-pair). A stray target in common does not make two files one family; sharing at least half does.
-
-What it refuses: it fits nothing, and it reads no test outcome.
+Files that grade the same targets are fitted together (two halves of one journal, two sets of one
+pair). Files with different targets gain nothing from a common fit and lose a little. Two files form
+one group when they share at least half of their targets.
 """
 
 from __future__ import annotations

@@ -1,11 +1,8 @@
 """`llmrouter catalog diff`: what an edited catalog would change, before it does.
 
-Why it exists: the person who edits the catalog asks two questions. What did I change? And what will
-that do to the requests we really get? The first is answered from the two directories, the second by
-deciding recorded requests under both.
-
-What it refuses: an edited catalog that could not be served (its problems are the answer then), and
-silence about what it could not know: every caveat is printed under the figures.
+The first part compares the two directories. The second decides recorded requests under both. Every
+caveat is printed under the figures. An edited catalog that could not serve is refused, with its
+problems as the answer.
 """
 
 from __future__ import annotations

@@ -1,12 +1,9 @@
-"""What an edited catalog would change: recorded requests, decided under both catalogs.
+"""The effect of an edited catalog: recorded requests, decided under both catalogs.
 
-Why it exists: the person who edits the catalog should know what an edit does before it does it.
-Both catalogs decide the same requests through the gateway's own screening and stages: rules, the
-learned model where one is given, else what was decided then, else the default.
-
-What it refuses: to ask the router LLM, to execute, and to pretend. Which stage decided is counted;
-everyone is taken to be well; costs are the estimates that decisions carry; and where the router LLM
-would be asked anew, the report says how many requests that are.
+Both catalogs decide the same requests by the gateway's own screening and stages: rules, the learned
+model where one is given, else the recorded decision, else the default. The router LLM is not asked
+and nothing is executed: the report counts the requests for which it would be asked again. All
+targets are taken to be healthy, and costs are the estimates that decisions carry.
 """
 
 from __future__ import annotations

@@ -1,11 +1,8 @@
-"""One catalog, deciding recorded requests as the service would, without a router LLM.
+"""One catalog that decides recorded requests as the service would, without a router LLM.
 
-Why it exists: what an edit changes is found by deciding the same requests under both catalogs, with
-the gateway's own screening and the service's own stages. What was decided then stands in the router
-LLM's place.
-
-What it refuses: to execute, to learn, to keep. Everyone is taken to be well, and a request without
-its text is never shown to what reads words.
+It uses the gateway's own screening and the service's own stages; the recorded decision stands in
+for the router LLM. Nothing is executed, learned or stored. All targets are taken to be healthy. A
+request without its text is not given to stages that read words.
 """
 
 from __future__ import annotations

@@ -1,11 +1,8 @@
 """`llmrouter report --policy`: what another policy would have scored on the logged traffic.
 
-Why it exists: before a policy is trusted with requests, the requests there were can judge it,
-where the router explored (`learned.explore_rate`). Every estimate comes with its interval and with
-how many rows it really rests on.
-
-What it refuses: to show a figure without saying what part of the traffic it is about, and to judge
-where nothing was explored.
+It needs traffic on which the router explored (`learned.explore_rate`); without any it gives no
+figure. Each estimate comes with its interval, the part of the traffic that it is about, and the
+number of rows that it effectively rests on.
 """
 
 from __future__ import annotations

@@ -1,13 +1,10 @@
-"""What other policies would have scored on recorded traffic, and what they would have cost.
+"""What other policies would have scored and cost on recorded traffic.
 
-Why it exists: replaying decisions says what would change, not whether it would be better. Where
-the router explored, its own record says that too (see `evaluation.offpolicy.estimators`): each
-policy chooses
-anew for the recorded requests, among the targets that were eligible then, and is judged by the
-answers that happened to come from the target it would have chosen.
-
-What it refuses: the router LLM is not asked again, so it is no policy here. A policy that needs
-words is not judged on requests recorded without them; how many rows each was judged on is said.
+Each policy chooses anew for the recorded requests, among the targets that were eligible then. It is
+scored by the answers that came, by exploration, from the target that it would have chosen (see
+`evaluation.offpolicy.estimators`). The router LLM is not asked again, so it is no policy here. A
+policy that reads words is not scored on requests recorded without them; the number of rows behind
+each estimate is reported.
 """
 
 from __future__ import annotations

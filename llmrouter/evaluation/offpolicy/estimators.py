@@ -1,19 +1,18 @@
 """What another policy would have scored on traffic that was routed by this one.
 
-Why it exists: of each request only the served target's outcome is known, and the router served
-what it thought best, so plain averages flatter every target where it was chosen. Exploration wrote
-down how likely each served target was (its propensity); weighting by one over it makes up for the
-choosing. Three estimates, each with a 95% interval:
+Only the served target's outcome is known for each request, and the router served the target that it
+expected to be best, so plain averages flatter every target. Exploration recorded how likely each
+served target was (its propensity); weighting by its inverse corrects for the choice. There are
+three estimates, each with a 95% interval:
 
-- IPS, inverse propensity scoring: unbiased, and wide.
-- SNIPS, self-normalised: divides by the weights' own sum. A little bias, much less noise.
-- DR, doubly robust: a model's prediction, corrected by the weighted errors it made. Unbiased
-  whatever the model, and narrow where the model is good.
+- IPS, inverse propensity scoring: unbiased, with a wide interval.
+- SNIPS, self-normalised: divides by the sum of the weights. A little bias, much less variance.
+- DR, doubly robust: a model's prediction, corrected by its weighted errors. Unbiased whatever the
+  model, and narrow where the model is good.
 
-What it refuses: a propensity that is missing, 0 or over 1; there is nothing to weight by. An
-interval from less than `ENOUGH` effective rows is not given: it would be too short to be true.
-Every target that the new policy wants must have had a chance on every row; that is for the caller
-to see to. Pure arithmetic.
+A propensity that is missing, 0 or over 1 is an error. An interval from fewer than `ENOUGH`
+effective rows is not given: it would be too short. The caller ensures that every target of the new
+policy had a chance on every row. Pure.
 """
 
 from __future__ import annotations

@@ -1,12 +1,9 @@
-"""The explored part of the journal: what was served, how likely that was, and what came of it.
+"""The explored part of the journal: the target served, its propensity, grade and cost.
 
-Why it exists: another policy can be judged only where the router might have done otherwise and
-wrote down how likely what it did was. Those decisions are read here, each with its grade and cost.
-
-What it refuses: decisions that could not have come out otherwise (rules, pinned models, sessions,
-one eligible target, exploring switched off or its budget spent) are counted and left out; so are
-those whose propensity is absent or cannot be. It invents no grade: feedback is one, and what a
-cascade's verification said where nobody spoke.
+Decisions that could not have come out otherwise (rules, pinned models, sessions, one eligible
+target, exploration switched off or out of budget) are counted and left out, and so are those with a
+missing or impossible propensity. A grade is feedback, or a cascade's verification where there is
+none.
 """
 
 from __future__ import annotations

@@ -1,14 +1,10 @@
-"""`llmrouter train`: fits preferences on outcome files, the journal or rules, for the service.
+"""`llmrouter train`: fits the preference model on outcome files, the journal or rules.
 
-Why it exists: a team that has graded outcomes, a journal or only rules need not wait for the router
-LLM to teach. The model is stored where the live loop reads, the one before it is kept for
-`rollback`, and a running service takes it over at its next check.
-
-What it refuses: to hand over trust that nothing earned. A model of outcomes proposes from the first
-request on, but answers alone only once its choices have agreed with the router LLM often enough
-(see `learning.trust.agreement_model`). One of rules brings its held-out agreement with the rules,
-and answers the
-tasks where that is as high as `learned.target_agreement` asks.
+The model is stored where the service looks for it; a running service loads it at its next check,
+and the model before it is kept for `rollback`. A model fitted on outcomes predicts from the first
+request on, but decides alone only once its choices have agreed with the router LLM often enough
+(see `learning.trust.agreement_model`). A model fitted on rules brings its held-out agreement with
+the rules, and decides the tasks where that is at least `learned.target_agreement`.
 """
 
 from __future__ import annotations

@@ -1,12 +1,9 @@
-"""How often a model fitted on some labels picks what others say: the record that trust rests on.
+"""Held-out agreement of a model with its labels: the record that trust rests on.
 
-Why it exists: `llmrouter train --from-rules` must leave a model that answers where it has proved
-itself. Each label is predicted by a model that has not seen it or its twins (prompts that open
-alike), through the very code that proposes in the service, and the comparisons are stored with the
-final model as if they had been observed live.
-
-What it refuses: to call agreement with the rules more than that. Where there is a router LLM, its
-live audits go on top and take the trust away where it says otherwise.
+Each label is predicted by a model that has not seen it or near duplicates (prompts that open
+alike), by the code that predicts in the service. The comparisons are stored with the final model as
+if they had been observed live. Agreement with rules is no proof of quality: where there is a router
+LLM, its live audits are added and take the trust away where they disagree.
 """
 
 from __future__ import annotations

@@ -1,12 +1,9 @@
-"""Labels from rules: what a team has before it has outcomes.
+"""Labels from rules, for a team that has no graded outcomes yet.
 
-Why it exists: a team that started with rules has its knowledge in routing.yaml and prompts that
-nobody graded. The target that a rule picks is taken to satisfy its request, the other eligible ones
-not to be needed, and a model learns to do as the rules do, for requests that no pattern foresaw.
-
-What it refuses: to make labels where no rule matches, or where a rule's target may not serve. What
-a rule says is an opinion about a kind of request, so it weighs less than the router LLM's about one
-request, and much less than an outcome.
+The target that a rule picks is taken to satisfy its request, and the other eligible targets not to
+be needed. The model learns to generalise the rules to requests that no pattern matches. There is no
+label where no rule matches or where its target may not serve. A rule is about a kind of request, so
+its label weighs less than the router LLM's label of one request, and much less than an outcome.
 """
 
 from __future__ import annotations

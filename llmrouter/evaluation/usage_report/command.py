@@ -1,12 +1,10 @@
-"""`llmrouter report`: what each task and target cost and was worth, today against last week.
+"""`llmrouter report`: cost and quality of each task and target, today against last week.
 
-Why it exists: a router without this degrades in silence. Costs include what the router LLM, audits,
-judges and rejected attempts took; quality is what callers said. A fall beyond chance is flagged:
-today against the days before it, and those days against as many before them, because a slow decline
-never shows from one day to the next.
-
-What it refuses: to guess quality. Where nobody rated, the share of answers taken stands beside an
-empty cell, never in it. What a shadow is said to be worth is an estimate, and called one.
+Costs include the router LLM, audits, judges and rejected attempts. Quality is feedback; where there
+is none, the share of accepted answers stands beside an empty cell and never in it. A fall beyond
+chance is flagged: today against the days before it, and those days against as many before them,
+because a slow decline does not show from one day to the next. A shadow's quality is an estimate and
+labelled as one.
 """
 
 from __future__ import annotations

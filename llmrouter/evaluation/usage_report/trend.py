@@ -1,7 +1,6 @@
-"""The report's figures and how they look on a terminal: today, last week, and the days between.
+"""The report's figures and their layout on a terminal: today, last week, and the days between.
 
-Why it exists: `report_command` reads and writes, this decides what is said. It refuses to crowd a
-narrow terminal: under `WIDE` columns the parts of what was spent are summed up below the table.
+Under `WIDE` columns the parts of the spend are summed up below the table.
 """
 
 from __future__ import annotations

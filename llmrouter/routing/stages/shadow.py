@@ -1,12 +1,10 @@
-"""Another strategy deciding alongside, unseen: what it would have chosen, cost and been worth.
+"""Runs another strategy behind the live one, and records what it would have chosen and cost.
 
-A strategy can be tried on real requests before it is trusted with any. The answer is the live
-stage's alone; the shadow runs behind it and its verdicts go nowhere but into a note: whether it
-agreed, what either choice should cost, what the preference model expects of both, and what the
-shadow itself took (one of `llm` calls the router LLM). Too many at once are dropped. Requests that
-a pinned model, a rule or a known judgement decides are not shadowed: only fresh choices are.
-
-It refuses to grade: an estimate of quality comes from the preference model or there is none.
+A strategy can be tried on real requests before it decides any. The answer is always the live
+stage's. The shadow's result is only recorded: whether it agreed, the expected cost and quality of
+both choices, and what the shadow itself cost (one of `llm` calls the router LLM). Requests decided
+by a pinned model, a rule or a known judgement are not shadowed, and neither are requests beyond a
+bound on concurrent shadows. Quality is estimated by the preference model; without one it is None.
 """
 
 from __future__ import annotations
