@@ -1,18 +1,17 @@
 """Which request a server understands: structured output, token limit, log-probabilities. Pure.
 
 Servers that speak "the OpenAI API" differ. A `Dialect` starts with the best form of every feature
-and loses one form for each that a server turned down:
+and loses one form for each that a server rejects:
 
 1. structured output: `json_schema` (strict), `json_object` with the schema beside it (llama.cpp),
    `json_object`, plain text. From the second on, the schema also stands in the prompt.
 2. the token limit: `max_tokens`, `max_completion_tokens` (first where the model reasons), none.
-3. temperature 0, log-probabilities, the least reasoning effort, a system turn: asked for until
-   turned down.
+3. temperature 0, log-probabilities, the least reasoning effort, a system turn: sent until they are
+   rejected.
 
-It refuses to read a failure as "not supported": a feature is dropped when a 4xx (or a 500 that
-says so: llama.cpp's Python server answers a wrong `response_format` with 500) names it, or when a
-bare 400 or 422 leaves nothing else to suspect. A time-out, a broken connection, an overlong prompt
-or an unknown model never drops anything.
+A feature is dropped when a 4xx names it, or a 500 that says so (llama.cpp's Python server answers a
+wrong `response_format` with 500), or when a bare 400 or 422 leaves nothing else to suspect. A
+time-out, a broken connection, an overlong prompt or an unknown model never drops one.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """Turns text into hashed word terms and readable measurements, with numpy alone.
 
-Why it exists: the learned decision has a budget of 0.3 ms, so nothing here loops over characters
-or words in Python. Words are found by byte class, and each word's hash is a slice of one prefix
-sum of a rolling polynomial (`(H[end] - H[start]) * P**-start`, modulo 2**64).
+The learned decision has a budget of 0.3 ms, so there is no Python loop over characters or words.
+Words are found by byte class, and the hash of a word is a slice of one prefix sum of a rolling
+polynomial (`(H[end] - H[start]) * P**-start`, modulo 2**64).
 
-What it refuses: it keeps no text, learns nothing, and reads at most `MAX_BYTES` bytes; a longer
-text is represented by its head and its tail. Any `str` is accepted, lone surrogates included.
+At most `MAX_BYTES` bytes are read; a longer text is represented by its head and its tail. Any `str`
+is accepted, lone surrogates included. No text is kept.
 """
 
 from __future__ import annotations

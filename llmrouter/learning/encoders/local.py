@@ -1,10 +1,9 @@
-"""Vectors from a model of this machine, in a thread of its own.
+"""Vectors from a model on this machine, computed in a thread of its own.
 
-`local:wordllama` is a table of word vectors that comes inside its package (16 MB, no network);
+`local:wordllama` is a table of word vectors that ships inside its package (16 MB, no network);
 every other name is a sentence-transformers model or folder. Both are optional extras, imported and
-loaded on first use, in the thread: the event loop never waits for either.
-
-It refuses to run two texts at once: a second thread would only take processor time from serving.
+loaded on first use in that thread, so the event loop never waits for them. Only one text is encoded
+at a time: a second thread would take processor time from serving.
 """
 
 from __future__ import annotations

@@ -1,11 +1,9 @@
-"""Encoders that must be asked: their vectors are fetched ahead, kept, and read without waiting.
+"""Encoders that have to be asked: vectors are fetched ahead, kept, and read without waiting.
 
-Why it exists: the model encodes on the fast path, and an `/v1/embeddings` server or a large local
-model is not fast. `prepare` waits for one text's vector, within a limit and behind a circuit
-breaker, before the model is asked; after that `vectors` finds it at hand.
-
-What it refuses: `vectors` never waits; what is not at hand is a LookupError, and whoever asked goes
-on without. A space of vectors whose length changes under the same name is a failure, not a guess.
+The model encodes on the fast path, where an `/v1/embeddings` server or a large local model is too
+slow. `prepare` waits for one text's vector, within a time limit and behind a circuit breaker; after
+that `vectors` returns it at once. `vectors` never waits: a missing vector is a LookupError, and the
+caller goes on without it. A vector length that changes under the same name is an error.
 """
 
 from __future__ import annotations

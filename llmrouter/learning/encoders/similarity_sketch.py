@@ -1,13 +1,12 @@
-"""A request's words as one short unit vector, to recognise the same request in other clothes.
+"""A request's words as one short unit vector, to recognise a reworded repeat of a request.
 
-Why it exists: a learned projection forgets the words it never saw, and those name a new request
-best; measurements of shape change with a greeting or a mark. Here every word and word pair adds
-its own fixed pattern of signs, weighted by how rare it is, so that the cosine of two sketches is
-about the share of telling words they have in common: some 0.85 to 1 for a repeat with words of
-courtesy around it, 0.4 to 0.7 for the nearest of thousands of other requests.
+A learned projection forgets words that it never saw, and those identify a new request best. Here
+every word and word pair adds its own fixed pattern of signs, weighted by its rarity, so that the
+cosine of two sketches is about the share of rare words that they have in common: 0.85 to 1 for a
+repeat with words of courtesy around it, 0.4 to 0.7 for the nearest of thousands of other requests.
 
-What it refuses: it learns nothing and its patterns never change, so sketches of two models, and
-of two encoders with equal rarities, can be compared.
+The patterns are fixed, so sketches of two models, and of two encoders with equal rarities, can be
+compared.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
 """Encoders: from text to the numbers that the estimator reads.
 
-Why it exists: the estimator must not care what told it of a text. Hashed words and readable
-measurements always do (`hashing`, the default, no download): exact words, format and length say
-much about difficulty. What knows synonyms, an `/v1/embeddings` endpoint (`openai`) or a model of
-this machine (`local`), tells its vector beside them: in their place it loses more than it brings.
+Hashed words and readable measurements are always there (`hashing`, the default, no download): exact
+words, format and length say much about difficulty. A dense encoder that knows synonyms, an
+`/v1/embeddings` endpoint (`openai`) or a model on this machine (`local`), adds its vector to them;
+in their place it scored worse.
 
-What it refuses: no network and no model download happens here. A dense encoder is handed a
-function that embeds texts; a vector that was fetched elsewhere enters by `JointEncoder.project`.
+No network and no download happens here: a dense encoder is given a function that embeds texts, and
+a vector that was fetched elsewhere enters by `JointEncoder.project`.
 """
 
 from __future__ import annotations

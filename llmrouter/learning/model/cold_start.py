@@ -1,14 +1,13 @@
-"""What to expect of a target that no request has been graded for: a catalog edit just added it.
+"""Estimates for a target without any graded request, such as one that was just added.
 
-Why it exists: its file says what it costs, what it can do and, in words, what it is good at. The
-targets whose record is known have such files too. So a new one is expected to do on each request
-what the known ones like it do there (like it in description, price and capabilities), moved by
-what a difference in price has been worth among them; both lean towards the mean of all, because
-files promise and records show. The doubt stays high until grades come.
+The target's catalog file says what it costs, what it can do and, in words, what it is good at. The
+new target is expected to do on each request what similar known targets do there (similar in
+description, price and capabilities), shifted by what a difference in price has been worth among
+them. Both parts shrink towards the mean of all targets, because descriptions promise more than
+records show. The uncertainty stays high until grades come.
 
-What it refuses: it never speaks of a target whose record there is, and takes nothing from targets
-that have left the catalog: their files, which would say whom they resemble, left with them. With
-no known target in the catalog it knows nothing.
+Targets with a record, and targets that left the catalog, take no part. Without a known target in
+the catalog there is no estimate.
 """
 
 from __future__ import annotations

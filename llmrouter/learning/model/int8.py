@@ -1,10 +1,8 @@
-"""Products with rows that are kept as one byte a number: the encoder's, the sketch's, the memory's.
+"""Matrix products with rows stored as int8: the encoder's, the sketch's and the memory's.
 
-Why it exists: such rows become floats before they are multiplied, four times as large, and a worker
-has its allocator ask the system for every block above 64 KB (see `server.bound_malloc`): pages that
-fault in one by one, and took longer than the product. Here a piece at a time is converted.
-
-What it refuses: to keep a buffer of its own, which threads would have to share.
+Converting all rows to floats at once allocates four times their size, and with the worker's malloc
+settings (see `server`) every block above 64 KB comes fresh from the system: the page faults took
+longer than the product. So rows are converted piece by piece. Threads share no buffer.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
 """A bounded memory of graded requests, searched by nearest neighbours in sub-linear time.
 
-Why it exists: what happened to a near-identical request is the best evidence there is, and it
-must count at once, long before the next refit. An entry keeps each grade beside the estimate
-that held without it, so neighbours correct the estimate by their residuals: where the model was
-right they change nothing, and one target's grade says nothing false about another's.
+The outcome of a near-identical request is the best evidence there is, and it counts at once, long
+before the next fit. An entry keeps each grade beside the estimate made without it, so neighbours
+correct an estimate by their residuals: where the model was right they change nothing, and a grade
+of one target says nothing about the others.
 
-What it refuses: it holds no text. It never grows past `capacity` (the oldest entry leaves), and a
-search looks at no more than `SCAN` entries, in the `PROBES` nearest of its lists.
+The memory holds no text. It never grows past `capacity` (the oldest entry leaves), and a search
+looks at no more than `SCAN` entries, in the `PROBES` nearest lists.
 """
 
 from __future__ import annotations

@@ -1,11 +1,9 @@
 """A small ensemble of one-hidden-layer networks, shared by all targets, in numpy alone.
 
-Why it exists: one hidden layer for all targets learns what makes a request hard once, and each
-target's ability on top of it; live requests grade one target only, so the fit reads a sparse
-grade matrix with a weight per entry. Averaging a few seeds steadies small differences between
-targets, and their spread is a usable sign of doubt.
-
-What it refuses: no framework, and no randomness beyond the given seed.
+The hidden layer learns once what makes a request hard, and the output layer each target's ability
+on top of it. Live requests grade one target only, so the fit takes a sparse grade matrix with a
+weight per entry. Averaging a few seeds reduces variance between targets, and the spread of the
+seeds is a usable measure of uncertainty. Equal seeds give equal networks.
 """
 
 from __future__ import annotations

@@ -1,12 +1,11 @@
-"""The preference model: for each target, the probability that it satisfies this request.
+"""The preference model: for each target, the probability that it answers this request well.
 
-Why it exists: one frozen estimator (networks and trees over encoded text) gives a base estimate
-that is comparable across targets, and a neighbour memory corrects it with graded outcomes as
-they arrive. A live request grades one target only, so nothing here assumes a full row.
+A frozen estimator (networks and trees over encoded text) gives a base estimate that is comparable
+across targets, and a neighbour memory corrects it with graded outcomes as they arrive. A live
+request grades one target only, so no full row of grades is assumed.
 
-What it refuses: it does not fit (see `fit.py`), does no I/O and never unpickles. `base` is frozen;
-only the memory changes, by `remember`, and it is bounded. One thread writes; readers of the same
-thread need no lock.
+Fitting is elsewhere (`training`), and so is I/O (`storage`). Only the memory changes, by
+`remember`, and it is bounded. One thread writes; readers on that thread need no lock.
 """
 
 from __future__ import annotations

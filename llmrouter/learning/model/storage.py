@@ -1,9 +1,8 @@
 """Bytes of a stored model: a versioned, checksummed envelope around plain arrays.
 
-Why it exists: a snapshot may come from an older build, a half-written file or another machine,
-and loading it must give a working model or a clear error, and can never run code.
-
-What it refuses: pickle in any form, another format version, and bytes whose checksum is wrong.
+A snapshot may come from an older build, a half-written file or another machine. Loading it gives a
+working model or a clear error, and never runs code: no pickle, no unknown format version, no bytes
+with a wrong checksum.
 """
 
 from __future__ import annotations

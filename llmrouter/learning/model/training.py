@@ -1,12 +1,12 @@
 """Fits a preference model from graded examples. Slow; meant for another process.
 
-Why it exists: everything that needs scipy or scikit-learn happens here, inside functions, so the
-serving process never imports them. The same settings serve every data set: they were chosen by
-cross-validation over five; on outcome files, how long the networks are fitted is chosen on each
-fit's own held-out folds (not on traffic: see `fit_settings.OF_TRAFFIC`).
+scipy and scikit-learn are imported inside these functions alone, so the serving process never loads
+them. The same settings serve every data set: they were chosen by cross-validation over five. On
+outcome files the number of epochs is chosen on each fit's own held-out folds (not on traffic: see
+`fit_settings.OF_TRAFFIC`).
 
-What it refuses: no tuning on what is tested, no unseeded randomness. Equal examples, settings and
-seed give an equal model on the same machine with the same number of BLAS threads.
+Equal examples, settings and seed give an equal model on one machine with one number of BLAS
+threads.
 """
 
 from __future__ import annotations

@@ -1,10 +1,8 @@
-"""A forest of randomised trees as flat arrays, walked by all trees at once.
+"""A forest of randomised trees as flat arrays, evaluated for all trees at once.
 
-Why it exists: trees over the readable measurements and the leading vector components catch
-formats and thresholds that the networks smooth over, and the two err differently. A walk is one
-vectorised step per level for all trees together, so it fits the decision's budget.
-
-What it refuses: it does not fit (see `fit.py`) and has no per-tree Python loop.
+Trees over the readable measurements and the leading vector components catch formats and thresholds
+that the networks smooth over. Evaluation is one vectorised step per level for all trees together,
+without a Python loop over trees, so it fits the decision's budget. Fitting is in `training`.
 """
 
 from __future__ import annotations

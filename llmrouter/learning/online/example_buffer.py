@@ -1,13 +1,12 @@
-"""What is held for the next fit, and how much of it one caller may be.
+"""The training examples held for the next fit, with a bound on each caller's share.
 
-Why it exists: grades come from callers, and any caller may be wrong about everything, loudly. The
-newest lessons are held, and a key's part of them is bounded per task and by kind. A caller's word
-(ratings, repeated questions) is a tenth at most, and a handful where little is known. What its
-requests bring about is bounded only where there are others to protect: verified answers to a tenth,
-what the router LLM said of them to as much as all others together. So a flood of one key can
-neither outvote the others nor push them out.
+Grades come from callers, and a caller may be wrong about everything. The newest examples are held;
+a key's share of them is bounded per task and kind. Feedback and repeated questions of one key are a
+tenth at most, and a handful where there is little. Verified answers of one key are a tenth at most
+and router LLM labels of its requests at most as many as all others together, both only where there
+are other keys. So one key's flood can neither outvote the others nor push them out.
 
-What it refuses: to judge content. Counting alone, in constant time.
+The content is not judged. Each operation takes constant time.
 """
 
 from __future__ import annotations

@@ -1,11 +1,9 @@
-"""What an execution says about its targets, and how much each sign is worth.
+"""Labels from an execution: how each attempt grades its target, and with what weight.
 
-Why it exists: a cascade's verification is an outcome. A rejected attempt grades its target low for
-this request, one that was verified and accepted grades it high; a check of the operator's own says
-more than a judge, a judge more than a format that holds, and the answer's own confidence the least.
-
-What it refuses: to grade without a sign. An answer that nobody verified says nothing about its
-quality, and a failed or cancelled attempt is a matter of health.
+A cascade's verification is an outcome. A rejected attempt grades its target low for this request, a
+verified and accepted one grades it high. The operator's own check weighs most, then a judge, then a
+format that holds, and the answer's own confidence least. An answer without verification gives no
+label, and neither does a failed or cancelled attempt: that is a matter of health.
 """
 
 from __future__ import annotations

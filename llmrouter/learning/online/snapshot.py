@@ -1,10 +1,9 @@
-"""A stored preference model with what was learned beside it: an entry of a log of the last two.
+"""A stored preference model and its record of agreement: an entry in a log of the last two.
 
-Why it exists: the live loop, a restart and `llmrouter train` must agree on the bytes. A head says
-how many examples the model rests on and holds the comparisons that its trust is made of. They are
-megabytes, so they are in a log, which a store reads and writes behind the event loop.
-
-What it refuses: it holds no text, and never unpickles; see `storage` for the model's own envelope.
+The live loop, a restart and `llmrouter train` read and write the same bytes. A head says how many
+examples the model rests on and holds the comparisons behind its trust. A snapshot is megabytes
+large, so it is in a log, which a store reads and writes behind the event loop. It holds no text and
+is never unpickled; see `model.storage` for the model's own envelope.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""What the learner keeps in the store: lessons as they come, and snapshots of the model.
+"""Shares training examples and model snapshots between workers through the store.
 
-Why it exists: workers and replicas learn together. Each writes its lessons down, behind the
-requests, to one bounded log and reads the others' from it. One of them fits at a time, under a
-lease that ends by itself; the others see that a newer snapshot is there and take it over.
+Each worker appends its examples, behind the requests, to one bounded log and reads the others' from
+it. One worker fits at a time, under a lease that expires by itself; the others find the newer
+snapshot and load it.
 
-What it refuses: to count on order or on a single writer. Every lesson has its author's running
-number, so nothing is taken twice, and a gap means that more of the log must be read. A store that
-is down costs sharing and persistence, never a request; what waits is bounded.
+Nothing relies on order or on a single writer. Every example has its author's running number, so
+none is taken twice, and a gap means that more of the log must be read. A store that is down costs
+sharing and persistence, never a request; what waits to be written is bounded.
 """
 
 from __future__ import annotations

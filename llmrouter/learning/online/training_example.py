@@ -1,16 +1,13 @@
-"""Lessons: what one event taught, as bytes without its text.
+"""Training examples: what one event taught, as bytes without its text.
 
-Why it exists: what is learned between two fits must survive a crash and reach the other workers,
-and a later fit must be able to start from it. A lesson holds grades of a request, the request's
-measurements (hashed terms, readable counts) and, where a choice was compared with its teacher's,
-that comparison.
+Examples survive a crash and reach the other workers, and a later fit can start from them. An
+example holds grades of a request, the request's measurements (hashed terms, readable counts) and,
+where a choice was compared with its teacher's, that comparison.
 
-What it refuses: text. Hashed terms can be guessed word by word by whoever knows the hash, so what
-is written down goes through a `BucketPermutation`, a permutation of the buckets under a secret key.
-That hides
-words from whoever reads the log without the key; it is no encryption: where the key lies in the
-same store, whoever reads all of the store can undo it. A stored lesson is checked in full when it
-is read.
+Hashed terms can be guessed word by word by a reader who knows the hash, so stored terms go through
+a `BucketPermutation`, a permutation of the buckets under a secret key. That hides words from a
+reader of the log without the key. It is no encryption: where the key lies in the same store, a
+reader of the whole store can undo it. A stored example is validated in full when it is read.
 """
 
 from __future__ import annotations

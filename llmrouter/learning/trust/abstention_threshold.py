@@ -1,14 +1,15 @@
-"""Calibrated abstention: how sure must a choice be to agree with its teacher often enough?
+"""Calibrated abstention: the confidence from which a choice agrees with its teacher often enough.
 
-Why it exists: the learned stage may answer only where its choice is right with the configured
-probability (`target_agreement`). Two things are known per task: how sure the newest requests were,
-compared or not, which is the traffic as it is now; and a rolling window of held-out comparisons, of
-which few are of sure choices, because those are seen by audits alone. The confidences say what
-agreement to expect of the traffic, and the comparisons by how much they are off (the estimator of
-prediction-powered inference): neither old traffic nor which requests were compared biases it.
+The learned stage may decide only where its choice is right with the configured probability
+(`target_agreement`). Two things are known per task: the confidences of the newest requests,
+compared or not, which describe today's traffic; and a rolling window of held-out comparisons, few
+of which are of confident choices, because those are seen by audits alone. The confidences predict
+the agreement on the traffic, and the comparisons correct that prediction (the estimator of
+prediction-powered inference). So neither old traffic nor the selection of compared requests biases
+it.
 
-What it refuses: it does no I/O, and it answers None (abstain) where the evidence is too thin. A
-task without enough evidence of its own is not judged by other tasks' windows.
+The result is None (abstain) where the evidence is too thin. A task without enough evidence of its
+own is not judged by the windows of other tasks.
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
-"""How sure is a choice? From facts about an estimate to a confidence, and to trust in it.
+"""The confidence of a choice: the probability that its teacher would agree.
 
-Why it exists: the estimated quality of the best target says little about whether the choice would
-have been another one: a lead over the second, the ensemble's doubt and how near a graded repeat is
-say more. A small logistic regression over these facts, fitted on every comparison so far, makes
-them one confidence, with a lean for each task as far as its own comparisons bear one out. Held-out
-comparisons say from which confidence on it may answer.
+The estimated quality of the best target says little about that. Its lead over the second, the
+ensemble's spread and the distance to a graded repeat say more. A small logistic regression over
+these facts, fitted on every comparison so far, turns them into one confidence, with an offset for
+each task as far as its own comparisons support one. Held-out comparisons give the confidence from
+which on it may decide (`abstention_threshold`).
 
-What it refuses: a comparison is never scored by a regression that was fitted on it (five-fold
-cross-fitting), so the windows stay held out. Numpy alone; a refresh takes a few milliseconds and
-touches nothing until it is done, so it may run in a thread.
+No comparison is scored by a regression that was fitted on it (five-fold cross-fitting), so the
+windows stay held out. Numpy alone. A refresh takes a few milliseconds and replaces nothing until it
+is done, so it may run in a thread.
 """
 
 from __future__ import annotations

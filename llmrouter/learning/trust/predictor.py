@@ -1,9 +1,7 @@
-"""From a question to a proposal: estimates, a choice, and how far its record lets it count.
+"""From a request to a learned prediction: estimates, a choice, and whether it may decide.
 
-Why it exists: reading the model is the fast path, a quarter of a millisecond behind a request;
-teaching it is not. Here is what both share: the model that serves now, and the trust it has earned.
-
-What it refuses: it learns nothing, waits for nothing and does no I/O.
+It holds the current model and the trust that the model has earned. Prediction takes a quarter of a
+millisecond on the request's path; it learns nothing, waits for nothing and does no I/O.
 """
 
 from __future__ import annotations

@@ -1,18 +1,17 @@
-"""When is a choice as good as the router LLM's, and how often would the router LLM say it again?
+"""How often choices agree with the router LLM, and how often the router LLM agrees with itself.
 
-Why it exists: trust rests on comparing choices with a teacher that is neither always right nor
-always of one mind. Two rules make the comparison fair, and the live loop and its replay share them:
+Trust rests on comparing choices with a teacher that is neither always right nor consistent. The
+live loop and its replay share two rules:
 
 - **Outcomes outrank names.** A choice agrees where it names the same target, or where graded
-  outcomes of this very request say that it was worth no less. A target whose answer nobody graded
-  counts as worth nothing: what is not known is held against the choice.
+  outcomes of this very request say that it was worth no less. A target without a graded answer
+  counts as worth nothing, which is held against the choice.
 - **A teacher is matched as far as it matches itself.** Asked again with the targets in another
-  order, it names another one now and then. A choice cannot repeat what the teacher does not, so
-  where names are compared the agreement asked for is of the teacher's own: `target_agreement` times
-  the share of such second calls that agreed. Where outcomes are, it is `target_agreement` itself.
+  order, it sometimes names another one. Where names are compared, the agreement asked for is
+  `target_agreement` times the share of such second calls that agreed. Where outcomes are compared,
+  it is `target_agreement` itself.
 
-What it refuses: to take a teacher for unsteady on thin evidence. Of the share, the upper end of an
-interval counts, so that with few second calls it is near 1.
+The upper end of the share's interval counts, so that with few second calls it is near 1.
 """
 
 from __future__ import annotations
