@@ -162,7 +162,7 @@ class Decision:
     common: dict[str, bytes] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def share(self, name: str, encoded: bytes) -> None:
-        """Keep an encoding in `common`; of a decision that is not made again nobody would ask."""
+        """Keep an encoding in `common`, for decisions that are made again."""
         if self.source is Source.CACHE:
             self.common[name] = encoded
 
@@ -252,7 +252,7 @@ class Feedback:
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """What the router LLM said of a request behind it, so that nobody waited for the answer.
+    """The router LLM's judgement of a request, asked in the background after it was decided.
 
     `target` had been decided, `named` is what the router LLM names; `agreed` whether the first was
     worth no less, as far as that is known. `again`: the router LLM had decided `target` itself.

@@ -42,7 +42,7 @@ class ConcurrencyLimiter:
         return len(self._waiting.get(target, ()))
 
     def try_acquire(self, target: str) -> bool:
-        """Take a slot if one is free and nobody waits for it."""
+        """Take a slot if one is free and no request waits for it."""
         limit = self._per_target.get(target, self._concurrent)
         running = self._running.get(target, 0)
         if limit and (running >= limit or self._waiting.get(target)):
@@ -73,7 +73,7 @@ class ConcurrencyLimiter:
             raise
 
     def release(self, target: str) -> None:
-        """Give a slot back: to the first who waits, or to whoever comes next."""
+        """Give a slot back: to the first waiter, or to the next request."""
         line = self._waiting.get(target)
         while line:
             turn = line.popleft()

@@ -1,4 +1,4 @@
-"""A second attempt beside a slow first one: whoever commits first wins, the other is let go.
+"""A second attempt beside a slow first one: the first to commit wins, the other is cancelled.
 
 The second starts only after the first target's usual 95th percentile has passed, so one request
 in twenty costs twice at most. The loser is cancelled on the upstream's side too, and what it may

@@ -4,7 +4,7 @@ Connections are aiohttp's (names, TLS, keeping them open), and so is the parser.
 the two in a `ClientSession` is for cookies, redirects, proxies, form data and charsets. The relay
 refuses all of these, and they would cost it more than everything else that it does for a reply.
 
-It repeats nothing, and bounds only the time to connect: whoever asks sets the other bounds.
+It does not retry, and bounds only the time to connect: the caller sets the other timeouts.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class RawResponse:
             connection.close()
 
     def fail(self, error: Exception) -> None:
-        """End the wait of whoever reads, and the connection."""
+        """Wake the reader, and close the connection."""
         self.content.set_exception(error)
         self._connection.close()
 

@@ -94,7 +94,7 @@ class Journal:
                     done.set_result(None)
                 else:
                     done.set_exception(StoreFailed(str(failure)))
-                    done.exception()  # whoever waited may have left
+                    done.exception()  # the waiter may have left
 
     def shadowed(self, one: ShadowComparison) -> None:
         """Note what a strategy that decides alongside would have chosen."""

@@ -143,7 +143,7 @@ class JudgementCache:
                 flight.task.cancel()
 
     def renew(self, key: Key, ask: Ask, *, partial: bool = False) -> None:
-        """Ask behind the requests, where nobody asks for this key now."""
+        """Ask in the background, unless a call for this key is in flight."""
         if (key, partial) not in self._flights:
             self._launch(key, ask, partial=partial, kept=True)
 
@@ -185,7 +185,7 @@ class JudgementCache:
             if flight.kept and not flight.waiters:
                 log.info("a judgement was not renewed: %s", error)
             flight.result.set_exception(error)
-            flight.result.exception()  # seen here: nobody may be waiting any more
+            flight.result.exception()  # retrieved here: there may be no waiter left
             return
         except BaseException:
             flight.result.set_result(None)  # who still waits goes on to the next stage

@@ -31,7 +31,7 @@ from llmrouter.util.tasks import Background
 _WEIGHT = 0.2  # of the newest call in the running means
 _HOPELESS = 0.5  # less than this share of the usual time left: the call is not started
 _FORGET = 0.9  # each call not started makes the next one likelier
-_SHARE = 0.9  # of what a deadline leaves: whoever decides after a time-out needs some, too
+_SHARE = 0.9  # of what a deadline leaves: the stages after a time-out need time, too
 PROBE_S: Final = 10.0
 _PROBES: Final[Mapping[str, Mapping[str, Any]]] = {
     "systemone": {"state": "-", "questions": {}},

@@ -88,7 +88,7 @@ def described(target: Target) -> str:
 
 
 def nonce_of(subject: str) -> str:
-    """What makes the marks around data unguessable: nobody writes a text with its own hash in."""
+    """Makes the marks around data unguessable: a text cannot contain its own hash."""
     return _digest(f"mark:{subject}").hex()[:12]
 
 

@@ -25,7 +25,7 @@ def within_space(context: RoutingContext) -> RoutingContext:
 
 
 def check_space(context: RoutingContext, result: StageResult) -> None:
-    """Raise BadRequest where nobody chose a model for embeddings."""
+    """Raise BadRequest where no model was chosen for embeddings."""
     if EMBEDDINGS not in context.features.needs or result.source is not Source.DEFAULT:
         return
     models = _models(context)

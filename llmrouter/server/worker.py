@@ -43,7 +43,7 @@ START_LIMIT_S = 60.0  # a machine that has other things to do takes its time
 AGAIN_S = 5.0  # until a worker that did not start is tried again
 LAST_WORDS_S = 1.0  # for requests that were given up to answer
 IDLE_S = 1.0  # how long a kept-alive connection may be quiet before leaving closes it
-CRASHES = 10  # more than so many ends that nobody asked for end the service
+CRASHES = 10  # more unexpected worker exits than this end the service
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -158,7 +158,7 @@ async def _give_up(admission: LoadShedder) -> None:
 async def _at_rest(
     admission: LoadShedder, runner: web.AppRunner, limit_s: float, now: asyncio.Event
 ) -> bool:
-    """Wait until nothing runs and nobody can send more, or until `limit_s` is over or `now` is set.
+    """Wait until nothing runs and nothing new can come, or until `limit_s` is over or `now` is set.
 
     False when something still runs.
 
@@ -255,14 +255,14 @@ class _Fleet:
                 self._replacing = False
                 self._replace()
             time.sleep(0.1)
-        listening.close()  # or the kernel would go on taking connections that nobody serves
+        listening.close()  # or the kernel would keep accepting connections that no worker serves
         self.stop()
         return 0
 
     def _replace(self) -> None:
         """A new worker for each one. Where the new one does not serve, the old ones go on.
 
-        An old one drains beside the new ones: its last stream keeps nobody waiting.
+        An old one drains beside the new ones, so its last stream delays no request.
         """
         for worker in list(self._workers):
             if self._stopping:

@@ -1,4 +1,4 @@
-"""Failures on request, so that whoever tests against the simulator can have each of them.
+"""Failures on request, for tests against the simulator.
 
 | header | what happens |
 | --- | --- |

@@ -75,7 +75,7 @@ class DecisionLog:
     async def find(self, decision_id: str, tenant: str | None) -> Decision | None:
         """The tenant's decision, or None. Another tenant's is as absent as one never made.
 
-        A tenant of None finds whoever's.
+        A tenant of None finds every tenant's.
         """
         decision = self._recent.get(decision_id)
         if decision is None and _well_formed(decision_id):

@@ -1,6 +1,6 @@
 """A store in a folder: diskcache (SQLite) beneath, shared by the workers of one machine.
 
-diskcache pickles by default, which lets whoever can write the folder run code in this process, and
+diskcache pickles by default, so that anyone who can write the folder can run code here, and
 it deletes and reads files whose names stand in its database. `BytesOnly` refuses both: values are
 bytes inside the database, and nothing else is ever read, unpickled or removed.
 
@@ -40,7 +40,7 @@ _EXPIRY: Final = struct.Struct("<d")
 _ENDS: Final = struct.Struct("<qq")
 _COUNTER: Final = struct.Struct("<d")
 LINGER_S: Final = 0.01
-"""How long writes gather before they are committed together, where nobody waits for them."""
+"""How long writes gather before they are committed together, unless a caller waits for them."""
 WRITE_ATTEMPTS: Final = 5
 INDEX: Final = (
     "CREATE INDEX IF NOT EXISTS Cache_eviction ON Cache (expire_time IS NULL, store_time)"

@@ -170,7 +170,7 @@ class Span:
     def under(self, parent: Span | None) -> Span:
         """Place the span below `parent`, or at the root of a new trace.
 
-        Without export nobody will hear of this span, so a request made inside it gets the id of
+        Without export this span is never seen, so a request made inside it gets the id of
         the caller's span instead.
         """
         recording = self.tracer.ended is not None

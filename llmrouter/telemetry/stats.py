@@ -45,7 +45,7 @@ class TaskTargetTotals:
     def public(self) -> dict[str, Any]:
         """As shown.
 
-        `quality` maps the mean rating to 0..1, None while nobody rated; `acceptance` is the share
+        `quality` maps the mean rating to 0..1, None without a rating; `acceptance` is the share
         of attempts whose answer was taken. `quality_per_usd` uses the first of the two there is,
         for everything that was spent.
         """

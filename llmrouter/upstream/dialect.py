@@ -147,7 +147,7 @@ class Downgrade:
 
 
 def first_dialect(model: str) -> Dialect:
-    """Where to start with a model nobody asked yet. Names are a hint; refusals correct it."""
+    """The first guess for a model that was not asked yet, by its name; refusals correct it."""
     name = model.rpartition("/")[2]
     return Dialect(reasons=bool(_REASONS.match(name)) and "chat" not in name.lower())
 

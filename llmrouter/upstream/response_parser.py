@@ -1,6 +1,6 @@
 """What a reply says about itself: usage, text, finish reason. Pure, and trusts no shape.
 
-Replies come from servers no one here wrote, so every value may be missing or of another type; a
+Replies come from servers of all kinds, so every value may be missing or of another type; a
 field that makes no sense is left out, it never breaks a reply that is otherwise good.
 """
 

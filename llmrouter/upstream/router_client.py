@@ -113,7 +113,7 @@ class OpenAIChat:
         return {base_url: states.get(base_url, "closed") for base_url in self._servers}
 
     def dialect(self, llm: RouterLLM, kind: str = "") -> Dialect:
-        """What is known of a model on its server; a first guess where nobody asked it lately.
+        """The dialect learned for a model on its server; a first guess for a new model.
 
         `kind` tells questions apart: what is turned down for one may be taken for another.
         """

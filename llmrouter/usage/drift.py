@@ -57,7 +57,7 @@ class TimeSpan:
 
 @dataclass(frozen=True, slots=True)
 class TrendLine:
-    """One task and target: `now`, `before`, quality a day (oldest first, None: nobody rated), and
+    """One task and target: `now`, `before`, quality a day (oldest first, None: not rated), and
     what fell: `now` against before, or `lasting`: before and now against what was earlier.
     """
 

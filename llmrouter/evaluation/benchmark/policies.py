@@ -288,7 +288,7 @@ def _cascade(
 
     A good answer is accepted with probability `accuracy`, another with `1 - accuracy`. The last
     attempt is served whatever the verifier says; rejected attempts are paid for. Every outcome
-    must be recorded: a verifier cannot be simulated on answers that nobody graded.
+    must be recorded: a verifier cannot be simulated on answers without a grade.
     """
     rows = np.arange(len(order))
     running = np.ones(len(order))

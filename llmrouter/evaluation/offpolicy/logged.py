@@ -22,7 +22,7 @@ TELLING = frozenset({"check", "judge"})
 class Row:
     """One decision that might have been another.
 
-    `name` is its id. `reward` in 0..1 is None where nobody graded the answer. `cost_usd` is what
+    `name` is its id. `reward` in 0..1 is None where the answer has no grade. `cost_usd` is what
     the execution came to, or the decision's estimate where it was not executed here.
     """
 

@@ -78,7 +78,7 @@ class _Material:
 
 
 def _unreadable(_: bytes) -> ChatRequest:
-    raise BadRequest("nobody said how to read it")
+    raise BadRequest("no format is known for it")
 
 
 class _Refused(Exception):

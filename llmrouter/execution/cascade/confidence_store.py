@@ -1,7 +1,7 @@
 """Feeds each target's calibration with what came of its answers, and keeps it in the store.
 
 Outcomes come from a cascade's own signals (judge, checks, schema, samples that agree) at once, and
-later from whoever was served: feedback, the same question again, "that's wrong". For those it is
+later from the caller: feedback, the same question again, "that's wrong". For those it is
 kept for a day, under the decision's id, how sure the served answer had been. A request only ever
 notes something here; reading and writing the store is done behind it, in rounds.
 
@@ -38,7 +38,7 @@ SERVED_TTL_S = 24 * 3600.0
 PENDING = 1024
 """Notes that wait for a round; beyond it the oldest go."""
 RATING_WEIGHT = 2.0
-"""What the word of whoever was served is worth, beside a signal of the cascade's own."""
+"""The weight of a caller's feedback, beside a signal of the cascade's own."""
 
 
 class Record(Protocol):

@@ -133,7 +133,9 @@ async def _hold(
         await flow.abandon(run, error)
         raise
     relayed = events
-    if candidates and "logprobs" not in flow.order.request.document:  # nobody else asked for them
+    if (
+        candidates and "logprobs" not in flow.order.request.document
+    ):  # the caller did not ask for them
         relayed = [replace(one, data=without_logprobs(one.data)) for one in events]
     answer = assembled(target, events, run.finish_reason)
     return run, replace(answer, events=tuple(relayed))

@@ -145,7 +145,7 @@ class FetchedEncoder:
 
 
 def _nowhere(spec: EncoderSpec, _: str | None) -> Embeddings:
-    raise ValueError(f"nobody said where {spec} is")
+    raise ValueError(f"no address is configured for {spec}")
 
 
 def _untold(_: EncoderFailed) -> None:
@@ -172,7 +172,7 @@ class Encoders:
 
     @property
     def space(self) -> str:
-        """The space that is configured now; "" is hashing, which nobody has to be asked for."""
+        """The configured space; "" is hashing, which needs no server."""
         name = self._settings().encoder
         return "" if name == str(HASHING) else name
 

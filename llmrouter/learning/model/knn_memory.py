@@ -33,7 +33,7 @@ _KEY = np.float32(127)
 _BAND = np.float32(0.01)
 """Cosines this close are equally near: keys are kept in steps of 1/127."""
 _SAME = np.float32(0.90)
-"""Cosine of sketches from which a request counts as the same one, in other clothes at most."""
+"""Cosine of sketches from which two requests count as one, reworded at most."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,7 +86,7 @@ class StoreSync:
     async def read(self, *, whole: bool = False) -> list[TrainingExample]:
         """What others wrote down since, and at first what there is. Raises StoreFailed.
 
-        `whole` reads even where nobody seems to have written: two at once may hide one.
+        `whole` reads even if the mark is unchanged: of two writes at once one may be hidden.
         """
         mark = await self._store.get(MARK)
         if not whole and mark == self._mark:

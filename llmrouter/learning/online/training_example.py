@@ -62,7 +62,7 @@ class TrainingExample:
     the router LLM, asked a second time, agreed with itself.
 
     `key` names the caller behind it, `author` and `number` the process that wrote it down and its
-    how-manieth lesson it is (0: not written down yet), `at` when, in seconds since the epoch.
+    running number (0: not written yet), `at` the time, in seconds since the epoch.
     """
 
     kind: ExampleKind

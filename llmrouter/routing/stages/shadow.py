@@ -41,7 +41,7 @@ class Shadow:
         self._background = background
 
     def decide(self, context: RoutingContext) -> Coroutine[Any, Any, StageResult | None]:
-        """The live stage's verdict, as if nobody else were there."""
+        """The live stage's result, unchanged by the shadow."""
         name = context.catalog.learned.shadow
         return self._inner.decide(context) if name is None else self._decide(context, name)
 
@@ -59,7 +59,7 @@ class Shadow:
             if said is not None:
                 outcome = "agreed" if said.target == live.target else "disagreed"
         except Exception:
-            outcome = "failed"  # counted, and nobody's request
+            outcome = "failed"  # counted; no request depends on it
         expected = {one.target: one.quality for one in self._prospects(context)}
         target = None if said is None else said.target
         self._note(
