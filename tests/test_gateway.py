@@ -87,7 +87,7 @@ class Bench:
         self, request: ChatRequest, caller: Caller = ANONYMOUS, deadline: Deadline = NEVER
     ) -> RoutingContext:
         """The question as the gateway makes it."""
-        return self.gateway.screen(request, caller, deadline)
+        return self.gateway.screener.screen(request, caller, deadline)
 
     def ill(self, target: str) -> None:
         """Make a target's circuit open."""
@@ -225,6 +225,6 @@ def test_an_unknown_id_is_reported_where_it_stands(
     """The parameter is the list that has it, not the other one; misspelt, it would do nothing."""
     bench = Bench(Says("small"))
     with pytest.raises(NotFound) as refused:
-        bench.gateway.screen(a_request(options=options), ANONYMOUS, NEVER)
+        bench.gateway.screener.screen(a_request(options=options), ANONYMOUS, NEVER)
     assert (refused.value.code, refused.value.param) == ("target_not_found", param)
     assert f"did you mean {meant!r}?" in refused.value.message

@@ -24,10 +24,11 @@ from llmrouter.errors import (
 from llmrouter.execution.plan import ExecutionRequest
 from llmrouter.features.extractor import Extractor
 from llmrouter.features.fingerprint import Fingerprinter
-from llmrouter.gateway import DECISION_VALID_S, Gateway, GatewayDependencies
+from llmrouter.gateway import Gateway, GatewayDependencies
 from llmrouter.routing.pipeline import RoutingPipeline
 from llmrouter.routing.stages.default import Default
 from llmrouter.routing.stages.rules import StartCascade
+from llmrouter.screening import DECISION_VALID_S
 from llmrouter.store.decision_log import DecisionLog, DecisionLogOptions
 from llmrouter.store.memory import MemoryStore
 from llmrouter.upstream.health import TargetHealth

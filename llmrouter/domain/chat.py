@@ -136,5 +136,10 @@ class Caller:
     allow: frozenset[str] | None = None
     admin: bool = False
 
+    @property
+    def sees(self) -> str | None:
+        """Whose decisions it may see: its tenant's; None, with the admin key, is everyone's."""
+        return None if self.admin else self.tenant
+
 
 ANONYMOUS = Caller()

@@ -17,7 +17,7 @@ from llmrouter.domain.decision import Decision, Estimate, Exclusion
 from llmrouter.domain.features import Features
 from llmrouter.domain.quick import quick
 from llmrouter.domain.target import PASSED, Target
-from llmrouter.errors import Forbidden, NoEligibleTarget, NotFound, RateLimited
+from llmrouter.errors import Forbidden, ModelNotFound, NoEligibleTarget, NotFound, RateLimited
 
 OVER_BUDGET = "more than is left of the key's budget"
 Unavailable = Callable[[str], str | None]
@@ -89,6 +89,28 @@ def refusal(target: Target, demand: RequestConstraints) -> str | None:
         asked = f"tier {demand.tier!r}" if demand.tier else "no tier"
         return f"{asked} is not among its tiers ({offered})"
     return None
+
+
+def is_pinned(request: ChatRequest) -> bool:
+    """Whether the request names its target."""
+    return request.model is not None and request.model != "auto"
+
+
+def pinned_target(
+    request: ChatRequest, catalog: Catalog, demand: RequestConstraints
+) -> Target | None:
+    """The target a request pins, or None. Raises ModelNotFound, or Forbidden where policy says."""
+    if request.model is None or request.model == "auto":
+        return None
+    target = catalog.named(request.model)
+    if target is None:
+        known = ", ".join(["auto", *(t.id for t in catalog.enabled)])
+        raise ModelNotFound(
+            f"no model {request.model[:200]!r} in the catalog; there are: {known}", param="model"
+        )
+    if (refused := refusal(target, demand)) is not None:
+        raise Forbidden(f"{target.id}: {refused}", param="model", code="target_not_allowed")
+    return target
 
 
 def check_options(options: RouterOptions, catalog: Catalog, caller: Caller) -> None:

@@ -16,10 +16,13 @@ from typing import Any
 
 from llmrouter.domain.deadline import NEVER
 from llmrouter.domain.decision import RoutingContext, Source, StageResult, StageTrace
-from llmrouter.domain.interfaces import Observer, Stage
+from llmrouter.domain.interfaces import Health, Observer, Stage
 from llmrouter.domain.quick import quick
 from llmrouter.errors import RouterLLMFailed
+from llmrouter.routing.eligibility import is_pinned
+from llmrouter.routing.last_resort import probing
 from llmrouter.routing.stages.default import Default
+from llmrouter.routing.vector_space import check_space, within_space
 
 log = logging.getLogger(__name__)
 
@@ -82,6 +85,22 @@ class RoutingPipeline:
         self._pipelines = {name: tuple(stages) for name, stages in pipelines.items()}
         self._observer = observer
         self._default = default
+
+    async def route(self, context: RoutingContext, health: Health) -> RoutingResult:
+        """The target that the request names or that is probed, else what the stages decide.
+
+        Raises BadRequest where embeddings of several models have no rule that chooses.
+        """
+        if is_pinned(context.request):
+            target = context.eligible[0]
+            return RoutingResult(
+                StageResult(target, Source.PINNED, "the request names it", 1.0), ()
+            )
+        if (probe := probing(context.eligible, health)) is not None:
+            return RoutingResult(probe, ())
+        result = await self.decide(within_space(context))
+        check_space(context, result.verdict)
+        return result
 
     async def decide(self, context: RoutingContext) -> RoutingResult:
         """A ruling whose target is eligible. Never raises for a stage's failure."""

@@ -26,8 +26,8 @@ from llmrouter.evaluation.catalog_diff.replay import (
     ReplayedDecision,
 )
 from llmrouter.evaluation.recorded import Parse, RecordedRequest, newest, pasts
-from llmrouter.gateway import is_pinned
 from llmrouter.learning.online.online_learner import OnlineLearner
+from llmrouter.routing.eligibility import is_pinned
 from llmrouter.store.factory import open_store
 
 Step = Callable[[int, int], None]

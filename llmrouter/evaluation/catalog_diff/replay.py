@@ -1,6 +1,6 @@
 """One catalog that decides recorded requests as the service would, without a router LLM.
 
-It uses the gateway's own screening and the service's own stages; the recorded decision stands in
+It uses the service's own screening and stages; the recorded decision stands in
 for the router LLM. Nothing is executed, learned or stored. All targets are taken to be healthy. A
 request without its text is not given to stages that read words.
 """
@@ -14,24 +14,22 @@ from typing import Any
 
 from llmrouter.domain.catalog import Catalog
 from llmrouter.domain.chat import Caller, ChatRequest
-from llmrouter.domain.deadline import NEVER
 from llmrouter.domain.decision import Decision, RoutingContext, Source, StageResult
 from llmrouter.domain.features import Features
 from llmrouter.domain.interfaces import Preferences, Stage
 from llmrouter.errors import LLMRouterError
 from llmrouter.evaluation.recorded import RecordedRequest
-from llmrouter.gateway import Gateway, GatewayDependencies, decision_of, is_pinned
 from llmrouter.judging.estimates import Estimates
-from llmrouter.routing.eligibility import Eligibility, RequestConstraints
+from llmrouter.routing.decision_writer import Signature, decision_of
+from llmrouter.routing.eligibility import Eligibility, RequestConstraints, is_pinned
 from llmrouter.routing.pipeline import RoutingPipeline, RoutingResult
 from llmrouter.routing.stages.default import Default
 from llmrouter.routing.stages.judged import Judging, LearnedOnly
 from llmrouter.routing.stages.rules import Rules, StartCascade
 from llmrouter.routing.utility import Utility
+from llmrouter.screening import Screener
 from llmrouter.upstream.health import TargetHealth
 from llmrouter.util.tasks import Background
-
-NO_SPANS: Any = None  # nothing is executed, kept or told, and who decides depends on the request
 
 
 class NullObserver:
@@ -55,7 +53,7 @@ class ReplayedDecision:
 
 
 class RecordedFeatures:
-    """What the gateway's rooms are told of recorded requests: features, and the decision then."""
+    """What the rooms are told of recorded requests: features, and the decision then."""
 
     name = "recorded"
 
@@ -118,18 +116,7 @@ class CatalogReplay:
             True: _router(Rules(), told, preferences),
             False: _router(Blind(), told, None),
         }
-        self._gateway = Gateway(
-            GatewayDependencies(
-                catalog=self,
-                measure=told,
-                router=NO_SPANS,
-                executor=NO_SPANS,
-                ledger=NO_SPANS,
-                health=TargetHealth(),
-                observer=NO_SPANS,
-                journal=NO_SPANS,
-            )
-        )
+        self._screener = Screener(self, told, TargetHealth())
 
     @property
     def current(self) -> Catalog:
@@ -142,7 +129,7 @@ class CatalogReplay:
         screening = self._eligibility.screen(self._catalog, demand)
         excluded = {one.target: one.reason for one in screening.excluded}
         try:
-            context = self._gateway.screen(past.request, past.caller, NEVER)
+            context = self._screener.screen(past.request, past.caller)
         except LLMRouterError as refused:
             return ReplayedDecision(None, refused, screening.eligible, excluded)
         if is_pinned(past.request):
@@ -151,7 +138,7 @@ class CatalogReplay:
             )
         else:
             ruling = await self._routers[past.text is not None].decide(context)
-        decision = decision_of(ruling, context, past.name, time.perf_counter())
+        decision = decision_of(ruling, context, Signature(past.name, time.perf_counter()))
         return ReplayedDecision(decision, None, screening.eligible, excluded)
 
 

@@ -253,6 +253,19 @@ def is_followed(context: RoutingContext) -> bool:
     return context.features.traits.side_task in (None, "compaction")  # others are no turn of it
 
 
+async def followed(
+    context: RoutingContext, sessions: SessionMemory | None
+) -> tuple[str | None, str | None]:
+    """The key under which a request's session is followed, and who signed its history's reasoning.
+
+    Both are None where the session is not followed.
+    """
+    if sessions is None or not is_followed(context):
+        return None, None
+    key = session_key(context)
+    return key, await sessions.target_of(key) if context.request.wire.signed else None
+
+
 def _is_agents(context: RoutingContext) -> bool:
     wire = context.request.wire
     return wire.signed or wire.session is not None
