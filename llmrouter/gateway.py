@@ -69,8 +69,8 @@ class Gateway:
 
     def __init__(self, rooms: GatewayDependencies) -> None:
         self._rooms = rooms
-        self.screener = Screener(rooms.catalog, rooms.measure, rooms.health, rooms.canary)
         self.catalog = rooms.catalog
+        self.screener = Screener(rooms.catalog, rooms.measure, rooms.health, rooms.canary)
         self._writer = DecisionWriter()
 
     async def decide(self, request: ChatRequest, caller: Caller) -> Decision:
@@ -99,10 +99,8 @@ class Gateway:
         if rooms.escalate is not None and decision.cascade:
             steps = await rooms.escalate(request, features, caller, decision.decision_id)
         catalog = self.screener.catalog_of(decision)
-        order = ExecutionRequest(
-            request, decision, catalog, deadline, caller, steps, signed_by=signer, session=session
-        )
-        return rooms.executor.run(order)
+        asked = request, decision, catalog, deadline, caller, steps
+        return rooms.executor.run(ExecutionRequest(*asked, signer, session))
 
     async def record_feedback(self, feedback: Feedback, caller: Caller) -> None:
         """Keep feedback on one of the caller's decisions. Raises NotFound, Overloaded."""
@@ -115,9 +113,10 @@ class Gateway:
             try:
                 await self._rooms.keep_feedback(decision, signed)
             except StoreFailed:
-                message = "the feedback cannot be kept now, send it again later"
                 raise Overloaded(
-                    message, code="store_unavailable", retry_after_s=STORE_RETRY_S
+                    "the feedback cannot be kept now, send it again later",
+                    code="store_unavailable",
+                    retry_after_s=STORE_RETRY_S,
                 ) from None
         self._rooms.observer.observe_feedback(decision, signed)
         self._rooms.journal.observe_feedback(decision, signed)

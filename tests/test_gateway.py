@@ -1,18 +1,14 @@
-"""The gateway: what is asked once, and what asks again."""
+"""The gateway: what decisions share, and what is written down anew."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import pytest
-
 from llmrouter.domain.catalog import Catalog
-from llmrouter.domain.chat import ANONYMOUS, Caller, ChatRequest, RouterOptions
-from llmrouter.domain.deadline import NEVER, Deadline
+from llmrouter.domain.chat import ANONYMOUS, Caller, ChatRequest
 from llmrouter.domain.decision import Decision, RoutingContext, Source, StageResult
 from llmrouter.domain.interfaces import Stage
-from llmrouter.errors import NotFound
 from llmrouter.features.extractor import Extractor
 from llmrouter.features.fingerprint import Fingerprinter
 from llmrouter.gateway import Gateway, GatewayDependencies
@@ -83,12 +79,6 @@ class Bench:
             )
         )
 
-    def ask(
-        self, request: ChatRequest, caller: Caller = ANONYMOUS, deadline: Deadline = NEVER
-    ) -> RoutingContext:
-        """The question as the gateway makes it."""
-        return self.gateway.screener.screen(request, caller, deadline)
-
     def ill(self, target: str) -> None:
         """Make a target's circuit open."""
         for _ in range(5):
@@ -98,68 +88,6 @@ class Bench:
 def a_kept_request(text: str = "What is 2+2?") -> ChatRequest:
     """A request that the same bytes yield again."""
     return replace(a_request(text), kept=True)
-
-
-def test_a_kept_request_is_measured_once() -> None:
-    """A request that comes again is the question it was, and equal to a fresh one's."""
-    bench, request = Bench(), a_kept_request("one two three")
-    first = bench.ask(request)
-    assert bench.ask(request) is first
-    again = bench.ask(replace(request, kept=False))
-    assert again is not first
-    assert again.features == first.features
-    assert again.eligible == first.eligible
-
-
-def test_another_caller_asks_another_question() -> None:
-    """What a key may reach and where its entries live is its own, for the same bytes too."""
-    bench, request = Bench(), a_kept_request()
-    first = bench.ask(request)
-    limited = bench.ask(request, Caller("k", tenant="t", allow=frozenset({"large"})))
-    assert limited.eligible == ("large",)
-    assert limited.features.fingerprint != first.features.fingerprint
-    assert bench.ask(request) is first
-
-
-def test_an_edited_catalog_asks_anew() -> None:
-    """A swapped catalog is seen by the very next request."""
-    bench, request = Bench(), a_kept_request()
-    bench.ask(request)
-    targets = dict(bench.holder.current.targets)
-    targets["small"] = replace(targets["small"], enabled=False)
-    bench.holder.current = replace(bench.holder.current, targets=targets, version="v2")
-    asked = bench.ask(request)
-    assert asked.catalog is bench.holder.current
-    assert asked.eligible == ("large",)
-
-
-def test_an_ill_target_is_out_and_comes_back() -> None:
-    """Health is looked at for every request, however often it came before."""
-    bench, request = Bench(), a_kept_request()
-    assert bench.ask(request).eligible == ("small", "large")
-    bench.ill("small")
-    asked = bench.ask(request)
-    assert asked.eligible == ("large",)
-    assert [e.target for e in asked.excluded] == ["small"]
-    bench.health.record("small", ok=True)
-    assert bench.ask(request).eligible == ("small", "large")
-
-
-def test_a_target_that_was_ill_at_the_first_asking_comes_back() -> None:
-    """A question asked while somebody was ill is not the answer to later ones."""
-    bench, request = Bench(), a_kept_request()
-    bench.ill("small")
-    assert bench.ask(request).eligible == ("large",)
-    bench.health.record("small", ok=True)
-    assert bench.ask(request).eligible == ("small", "large")
-
-
-def test_a_deadline_is_the_request_s_own() -> None:
-    """With a latency budget every request has its own point in time."""
-    bench = Bench()
-    request = replace(a_request(options=RouterOptions(latency_budget_ms=5000)), kept=True)
-    one, two = Deadline(1e12), Deadline(2e12)
-    assert [bench.ask(request, deadline=d).deadline for d in (one, two)] == [one, two]
 
 
 async def test_each_repeat_is_a_decision_of_its_own() -> None:
@@ -210,21 +138,3 @@ async def test_what_differs_is_written_down_anew() -> None:
     assert (await decided()).catalog_version == "v2"
     stage.verdict = StageResult("large", Source.CACHE, "cached", 0.9, "general")
     assert (await decided()).target == "large"
-
-
-@pytest.mark.parametrize(
-    ("options", "param", "meant"),
-    [
-        (RouterOptions(allow=("small", "smal")), "router.allow[1]", "small"),
-        (RouterOptions(allow=("small",), deny=("larg",)), "router.deny[0]", "large"),
-    ],
-)
-def test_an_unknown_id_is_reported_where_it_stands(
-    options: RouterOptions, param: str, meant: str
-) -> None:
-    """The parameter is the list that has it, not the other one; misspelt, it would do nothing."""
-    bench = Bench(Says("small"))
-    with pytest.raises(NotFound) as refused:
-        bench.gateway.screener.screen(a_request(options=options), ANONYMOUS, NEVER)
-    assert (refused.value.code, refused.value.param) == ("target_not_found", param)
-    assert f"did you mean {meant!r}?" in refused.value.message
