@@ -248,7 +248,8 @@ class RouterLLMFailed(Exception):
     `malformed`, `thought` (thought without an answer), `missing` (a question was not answered),
     `low_mass` (too little probability on valid answers), `no_logprobs`, `circuit_open`,
     `rate_limited`, `misconfigured`; each is counted on its own. The tokens are what the useless
-    answer cost, where there was one; `status` is the server's, where it refused.
+    answer cost, where there was one; `status` is the server's, where it refused, and `category`
+    an `ErrorCategory`. `cost_usd` is what the whole judgement that failed came to.
     """
 
     def __init__(
@@ -258,14 +259,19 @@ class RouterLLMFailed(Exception):
         *,
         input_tokens: int = 0,
         output_tokens: int = 0,
+        cached_tokens: int = 0,
         status: int | None = None,
+        category: str | None = None,
     ) -> None:
         super().__init__(f"{kind}: {detail}" if detail else kind)
         self.kind = kind
         self.detail = detail
         self.status = status
+        self.category = category
         self.input_tokens = input_tokens
         self.output_tokens = output_tokens
+        self.cached_tokens = cached_tokens
+        self.cost_usd = 0.0
 
 
 class EncoderFailed(Exception):

@@ -6,6 +6,7 @@ last brace, never by parsing and rebuilding it.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import Any, NamedTuple
 
@@ -23,6 +24,7 @@ from llmrouter.domain.completion import ResponseEvent
 from llmrouter.errors import LLMRouterError
 from llmrouter.fastpath.response import FullResponse
 from llmrouter.ratelimit.key_limits import RequestReservation
+from llmrouter.ratelimit.worst_case import routing_usd
 
 MAX_WARNINGS = 2000
 
@@ -44,16 +46,30 @@ async def execute(
     elif services.keyring.open:
         routed = await services.gateway.complete(chat, caller)
         return await _answer(request, services, Call(caller, chat, explain), routed)
+    router_usd = 0.0
     try:
-        routed = await services.gateway.complete(chat, caller)
+        try:
+            routed = await services.gateway.complete(chat, caller)
+        except asyncio.CancelledError:
+            router_usd = left_while_deciding_usd(services, chat)
+            raise
+        router_usd = _router_usd(routed, chat)
         return await _answer(request, services, Call(caller, chat, explain), routed)
     finally:
         completion = None if routed is None else routed.completion
-        router_usd = 0.0 if routed is None else _router_usd(routed, chat)
-        if completion is not None:
-            services.telemetry.spent(caller.name, completion.cost_usd + router_usd)
+        answered_usd = 0.0 if completion is None else completion.cost_usd
+        if completion is not None or router_usd:
+            services.telemetry.spent(caller.name, answered_usd + router_usd)
         if held is not None and limits is not None and (routed is None or completion is not None):
             await limits.settle(caller, held, completion, router_usd)
+
+
+def left_while_deciding_usd(services: Dependencies, chat: ChatRequest) -> float:
+    """What is charged to a key whose caller left before there was a decision, in USD.
+
+    The router LLM may have been asked by then, and its server bills what it has read.
+    """
+    return routing_usd(chat, services.gateway.catalog.current)
 
 
 class Call(NamedTuple):

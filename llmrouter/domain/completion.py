@@ -7,11 +7,14 @@ point. Before it another target may be tried; after it the reply can only end or
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from llmrouter.domain.quick import quick
 from llmrouter.domain.target import Target
+
+UNSEEN_TOKENS = 8192
+"""What a call may count beside the text that is seen: templates, schemas, and thought."""
 
 
 @quick
@@ -44,6 +47,40 @@ class Usage:
             self.estimated and later.estimated,
             max(self.cache_write_tokens, later.cache_write_tokens),
         )
+
+    def plus(self, other: Usage) -> Usage:
+        """The counts of two calls together."""
+        return Usage(
+            self.input_tokens + other.input_tokens,
+            self.output_tokens + other.output_tokens,
+            self.cached_tokens + other.cached_tokens,
+            self.reasoning_tokens + other.reasoning_tokens,
+            self.estimated or other.estimated,
+            self.cache_write_tokens + other.cache_write_tokens,
+        )
+
+    def within(self, most_in: int, most_out: int) -> Usage:
+        """The counts, cut to what a call can have used; this very object where nothing is cut."""
+        if self.input_tokens <= most_in and self.output_tokens <= most_out:
+            return self
+        given, written = min(self.input_tokens, most_in), min(self.output_tokens, most_out)
+        cached = min(self.cached_tokens, given)
+        return replace(
+            self,
+            input_tokens=given,
+            output_tokens=written,
+            cached_tokens=cached,
+            reasoning_tokens=min(self.reasoning_tokens, written),
+            cache_write_tokens=min(self.cache_write_tokens, given - cached),
+        )
+
+    def of_question(self, sent: int, received: int = 0) -> Usage:
+        """The counts of a small LLM's call, cut to what its question and answer can hold.
+
+        Sizes are in characters or bytes. A character is four tokens at most, templates and schemas
+        add some, and what was thought may not stand in the reply.
+        """
+        return self.within(4 * sent + UNSEEN_TOKENS, max(received, UNSEEN_TOKENS))
 
 
 class EventTranslator(Protocol):

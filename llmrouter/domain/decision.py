@@ -103,13 +103,14 @@ class StageTrace:
     """What one stage did.
 
     `outcome` is `decided`, `abstained`, `failed`, `timeout`, `ineligible` or `skipped`; `detail`
-    says why, `ms` how long it took.
+    says why, `ms` how long it took, `cost_usd` what it spent in vain.
     """
 
     stage: str
     outcome: str
     detail: str = ""
     ms: float = 0.0
+    cost_usd: float = 0.0
 
 
 @quick

@@ -347,6 +347,23 @@ SIGNS: tuple[Sign, ...] = (
         ),
     ),
     Sign(
+        _C.UNSUPPORTED,
+        "llama-cpp-python: pydantic's words as a 500 ('1 validation error: … Input should be …'); "
+        "OpenAI: 'logprobs is not supported for models created with …' (500)",
+        statuses=frozenset({500}),
+        words=(
+            "is not supported",
+            "not supported by",
+            "not implemented",
+            "unsupported",
+            "validation error",
+            "input should be",
+            "unknown parameter",
+            "unknown field",
+            "must be one of",
+        ),
+    ),
+    Sign(
         _C.OVERLOADED,
         "Anthropic docs (529 overloaded_error); Moonshot (engine_overloaded_error); Google "
         "(UNAVAILABLE); Bedrock docs (ServiceUnavailableException, ModelNotReadyException)",

@@ -120,14 +120,19 @@ def classify(status: int | None, error: ProviderError) -> ErrorCategory:
 
     `status` is None for an error in a 200 that names none.
     """
-    for sign in SIGNS:
-        if _matches(sign, status, error):
-            return sign.category
+    said = category_said(status, error)
+    if said is not None:
+        return said
     if status is None:
         return ErrorCategory.SERVER_ERROR
     if status in _BY_STATUS:
         return _BY_STATUS[status]
     return ErrorCategory.SERVER_ERROR if status >= 500 else ErrorCategory.INVALID_REQUEST
+
+
+def category_said(status: int | None, error: ProviderError) -> ErrorCategory | None:
+    """What the table of signs says of an error with this status; None where it knows nothing."""
+    return next((sign.category for sign in SIGNS if _matches(sign, status, error)), None)
 
 
 def _category(failure: UpstreamFailure) -> ErrorCategory:

@@ -7,8 +7,6 @@ more than the request can have used, it is billed for no more than that.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from llmrouter.domain.completion import Usage
 from llmrouter.domain.target import Target
 
@@ -30,19 +28,7 @@ def believable(usage: Usage, target: Target, body_bytes: int, choices: int = 1) 
     included, fits into the window too.
     """
     most_in = max(target.context_window, body_bytes)
-    most_out = choices * max(target.context_window, target.max_output or 0)
-    if usage.input_tokens <= most_in and usage.output_tokens <= most_out:
-        return usage
-    given, written = min(usage.input_tokens, most_in), min(usage.output_tokens, most_out)
-    cached = min(usage.cached_tokens, given)
-    return replace(
-        usage,
-        input_tokens=given,
-        output_tokens=written,
-        cached_tokens=cached,
-        reasoning_tokens=min(usage.reasoning_tokens, written),
-        cache_write_tokens=min(usage.cache_write_tokens, given - cached),
-    )
+    return usage.within(most_in, choices * max(target.context_window, target.max_output or 0))
 
 
 def estimated_usage(input_tokens: int, received_bytes: int) -> Usage:

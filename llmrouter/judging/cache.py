@@ -30,7 +30,7 @@ from llmrouter.domain.serialization import (
     decode_judgement,
     encode_judgement,
 )
-from llmrouter.errors import StoreFailed
+from llmrouter.errors import RouterLLMFailed, StoreFailed
 from llmrouter.util.tasks import Background
 
 log = logging.getLogger(__name__)
@@ -68,7 +68,13 @@ class _InFlightCall:
     result: asyncio.Future[Judged | None]
     kept: bool
     waiters: int = 0
+    paid: bool = False
     task: asyncio.Task[None] | None = field(default=None)
+
+    def pays(self) -> bool:
+        """True once: one call is on one bill, however many share it."""
+        paid, self.paid = self.paid, True
+        return not paid
 
 
 class JudgementCache:
@@ -135,7 +141,12 @@ class JudgementCache:
             return judged
         flight.waiters += 1
         try:
-            return await asyncio.shield(flight.result)
+            shared: Judged | None = await asyncio.shield(flight.result)
+            return shared if shared is None or flight.pays() else replace(shared, cost_usd=0.0)
+        except RouterLLMFailed as failed:
+            if failed.cost_usd and not flight.pays():
+                raise RouterLLMFailed(failed.kind, failed.detail, status=failed.status) from None
+            raise
         finally:
             flight.waiters -= 1
             if not (flight.waiters or flight.kept or flight.result.done()) and flight.task:

@@ -10,6 +10,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
+import orjson
+
 from llmrouter.domain import semconv
 from llmrouter.domain.catalog import RouterLLM
 from llmrouter.domain.completion import Usage
@@ -57,6 +59,7 @@ class Calls:
 
         return await self._call(
             protocol,
+            _chars(messages),
             lambda limit_s: self._model.next_token(self._llm, messages, limit_s),
             described,
         )
@@ -74,6 +77,7 @@ class Calls:
 
         return await self._call(
             protocol,
+            _chars(messages),
             lambda limit_s: self._model.ask(self._llm, messages, schema, limit_s),
             described,
         )
@@ -87,12 +91,17 @@ class Calls:
     ) -> Mapping[str, Any]:
         """The answer of another endpoint of the server. Raises RouterLLMFailed."""
 
+        sent = len(orjson.dumps(body))
+        questions = max(1, len(body.get("questions", ())))
+
         def described(answer: Mapping[str, Any]) -> tuple[Usage, str, str | None]:
             model = answer.get("model")
-            return usage_of(answer), model if isinstance(model, str) else self._llm.model, None
+            usage = usage_of(answer).of_question(sent * questions)
+            return usage, model if isinstance(model, str) else self._llm.model, None
 
         return await self._call(
             protocol,
+            sent,
             lambda limit_s: self._model.post(self._llm, path, body, limit_s),
             described,
         )
@@ -100,6 +109,7 @@ class Calls:
     async def _call(
         self,
         protocol: str,
+        sent: int,
         send: Callable[[float], Awaitable[Answer]],
         described: Callable[[Answer], tuple[Usage, str, str | None]],
     ) -> Answer:
@@ -116,9 +126,12 @@ class Calls:
                 left_s = self._ends_at - asyncio.get_running_loop().time()
                 answer = await send(max(left_s, 0.001))
             except RouterLLMFailed as failed:
-                usage = Usage(failed.input_tokens, failed.output_tokens)
-                outcome, asked = failed.kind, failed.kind != "no_logprobs"
+                usage = Usage(failed.input_tokens, failed.output_tokens, failed.cached_tokens)
+                outcome, asked = failed.kind, failed.kind != "no_logprobs" or usage != Usage()
                 span.fail(failed.kind, failed.detail)
+                raise
+            except asyncio.CancelledError:  # the server has read the question
+                usage, outcome = Usage(sent // 4, estimated=True), "cancelled"
                 raise
             else:
                 usage, model, finish_reason = described(answer)
@@ -137,3 +150,7 @@ class Calls:
                 span.set(semconv.COST_USD, cost_usd)
                 if asked:
                     self._observer.router_called(llm, usage, cost_usd, outcome)
+
+
+def _chars(messages: Sequence[Mapping[str, str]]) -> int:
+    return sum(len(message["content"]) for message in messages)

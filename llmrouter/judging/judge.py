@@ -82,7 +82,7 @@ class Judge:
         try:
             judgement = await self._by_protocol(request, calls)
         except RouterLLMFailed as failure:
-            outcome = failure.kind
+            outcome, failure.cost_usd = failure.kind, calls.cost_usd
             raise
         finally:
             place = (llm.base_url, llm.model)

@@ -38,6 +38,11 @@ class RoutingResult:
     notes: tuple[StageTrace, ...]
 
     @property
+    def cost_usd(self) -> float:
+        """What deciding took, the router LLM's answers that were of no use included."""
+        return sum([note.cost_usd for note in self.notes], self.verdict.cost_usd)
+
+    @property
     def reason(self) -> str:
         """The verdict's reason and, where stages failed on the way, how it came to it."""
         failures = [
@@ -122,7 +127,7 @@ class RoutingPipeline:
         if limit_s <= 0:
             notes.append(StageTrace(stage.name, "skipped", "no time is left"))
             return None
-        verdict, name, outcome, detail = None, stage.name, "abstained", ""
+        verdict, name, outcome, detail, lost_usd = None, stage.name, "abstained", "", 0.0
         try:
             deciding = stage.decide(context)
             try:
@@ -136,6 +141,7 @@ class RoutingPipeline:
             outcome, detail = "timeout", f"no answer within {limit_s * 1000:.0f} ms"
         except RouterLLMFailed as failure:
             name, outcome, detail = Source.LLM, "failed", str(failure)
+            lost_usd = failure.cost_usd
             self._observer.count("stage_failures", 1, {"stage": name, "kind": failure.kind})
         except Exception as error:
             outcome, detail = "failed", type(error).__name__
@@ -145,7 +151,7 @@ class RoutingPipeline:
             name, outcome = verdict.source, "decided"
             if verdict.target not in context.eligible:
                 outcome, detail = "ineligible", f"{verdict.target!r} is not eligible"
-                verdict = None
+                lost_usd, verdict = verdict.cost_usd, None
         elapsed_ms = (time.perf_counter() - started) * 1000
-        notes.append(StageTrace(name, outcome, detail, elapsed_ms))
+        notes.append(StageTrace(name, outcome, detail, elapsed_ms, lost_usd))
         return verdict

@@ -140,8 +140,9 @@ class Stats:
         self.decided(decision)
         if (outcome := ASKED_THE_CACHE.get(decision.source)) is not None:
             self.cache[outcome] += 1
-        if decision.source is Source.LLM:
-            self.router_called("ok", decision.router_cost_usd)
+        if decision.source is Source.LLM or decision.router_cost_usd:
+            outcome = "ok" if decision.source is Source.LLM else "failed"
+            self.router_called(outcome, decision.router_cost_usd)
 
     def routed(self, task: str, decision: Decision) -> None:
         """What the router LLM took for one decision. `task` is one of a bounded set."""

@@ -11,7 +11,8 @@ and loses one form for each that a server rejects:
 
 A feature is dropped when a 4xx names it, or a 500 that says so (llama.cpp's Python server answers a
 wrong `response_format` with 500), or when a bare 400 or 422 leaves nothing else to suspect. A
-time-out, a broken connection, an overlong prompt or an unknown model never drops one.
+time-out, a broken connection, and what the table of signs (`domain/error_signs`) knows to be
+another matter (an overlong prompt, an unknown model, an empty account) never drop one.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ from typing import Any, Final, Literal
 
 import orjson
 
+from llmrouter.domain.error_signs import ErrorCategory
 from llmrouter.domain.patterns import Pattern, compile_pattern
+from llmrouter.domain.provider_errors import category_said, read_error
 
 Format = Literal["json_schema", "json_object+schema", "json_object", "text"]
 FORMATS: Final[tuple[Format, ...]] = ("json_schema", "json_object+schema", "json_object", "text")
@@ -50,18 +53,8 @@ _NAMES: Final[Mapping[str, Pattern]] = {
     ),
     "thinking": compile_pattern(r"chat.?template|enable.?thinking", ignore_case=True),
 }
-_SAYS_UNSUPPORTED = compile_pattern(
-    r"not? (support|implement|allow|permitt)|unsupported|validation error|input should be|"
-    r"unrecogni[sz]ed|unknown (parameter|field|argument)|invalid (parameter|value|type)|"
-    r"extra inputs|must be one of",
-    ignore_case=True,
-)
-_ANOTHER_MATTER = compile_pattern(
-    r"context.{0,3}(length|window)|context_length_exceeded|maximum context|too long|"
-    r"model_not_found|model .{0,120}(not (be )?found|does not exist)|content.?(filter|policy)",
-    ignore_case=True,
-    dot_all=True,
-)
+_ABOUT_HOW = (None, ErrorCategory.UNSUPPORTED, ErrorCategory.INVALID_REQUEST)
+"""What a refusal's words may say (None: nothing known) where it may be about how we asked."""
 _IN_PROMPT = (
     "\n\nAnswer with one JSON object and nothing else. It must be valid under this JSON schema:\n"
 )
@@ -217,10 +210,11 @@ def strict_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
 def downgrade(dialect: Dialect, refusal: DialectRejection) -> Downgrade | None:
     """The dialect to try after a refusal, or None when it is not about how we asked."""
     status, message = refusal.status, refusal.message
-    said_so = status in (400, 403, 404, 415, 422, 501)
-    if not said_so and not (status == 500 and _SAYS_UNSUPPORTED.search(message)):
-        return None
-    if _ANOTHER_MATTER.search(message):
+    said = category_said(status, read_error(message.encode()))
+    if status == 500:
+        if said is not ErrorCategory.UNSUPPORTED:
+            return None
+    elif status not in (400, 403, 404, 415, 422, 501) or said not in _ABOUT_HOW:
         return None
     sent = tuple(_sent(dialect))
     for text in (refusal.param, message):

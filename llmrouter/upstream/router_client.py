@@ -24,20 +24,28 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+import orjson
+
 from llmrouter.domain.catalog import RouterLLM
+from llmrouter.domain.completion import Usage
+from llmrouter.domain.error_signs import ErrorCategory
 from llmrouter.domain.interfaces import ChatAnswer, TokenAnswer
 from llmrouter.errors import RouterLLMFailed
 from llmrouter.upstream.dialect import (
     Dialect,
-    DialectRejection,
     downgrade,
     first_dialect,
     request_body,
     token_body,
 )
-from llmrouter.upstream.error_mapping import wait_s
 from llmrouter.upstream.health import TargetHealth
-from llmrouter.upstream.response_parser import error_of, parsed
+from llmrouter.upstream.router_failures import (
+    PASSING,
+    connection_failure,
+    document_of,
+    refusal_of,
+    timed_out,
+)
 from llmrouter.upstream.structured_answer import answer_of, next_token_of
 
 if TYPE_CHECKING:
@@ -52,8 +60,7 @@ _BACKOFF_S = (0.05, 0.2)  # the one retry waits between these, at random
 _RELEARN_S = 3600.0  # a server that was updated gets a chance to show it
 _MAX_WAIT_S = 60.0  # the longest Retry-After that is believed
 _OWN_LIMIT_S = 10.0  # no caller waits longer, whatever `timeout_ms` says
-_MAX_DETAIL = 300
-_RETRIED = frozenset({429, 500, 502, 503, 504, 529})
+_NO_CREDIT = "its account at the provider is used up"
 _CHAT = "/chat/completions"
 _TOKEN = "token"  # noqa: S105 - a kind of question
 _NO_LOGPROBS = "the server tells no log-probabilities"
@@ -69,6 +76,7 @@ class _Ask(Generic[Answer]):
     body: Callable[[Dialect], Mapping[str, Any]]
     read: Callable[[bytes], Answer]
     kind: str = ""  # dialects are kept for each kind of question
+    chars: int = 0  # how long it is
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +146,9 @@ class OpenAIChat:
             return answer_of(reply, llm.model, _chars(messages), schema)
 
         with self._admitted(llm):
-            return await self._heard(_Ask(llm, _CHAT, body, read), timeout_s)
+            return await self._heard(
+                _Ask(llm, _CHAT, body, read, chars=_chars(messages)), timeout_s
+            )
 
     def gives_logprobs(self, llm: RouterLLM) -> bool:
         """False once the server has shown that it tells no log-probabilities."""
@@ -158,7 +168,8 @@ class OpenAIChat:
             return next_token_of(reply, llm.model, _chars(messages))
 
         try:
-            return await self._once(_Ask(llm, _CHAT, body, read, _TOKEN), timeout_s)
+            asked = _Ask(llm, _CHAT, body, read, _TOKEN, _chars(messages))
+            return await self._once(asked, timeout_s)
         except RouterLLMFailed as failure:
             if failure.kind == "no_logprobs":
                 silent = self.dialect(llm, _TOKEN).without("logprobs")
@@ -169,7 +180,9 @@ class OpenAIChat:
         self, llm: RouterLLM, path: str, body: Mapping[str, Any], timeout_s: float
     ) -> Mapping[str, Any]:
         """The JSON object that answers a POST to `path`. Raises RouterLLMFailed."""
-        return await self._once(_Ask(llm, path, lambda _: body, _document, path), timeout_s)
+        size = len(orjson.dumps(body))
+        asked = _Ask(llm, path, lambda _: body, document_of, path, size)
+        return await self._once(asked, timeout_s)
 
     async def _once(self, asked: _Ask[Answer], timeout_s: float) -> Answer:
         with self._admitted(asked.llm):
@@ -193,14 +206,20 @@ class OpenAIChat:
         Where no way helps, the model rests once that has happened often enough in a row.
         """
         llm, loop = asked.llm, asyncio.get_running_loop()
-        wasted, left_s = (0, 0), timeout_s
+        wasted, left_s = Usage(), timeout_s
         while True:
             started = loop.time()
             try:
                 answer = await self._ask(asked, left_s)
             except RouterLLMFailed as failure:
-                wasted = wasted[0] + failure.input_tokens, wasted[1] + failure.output_tokens
-                failure.input_tokens, failure.output_tokens = wasted
+                wasted = wasted.plus(
+                    Usage(failure.input_tokens, failure.output_tokens, failure.cached_tokens)
+                )
+                failure.input_tokens, failure.output_tokens = (
+                    wasted.input_tokens,
+                    wasted.output_tokens,
+                )
+                failure.cached_tokens = wasted.cached_tokens
                 if failure.kind != "thought":
                     raise
                 quieter = self.dialect(llm).quieter()
@@ -215,7 +234,8 @@ class OpenAIChat:
                     raise
                 continue
             self._health.record(_model_at(llm), ok=True)
-            return answer if wasted == (0, 0) else _with_wasted(answer, wasted)
+            # The tokens of answers that were of no use are billed too.
+            return answer if wasted == Usage() else replace(answer, usage=answer.usage.plus(wasted))
 
     def _admit(self, llm: RouterLLM) -> None:
         """Raises RouterLLMFailed where the server or the model is not to be asked now."""
@@ -241,8 +261,7 @@ class OpenAIChat:
         except TimeoutError:
             if timeout_s >= 0.99 * min(llm.timeout_ms / 1000.0, _OWN_LIMIT_S):
                 self._health.record(llm.base_url, ok=False)  # else it was the caller's haste
-            detail = f"no answer within {timeout_s * 1000:.0f} ms"
-            raise RouterLLMFailed("timeout", detail) from None
+            raise timed_out(timeout_s, asked.chars) from None
 
     async def close(self) -> None:
         """Close every connection; the object is not used after."""
@@ -266,8 +285,9 @@ class OpenAIChat:
             try:
                 body = await _post(client, question, dialect)
             except openai.APIStatusError as error:
-                refusal = _refusal(error)
-                step = downgrade(dialect, refusal) if question.ask.path == _CHAT else None
+                refusal = refusal_of(error, question.key)
+                chat = question.ask.path == _CHAT
+                step = downgrade(dialect, refusal.rejection) if chat else None
                 if step is not None:
                     dialect = step.dialect
                     if step.named:
@@ -276,19 +296,16 @@ class OpenAIChat:
                         raise RouterLLMFailed("no_logprobs", _NO_LOGPROBS) from None
                     log.info("%s at %s: speaking %s now", llm.model, llm.base_url, dialect)
                     continue
-                retry_after = wait_s(refusal.status, error.response.headers, time.time())
-                failure = _http_failure(refusal, question.key)
-                again = refusal.status in _RETRIED
-                ill = self._refused(llm, refusal.status, retry_after)
+                retry_after, failure = refusal.retry_after_s, refusal.failure
+                again = refusal.category in PASSING
+                ill = self._refused(llm, refusal.category, retry_after)
             except openai.APIConnectionError as error:
-                failure = _connection_failure(error)
+                failure = connection_failure(error)
                 again = ill = failure.kind == "connect"
             else:
                 if dialect != self.dialect(llm, kind):
                     self._learn(llm, dialect, kind)
-                # It answers; whether the answer is any good is another matter.
-                self._health.record(llm.base_url, ok=True)
-                return question.ask.read(body)
+                return self._read(question, body)
             pause_s = max(random.uniform(*_BACKOFF_S), retry_after or 0.0)  # noqa: S311 - jitter
             left_s = question.ends_at - asyncio.get_running_loop().time()
             if not again or retries <= 0 or pause_s >= left_s:
@@ -298,14 +315,30 @@ class OpenAIChat:
             retries -= 1
             await asyncio.sleep(pause_s)
 
-    def _refused(self, llm: RouterLLM, status: int, retry_after: float | None) -> bool:
-        """Whether a refusal counts against the server. A rate limit is a wait, "no" shows that it
-        works."""
+    def _read(self, question: _Question[Answer], body: bytes) -> Answer:
+        """The answer in a 200. The server is well, whether or not the answer is any good, unless
+        it is an error in a 200 that says otherwise. Raises RouterLLMFailed."""
+        llm, ill = question.ask.llm, False
+        try:
+            return question.ask.read(body)
+        except RouterLLMFailed as failed:
+            if failed.category is not None:
+                ill = self._refused(llm, ErrorCategory(failed.category), None)
+            raise
+        finally:
+            self._health.record(llm.base_url, ok=not ill)
+
+    def _refused(self, llm: RouterLLM, category: ErrorCategory, retry_after: float | None) -> bool:
+        """Whether a refusal counts against the server. A rate limit is a wait, an empty account
+        too, "no" shows that it works."""
         asked = None if retry_after is None else min(retry_after, _MAX_WAIT_S)
-        if status == 429:
+        if category is ErrorCategory.RATE_LIMITED:
             self._health.answered(llm.base_url)
             self._health.cooldown(_model_at(llm), asked)
-        elif status not in _RETRIED:
+        elif category is ErrorCategory.INSUFFICIENT_QUOTA:
+            self._health.answered(llm.base_url)
+            self._health.cooldown(_model_at(llm), asked or _MAX_WAIT_S, _NO_CREDIT)
+        elif category not in PASSING or category is ErrorCategory.CONFLICT:
             self._health.answered(llm.base_url)
         elif asked:
             self._health.cooldown(llm.base_url, asked, "overloaded")
@@ -341,17 +374,6 @@ class OpenAIChat:
 
 def _model_at(llm: RouterLLM) -> str:
     return f"{llm.model} at {llm.base_url}"
-
-
-def _with_wasted(answer: ChatAnswer, wasted: tuple[int, int]) -> ChatAnswer:
-    """The answer with the tokens of those before it that were of no use: they are billed too."""
-    usage = answer.usage
-    total = replace(
-        usage,
-        input_tokens=usage.input_tokens + wasted[0],
-        output_tokens=usage.output_tokens + wasted[1],
-    )
-    return replace(answer, usage=total)
 
 
 def _new_client(base_url: str) -> openai.AsyncOpenAI:
@@ -398,52 +420,5 @@ async def _post(client: openai.AsyncOpenAI, question: _Question[Any], dialect: D
     return reply.content
 
 
-def _refusal(error: openai.APIStatusError) -> DialectRejection:
-    """What the server said, wherever in the body it said it."""
-    text = error.response.text[:4000]
-    document = parsed(error.response.content) or {}
-    inner = document.get("error")
-    param = inner.get("param") if isinstance(inner, dict) else document.get("param")
-    return DialectRejection(error.status_code, text, param if isinstance(param, str) else "")
-
-
-def _http_failure(refusal: DialectRejection, key: str | None) -> RouterLLMFailed:
-    status = refusal.status
-    if status in (401, 403):
-        detail = f"the server refused this service's credentials ({status})"
-        return RouterLLMFailed("misconfigured", detail)
-    if 300 <= status < 400:
-        detail = f"the server redirects ({status}); base_url must name the final address"
-        return RouterLLMFailed("misconfigured", detail)
-    said = error_of(parsed(refusal.message.encode()) or {})
-    detail = f"{status} {said[0] if said else ''}".strip()
-    if key:
-        detail = detail.replace(key, "***")
-    kind = "misconfigured" if status == 404 else "http"
-    return RouterLLMFailed(kind, " ".join(detail.split())[:_MAX_DETAIL], status=status)
-
-
-def _document(reply: bytes) -> Mapping[str, Any]:
-    """The JSON object in a reply. Raises RouterLLMFailed."""
-    document = parsed(reply)
-    if document is None:
-        raise RouterLLMFailed("malformed", "the server's answer is no JSON object")
-    if (error := error_of(document)) is not None:
-        raise RouterLLMFailed("http", f"an error in a 200: {error[0]}", status=error[1])
-    return document
-
-
 def _chars(messages: Sequence[Mapping[str, str]]) -> int:
     return sum(len(message["content"]) for message in messages)
-
-
-def _connection_failure(error: openai.APIConnectionError) -> RouterLLMFailed:
-    """The client wraps whatever its transport raised; the cause tells what it was."""
-    cause = error.__cause__ or error
-    name = type(cause).__name__
-    detail = f"{name}: {cause}"[:_MAX_DETAIL]
-    if name in ("UnsupportedProtocol", "InvalidURL"):
-        return RouterLLMFailed("misconfigured", f"base_url is no address: {detail}")
-    if name == "DecodingError":
-        return RouterLLMFailed("malformed", detail)
-    return RouterLLMFailed("connect", detail)

@@ -6,19 +6,23 @@ because they call for different remedies; none of them is ever read as half an a
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypedDict
 
 import orjson
 
 from llmrouter.domain.completion import Usage
 from llmrouter.domain.interfaces import ChatAnswer, TokenAnswer
 from llmrouter.domain.patterns import Pattern, compile_pattern, quoted
+from llmrouter.domain.provider_errors import classify, error_in
 from llmrouter.errors import RouterLLMFailed
-from llmrouter.upstream.response_parser import error_of, parsed, read
+from llmrouter.upstream.response_parser import ParsedResponse, error_of, parsed, read
 from llmrouter.upstream.thought import answer_in, split
+
+log = logging.getLogger(__name__)
 
 MAX_ANSWER_CHARS = 20_000
 
@@ -33,11 +37,9 @@ def answer_of(body: bytes, model: str, prompt_chars: int, schema: Mapping[str, A
     if document is None:
         raise RouterLLMFailed("malformed", "the server's answer is no JSON object")
     reading = read(document)
-    usage = reading.usage or Usage(prompt_chars // 4, reading.written // 4, estimated=True)
-    spent = {"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens}
-    if (error := error_of(document)) is not None:
-        counted = spent if reading.usage is not None else {}
-        raise RouterLLMFailed("http", f"an error in a 200: {error[0]}", **counted)
+    usage = _billed(reading, prompt_chars, len(body))
+    spent = tokens_of(usage)
+    check_error(document, None if reading.usage is None else usage)
     if reading.refusal:
         raise RouterLLMFailed("refusal", "the model declined to answer", **spent)
     cut = reading.finish_reason == "length"
@@ -72,11 +74,10 @@ def next_token_of(body: bytes, model: str, prompt_chars: int) -> TokenAnswer:
     document = parsed(body)
     if document is None:
         raise RouterLLMFailed("malformed", "the server's answer is no JSON object")
-    if (error := error_of(document)) is not None:
-        raise RouterLLMFailed("http", f"an error in a 200: {error[0]}", status=error[1])
     reading = read(document)
-    usage = reading.usage or Usage(prompt_chars // 4, 1, estimated=True)
-    spent = {"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens}
+    usage = _billed(reading, prompt_chars, len(body))
+    spent = tokens_of(usage)
+    check_error(document, None if reading.usage is None else usage)
     if reading.refusal:
         raise RouterLLMFailed("refusal", "the model declined to answer", **spent)
     found: dict[str, float] = {}
@@ -90,6 +91,47 @@ def next_token_of(body: bytes, model: str, prompt_chars: int) -> TokenAnswer:
     if not found:
         raise RouterLLMFailed("no_logprobs", "the answer has no log-probabilities", **spent)
     return TokenAnswer(found, usage, reading.model or model, reading.finish_reason)
+
+
+class Tokens(TypedDict):
+    """What an answer of no use took."""
+
+    input_tokens: int
+    output_tokens: int
+    cached_tokens: int
+
+
+def check_error(document: Mapping[str, Any], usage: Usage | None) -> None:
+    """Raise RouterLLMFailed for an error in a reply of status 200, with what it counted."""
+    error = error_of(document)
+    if error is not None:
+        said, status = error
+        category = classify(status, error_in(document))
+        raise RouterLLMFailed(
+            "http",
+            f"an error in a 200: {said}",
+            status=status,
+            category=category,
+            **tokens_of(usage or Usage()),
+        )
+
+
+def tokens_of(usage: Usage) -> Tokens:
+    """A usage as RouterLLMFailed takes it."""
+    return {
+        "input_tokens": usage.input_tokens,
+        "output_tokens": usage.output_tokens,
+        "cached_tokens": usage.cached_tokens,
+    }
+
+
+def _billed(reading: ParsedResponse, prompt_chars: int, received: int) -> Usage:
+    if reading.usage is None:
+        return Usage(prompt_chars // 4, max(1, reading.written // 4), estimated=True)
+    usage = reading.usage.of_question(prompt_chars, received)
+    if usage is not reading.usage:
+        log.warning("the router LLM's server counted more than a call can use: %s", reading.usage)
+    return usage
 
 
 def mean_logprob(document: Mapping[str, Any], text: str, schema: Mapping[str, Any]) -> float | None:

@@ -176,7 +176,9 @@ async def test_identical_requests_share_one_call(bench: Bench) -> None:
     cache = bench.cache()
     every = [cache.share(KEY, bench.ask) for _ in range(5)]
     answers = await asyncio.gather(*every, cache.share(KEY, bench.ask, partial=True))
-    assert answers == [Judged(FIRST, 0.001)] * 6
+    assert [judged.judgement for judged in answers if judged is not None] == [FIRST] * 6
+    costs = [judged.cost_usd for judged in answers if judged is not None]
+    assert costs == [0.001, 0.0, 0.0, 0.0, 0.0, 0.001]  # each call is on one bill
     assert bench.calls == 2
 
 

@@ -72,13 +72,14 @@ async def judge(
         messages = messages_for(catalog.prompts.verifier or DEFAULT_PROMPT, request, answer)
         said = await model.ask(llm, messages, SCHEMA, timeout_s)
     except RouterLLMFailed as failure:
-        return Judgement(None, f"the judge failed ({failure.kind})")
+        cost = llm.cost_usd(failure.input_tokens, failure.output_tokens, failure.cached_tokens)
+        return Judgement(None, f"the judge failed ({failure.kind})", cost)
     except TemplateError as error:
         return Judgement(None, f"verifier.md cannot be rendered: {error}"[:200])
     usage = said.usage
-    cost = usage.input_tokens * llm.price_input + usage.output_tokens * llm.price_output
+    cost = llm.cost_usd(usage.input_tokens, usage.output_tokens, usage.cached_tokens)
     score, reason = _verdict(said.text)
-    return Judgement(score, reason, cost / 1_000_000)
+    return Judgement(score, reason, cost)
 
 
 def judge_bound_usd(catalog: Catalog, request: ChatRequest, answer_chars: int) -> float:
