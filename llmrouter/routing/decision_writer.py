@@ -106,7 +106,7 @@ def decision_of(result: RoutingResult, context: RoutingContext, sign: Signature)
         timing_ms=sign.timing_ms,
         tenant=context.caller.tenant,
         cascade=verdict.cascade,
-        router_cost_usd=ruling.cost_usd,
+        router_cost_usd=result.cost_usd,
         propensity=verdict.propensity,
         stages=result.notes,
         created_at=time.time(),
