@@ -84,7 +84,7 @@ from llmrouter.upstream.client import UpstreamClient
 from llmrouter.upstream.embeddings import OpenAIEmbeddings
 from llmrouter.upstream.health import TargetHealth
 from llmrouter.upstream.protocols.registry import rewritten
-from llmrouter.upstream.router_client import OpenAIChat
+from llmrouter.upstream.router_client import RouterClient
 from llmrouter.usage.store import UsageStore
 from llmrouter.util.tasks import Background
 
@@ -280,7 +280,7 @@ async def _gateway(
     health = TargetHealth()
     relay = UpstreamClient(fast=settings.fastpath)
     stack.push_async_callback(relay.close)
-    chat = OpenAIChat(os.environ, telemetry.current_headers)
+    chat = RouterClient(os.environ, telemetry.current_headers, fast=settings.fastpath)
     stack.push_async_callback(chat.close)
     record, books = StoredRecord(store), UsageStore(store)
 
@@ -375,7 +375,7 @@ async def _gateway(
     standing = Background()
     stack.push_async_callback(standing.close, 0.0)
     figures = Figures(store, telemetry, books, lambda: learner.trusted, graded.public)
-    rounds = (ledger.run, journal.run, holder.watch, chat.warm, learner.run, record.run, books.run)
+    rounds = (ledger.run, journal.run, holder.watch, learner.run, record.run, books.run)
     standing.start(judged_outcomes.run(), "judged outcomes")
     for work in rounds:
         standing.start(work(), work.__qualname__)
@@ -414,7 +414,7 @@ def _execution(
     )
 
 
-def _watch_health(telemetry: Telemetry, health: TargetHealth, chat: OpenAIChat) -> None:
+def _watch_health(telemetry: Telemetry, health: TargetHealth, chat: RouterClient) -> None:
     """What `/metrics` shows of circuit breakers: the targets', and those of small LLMs' servers."""
     telemetry.gauge(
         "breaker_state",

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Final
 
 from llmrouter.domain.patterns import compile_pattern
+from llmrouter.features.words import letters
 
 READ_CHARACTERS: Final = 1500
 SHORT_WORDS: Final = 6
@@ -43,7 +44,6 @@ for _language, _words in _VOTERS.items():
             continue  # single letters are variables and answer choices more often than words
         _BY_WORD[_word] = (*_BY_WORD.get(_word, ()), _language)
 
-_WORD: Final = compile_pattern(r"[\pL\p{Nl}\p{No}]+")
 _SCRIPTS: Final = (
     ("ja", compile_pattern("[\u3040-\u30ff]+")),
     ("ko", compile_pattern("[\uac00-\ud7a3\u1100-\u11ff]+")),
@@ -62,7 +62,7 @@ _KANA_SHARE: Final = 0.1
 def language_of(text: str) -> str:
     """An ISO 639-1 code, or `und`. Reads the first READ_CHARACTERS characters."""
     sample = text[:READ_CHARACTERS].lower()
-    words = _WORD.findall(sample)
+    words = letters(sample)
     if not words:
         return "und"
     if not sample.isascii() and (scripted := _by_script(sample, sum(map(len, words)))):
@@ -81,9 +81,9 @@ def language_of(text: str) -> str:
     return "und" if few or tied else max(votes, key=votes.__getitem__)
 
 
-def _by_script(sample: str, letters: int) -> str | None:
+def _by_script(sample: str, count: int) -> str | None:
     for language, pattern in _SCRIPTS:
         share = _KANA_SHARE if language == "ja" else _SCRIPT_SHARE
-        if sum(map(len, pattern.findall(sample))) >= share * letters:
+        if sum(map(len, pattern.findall(sample))) >= share * count:
             return language
     return None

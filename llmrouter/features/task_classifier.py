@@ -17,6 +17,7 @@ from llmrouter.domain.features import Traits
 from llmrouter.domain.patterns import END, START, Pattern, compile_pattern
 from llmrouter.features.language import language_of
 from llmrouter.features.side_tasks import side_task
+from llmrouter.features.words import words
 
 HEAD_CHARACTERS: Final = 400
 TAIL_CHARACTERS: Final = 300
@@ -114,8 +115,8 @@ _HOW_MANY: Final = compile_pattern(
     rf"number){END}|{START}(?:calculate|compute|wie ?viele?|combien|quant[oia]|hoeveel){END}|"
     rf"{START}cuánt"
 )
-_DIGITS: Final = compile_pattern(r"\d+")
-_WORD: Final = compile_pattern(r"\w+")
+_NUMBER: Final = compile_pattern(r"\d")
+_NUMBERS: Final = compile_pattern(r"\d\D+\d")
 _NUMBER_WORDS: Final = frozenset(
     "two three four five six seven eight nine ten dozen half third quarter twice double".split()  # noqa: SIM905 - prose, not twenty quotation marks
 )
@@ -217,12 +218,15 @@ def _is_math(sample: _Sample, code: bool) -> bool:
         return True
     if _MATH_WORDS.found_in(sample.ends):
         return True
-    return _HOW_MANY.found_in(sample.whole) and _numbers(sample.text) >= 2
+    return _HOW_MANY.found_in(sample.whole) and _has_two_numbers(sample)
 
 
-def _numbers(text: str) -> int:
-    digits = len(_DIGITS.findall(text))
-    return digits + sum(word in _NUMBER_WORDS for word in _WORD.findall(text))
+def _has_two_numbers(sample: _Sample) -> bool:
+    """Whether two numbers stand there, in digits or in words."""
+    if _NUMBERS.found_in(sample.whole):
+        return True
+    spelt = sum(word in _NUMBER_WORDS for word in words(sample.text))
+    return spelt + _NUMBER.found_in(sample.whole) >= 2
 
 
 def _task(sample: _Sample, system: str, shape: tuple[bool, bool, bool]) -> str:

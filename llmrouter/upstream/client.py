@@ -31,7 +31,7 @@ from llmrouter.errors import UpstreamFailure
 from llmrouter.upstream.credentials import Credentials
 from llmrouter.upstream.endpoints import EndpointChooser
 from llmrouter.upstream.error_mapping import failure_of, refused
-from llmrouter.upstream.http_transport import RawReply, transport
+from llmrouter.upstream.http_transport import RawReply, read_body, transport
 from llmrouter.upstream.protocols.registry import BY_NAME
 from llmrouter.upstream.sse_decoder import MAX_EVENT_BYTES
 from llmrouter.upstream.stream_parser import EVENT_STREAM, Stream, whole
@@ -272,14 +272,14 @@ class Reply:
         if incoming.status != 200:
             if 200 < incoming.status < 300:
                 raise UpstreamFailure("malformed", f"{incoming.status} is no answer")
-            body = await _body(incoming, _MAX_ERROR_BYTES, cut=True)
+            body = await read_body(incoming, _MAX_ERROR_BYTES, cut=True)
             raise refused(incoming.status, body, incoming.headers)
         if self._call.stream and kind != "application/json":
             if kind == "text/html":
                 raise UpstreamFailure("malformed", "the upstream answered a stream with HTML")
             return
         call = self._call
-        body = await _body(incoming, self._relay.limits.max_body_bytes)
+        body = await read_body(incoming, self._relay.limits.max_body_bytes)
         event = whole(body, kind, BY_NAME[call.protocol])
         if call.translation is not None:
             event = replace(event, data=call.translation.whole(body))
@@ -375,22 +375,6 @@ class Reply:
             self._idle_timer.cancel()
         if self._incoming is not None:
             self._incoming.leave()
-
-
-async def _body(incoming: RawReply, limit: int, *, cut: bool = False) -> bytes:
-    """The whole body; beyond `limit` bytes it is cut, or UpstreamFailure `too_large`."""
-    content = incoming.content
-    pieces: list[bytes] = []
-    size = 0
-    while size <= limit:
-        piece = await content.readany()
-        if not piece and content.at_eof():
-            break
-        pieces.append(piece)
-        size += len(piece)
-    if size > limit and not cut:
-        raise UpstreamFailure("too_large", f"the reply is over {limit} bytes")
-    return pieces[0] if len(pieces) == 1 and size <= limit else b"".join(pieces)[:limit]
 
 
 async def _drain(content: StreamReader) -> None:

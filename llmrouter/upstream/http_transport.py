@@ -15,6 +15,7 @@ import aiohttp
 from aiohttp.streams import StreamReader
 from yarl import URL
 
+from llmrouter.errors import UpstreamFailure
 from llmrouter.fastpath import http_post
 
 log = logging.getLogger(__name__)
@@ -176,3 +177,19 @@ def transport(
             return http_post.HttpPoster(connector, connect_s)
         log.warning("aiohttp %s lacks %s: its session is used", aiohttp.__version__, missing)
     return SessionTransport(connector, connect_s)
+
+
+async def read_body(incoming: RawReply, limit: int, *, cut: bool = False) -> bytes:
+    """The whole body; beyond `limit` bytes it is cut, or UpstreamFailure `too_large`."""
+    content = incoming.content
+    pieces: list[bytes] = []
+    size = 0
+    while size <= limit:
+        piece = await content.readany()
+        if not piece and content.at_eof():
+            break
+        pieces.append(piece)
+        size += len(piece)
+    if size > limit and not cut:
+        raise UpstreamFailure("too_large", f"the reply is over {limit} bytes")
+    return pieces[0] if len(pieces) == 1 and size <= limit else b"".join(pieces)[:limit]

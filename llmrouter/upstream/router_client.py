@@ -1,9 +1,7 @@
-"""Asks a small LLM one bounded question and gets one structured answer, through `openai`.
+"""Asks a small LLM one bounded question and gets one answer.
 
-One client a server, made on first use; the library itself is imported in a thread (`warm`), because
-its import costs more than everything else at start-up. What a server understands is negotiated per
-server and model and remembered (see `dialect`). Everything that can go wrong becomes one
-RouterLLMFailed with a kind of its own.
+What a server understands is negotiated per server and model and remembered (see `dialect`).
+Everything that can go wrong becomes one RouterLLMFailed with a kind of its own.
 
 It refuses: to retry more than once, and anything but a broken connection, a 429 or a 5xx; to take
 longer than it was given, negotiation and retry included; to ask a server whose circuit is open, or
@@ -14,7 +12,6 @@ key into an error or a log.
 from __future__ import annotations
 
 import asyncio
-import importlib
 import logging
 import os
 import random
@@ -22,7 +19,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
+from urllib.parse import urlsplit
 
 import orjson
 
@@ -41,15 +39,12 @@ from llmrouter.upstream.dialect import (
 from llmrouter.upstream.health import TargetHealth
 from llmrouter.upstream.router_failures import (
     PASSING,
-    connection_failure,
     document_of,
     refusal_of,
     timed_out,
 )
+from llmrouter.upstream.router_http import RouterHttp, ServerRefused, joined
 from llmrouter.upstream.structured_answer import answer_of, next_token_of
-
-if TYPE_CHECKING:
-    import openai
 
 Answer = TypeVar("Answer")
 
@@ -65,6 +60,11 @@ _CHAT = "/chat/completions"
 _TOKEN = "token"  # noqa: S105 - a kind of question
 _NO_LOGPROBS = "the server tells no log-probabilities"
 _OPENAI_HOST = "api.openai.com"
+_OPENAI_ACCOUNT: Final = {
+    "OpenAI-Organization": "OPENAI_ORG_ID",
+    "OpenAI-Project": "OPENAI_PROJECT_ID",
+}
+"""Headers that OpenAI's own client takes from the environment; no other server is sent them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class _Ask(Generic[Answer]):
 
     llm: RouterLLM
     path: str
-    body: Callable[[Dialect], Mapping[str, Any]]
+    body: Callable[[Dialect], bytes]
     read: Callable[[bytes], Answer]
     kind: str = ""  # dialects are kept for each kind of question
     chars: int = 0  # how long it is
@@ -82,16 +82,17 @@ class _Ask(Generic[Answer]):
 @dataclass(frozen=True, slots=True)
 class _Question(Generic[Answer]):
     ask: _Ask[Answer]
-    headers: Mapping[str, Any]
+    headers: Mapping[str, str]
     key: str | None
     ends_at: float  # in seconds of the event loop's clock
 
 
-class OpenAIChat:
+class RouterClient:
     """Implements `ChatModel`. `env` is read per call, so a rotated key is seen.
 
     `trace_headers` gives the W3C trace context of the current step. `health` holds a circuit for
-    each server, by its address, and the rate limits of each model on it.
+    each server, by its address, and the rate limits of each model on it. `fast` as in
+    `http_transport.transport`.
     """
 
     def __init__(
@@ -101,19 +102,15 @@ class OpenAIChat:
         *,
         health: TargetHealth | None = None,
         clock: Callable[[], float] = time.monotonic,
+        fast: bool = True,
     ) -> None:
         self._env = env
         self._trace_headers = trace_headers
         self._health = health or TargetHealth()
         self._clock = clock
-        self._clients: dict[tuple[str, str | None], openai.AsyncOpenAI] = {}
-        self._making = asyncio.Lock()
+        self._http = RouterHttp(fast=fast)
         self._servers: set[str] = set()
         self._dialects: dict[tuple[str, str, str], tuple[Dialect, float]] = {}
-
-    async def warm(self) -> None:
-        """Import the library off the event loop; worth calling once the service is ready."""
-        await asyncio.to_thread(importlib.import_module, "openai")
 
     def circuits(self) -> dict[str, str]:
         """Each server asked so far and the state of its circuit."""
@@ -139,8 +136,8 @@ class OpenAIChat:
     ) -> ChatAnswer:
         """One structured answer within `timeout_s` seconds. Raises RouterLLMFailed."""
 
-        def body(dialect: Dialect) -> Mapping[str, Any]:
-            return request_body(dialect, llm.model, messages, schema)
+        def body(dialect: Dialect) -> bytes:
+            return orjson.dumps(request_body(dialect, llm.model, messages, schema))
 
         def read(reply: bytes) -> ChatAnswer:
             return answer_of(reply, llm.model, _chars(messages), schema)
@@ -161,8 +158,8 @@ class OpenAIChat:
         if not self.gives_logprobs(llm):
             raise RouterLLMFailed("no_logprobs", _NO_LOGPROBS)
 
-        def body(dialect: Dialect) -> Mapping[str, Any]:
-            return token_body(dialect, llm.model, messages)
+        def body(dialect: Dialect) -> bytes:
+            return orjson.dumps(token_body(dialect, llm.model, messages))
 
         def read(reply: bytes) -> TokenAnswer:
             return next_token_of(reply, llm.model, _chars(messages))
@@ -180,8 +177,8 @@ class OpenAIChat:
         self, llm: RouterLLM, path: str, body: Mapping[str, Any], timeout_s: float
     ) -> Mapping[str, Any]:
         """The JSON object that answers a POST to `path`. Raises RouterLLMFailed."""
-        size = len(orjson.dumps(body))
-        asked = _Ask(llm, path, lambda _: body, document_of, path, size)
+        packed = orjson.dumps(body)
+        asked = _Ask(llm, path, lambda _: packed, document_of, path, len(packed))
         return await self._once(asked, timeout_s)
 
     async def _once(self, asked: _Ask[Answer], timeout_s: float) -> Answer:
@@ -251,13 +248,14 @@ class OpenAIChat:
 
     async def _ask(self, asked: _Ask[Answer], timeout_s: float) -> Answer:
         llm, key = asked.llm, self._key(asked.llm)
-        client = await self._client(llm)
-        headers = {**self._trace_headers(), "Authorization": _authorization(key)}
+        headers = {**self._trace_headers(), **self._account(llm)}
+        if key is not None:
+            headers["Authorization"] = f"Bearer {key}"
         ends_at = asyncio.get_running_loop().time() + timeout_s
         question = _Question(asked, headers, key, ends_at)
         try:
             async with asyncio.timeout_at(ends_at):
-                return await self._negotiate(client, question)
+                return await self._negotiate(question)
         except TimeoutError:
             if timeout_s >= 0.99 * min(llm.timeout_ms / 1000.0, _OWN_LIMIT_S):
                 self._health.record(llm.base_url, ok=False)  # else it was the caller's haste
@@ -265,26 +263,23 @@ class OpenAIChat:
 
     async def close(self) -> None:
         """Close every connection; the object is not used after."""
-        clients, self._clients = list(self._clients.values()), {}
-        for client in clients:
-            await client.close()
+        await self._http.close()
 
-    async def _negotiate(self, client: openai.AsyncOpenAI, question: _Question[Answer]) -> Answer:
+    async def _negotiate(self, question: _Question[Answer]) -> Answer:
         """Ask, in a plainer dialect after each refusal of how we asked, and once more if it broke.
 
         Each retreat gives up one form of one feature, so this ends. What a refusal named is
         remembered at once; what was only suspected, when the suspicion helped.
         """
-        import openai
-
         llm, kind = question.ask.llm, question.ask.kind
         dialect = self.dialect(llm, kind)
         retries = min(llm.retries, _MAX_RETRIES)
         while True:
             retry_after, ill = None, False
             try:
-                body = await _post(client, question, dialect)
-            except openai.APIStatusError as error:
+                url = joined(llm.base_url, question.ask.path)
+                body = await self._http.post(url, question.headers, question.ask.body(dialect))
+            except ServerRefused as error:
                 refusal = refusal_of(error, question.key)
                 chat = question.ask.path == _CHAT
                 step = downgrade(dialect, refusal.rejection) if chat else None
@@ -299,8 +294,8 @@ class OpenAIChat:
                 retry_after, failure = refusal.retry_after_s, refusal.failure
                 again = refusal.category in PASSING
                 ill = self._refused(llm, refusal.category, retry_after)
-            except openai.APIConnectionError as error:
-                failure = connection_failure(error)
+            except RouterLLMFailed as error:
+                failure = error
                 again = ill = failure.kind == "connect"
             else:
                 if dialect != self.dialect(llm, kind):
@@ -361,63 +356,15 @@ class OpenAIChat:
             raise RouterLLMFailed("misconfigured", detail)
         return key
 
-    async def _client(self, llm: RouterLLM) -> openai.AsyncOpenAI:
-        place = (llm.base_url, llm.api_key_env)
-        if place not in self._clients:
-            async with self._making:  # in a thread: reading the system's certificates takes a while
-                if place not in self._clients:
-                    await self.warm()
-                    made = await asyncio.to_thread(_new_client, llm.base_url)
-                    self._clients[place] = made
-        return self._clients[place]
+    def _account(self, llm: RouterLLM) -> dict[str, str]:
+        if urlsplit(llm.base_url).hostname != _OPENAI_HOST:
+            return {}
+        found = {header: self._env.get(name, "") for header, name in _OPENAI_ACCOUNT.items()}
+        return {header: value for header, value in found.items() if value}
 
 
 def _model_at(llm: RouterLLM) -> str:
     return f"{llm.model} at {llm.base_url}"
-
-
-def _new_client(base_url: str) -> openai.AsyncOpenAI:
-    import openai
-
-    http_client = openai.DefaultAioHttpClient(
-        verify=base_url.startswith("https:"),  # certificates are megabytes that http has no use for
-        trust_env=False,
-        follow_redirects=False,
-        timeout=None,
-    )
-    client = openai.AsyncOpenAI(
-        api_key="none",  # each call carries its own Authorization, or none
-        base_url=base_url,
-        http_client=http_client,
-        max_retries=0,
-        timeout=None,  # `ask` bounds the whole call
-    )
-    if _OPENAI_HOST not in base_url:  # the environment's organization is no other server's business
-        client.organization = client.project = None
-    return client
-
-
-def _authorization(key: str | None) -> Any:
-    import openai
-
-    return openai.Omit() if key is None else f"Bearer {key}"
-
-
-async def _post(client: openai.AsyncOpenAI, question: _Question[Any], dialect: Dialect) -> bytes:
-    """The body of a 200. Raises openai.APIStatusError or openai.APIConnectionError.
-
-    The client's own POST: what `chat.completions` lays around it types an answer that is read here
-    as bytes, and is another megabyte of models.
-    """
-    import httpx2
-
-    reply = await client.post(
-        question.ask.path,
-        cast_to=httpx2.Response,
-        body=question.ask.body(dialect),
-        options={"headers": question.headers},
-    )
-    return reply.content
 
 
 def _chars(messages: Sequence[Mapping[str, str]]) -> int:

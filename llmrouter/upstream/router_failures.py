@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from llmrouter.domain.error_signs import ErrorCategory
 from llmrouter.domain.provider_errors import category_of
@@ -18,11 +18,9 @@ from llmrouter.errors import RouterLLMFailed
 from llmrouter.upstream.dialect import DialectRejection
 from llmrouter.upstream.error_mapping import refused
 from llmrouter.upstream.response_parser import parsed
+from llmrouter.upstream.router_http import ServerRefused
 from llmrouter.upstream.structured_answer import check_error
 from llmrouter.upstream.usage_parser import usage_in
-
-if TYPE_CHECKING:
-    import openai
 
 MAX_DETAIL: Final = 300
 PASSING: Final = frozenset(
@@ -46,19 +44,21 @@ class ServerRefusal:
     retry_after_s: float | None
 
 
-def refusal_of(error: openai.APIStatusError, key: str | None) -> ServerRefusal:
+def refusal_of(error: ServerRefused, key: str | None) -> ServerRefusal:
     """What the server said, wherever in the body it said it, without the key."""
-    status, body = error.status_code, error.response.content
+    status, body = error.status, error.body
     document = parsed(body) or {}
     inner = document.get("error")
     param = inner.get("param") if isinstance(inner, dict) else document.get("param")
-    said = refused(status, body, error.response.headers, time.time())
+    said = refused(status, body, error.headers, time.time())
     category = category_of(said)
     detail = said.detail.replace(key, "***") if key else said.detail
     kind = "misconfigured" if category is ErrorCategory.MISCONFIGURED else "http"
     return ServerRefusal(
         DialectRejection(
-            status, error.response.text[:4000], param if isinstance(param, str) else ""
+            status,
+            body[:16_000].decode("utf-8", "replace")[:4000],
+            param if isinstance(param, str) else "",
         ),
         category,
         RouterLLMFailed(
@@ -66,18 +66,6 @@ def refusal_of(error: openai.APIStatusError, key: str | None) -> ServerRefusal:
         ),
         said.retry_after_s,
     )
-
-
-def connection_failure(error: openai.APIConnectionError) -> RouterLLMFailed:
-    """The client wraps whatever its transport raised; the cause tells what it was."""
-    cause = error.__cause__ or error
-    name = type(cause).__name__
-    detail = f"{name}: {cause}"[:MAX_DETAIL]
-    if name in ("UnsupportedProtocol", "InvalidURL"):
-        return RouterLLMFailed("misconfigured", f"base_url is no address: {detail}")
-    if name == "DecodingError":
-        return RouterLLMFailed("malformed", detail)
-    return RouterLLMFailed("connect", detail)
 
 
 def timed_out(timeout_s: float, prompt_chars: int) -> RouterLLMFailed:

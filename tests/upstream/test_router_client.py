@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -18,7 +16,7 @@ from llmrouter.domain.catalog import RouterLLM
 from llmrouter.domain.interfaces import ChatAnswer
 from llmrouter.errors import RouterLLMFailed
 from llmrouter.upstream.health import TargetHealth
-from llmrouter.upstream.router_client import OpenAIChat
+from llmrouter.upstream.router_client import RouterClient
 
 KEY = "sk-very-secret-0123456789"
 ENV = {"ROUTER_KEY": KEY}
@@ -96,9 +94,9 @@ async def server() -> AsyncIterator[FakeOpenAI]:
 
 
 @pytest.fixture
-async def chat() -> AsyncIterator[OpenAIChat]:
+async def chat() -> AsyncIterator[RouterClient]:
     """A client with one key in its environment."""
-    client = OpenAIChat(ENV, lambda: {"traceparent": "00-trace"})
+    client = RouterClient(ENV, lambda: {"traceparent": "00-trace"})
     yield client
     await client.close()
 
@@ -114,7 +112,7 @@ def an_llm(server: FakeOpenAI, **over: Any) -> RouterLLM:
 
 
 async def ask(
-    chat: OpenAIChat, llm: RouterLLM, timeout_s: float = 10.0
+    chat: RouterClient, llm: RouterLLM, timeout_s: float = 10.0
 ) -> ChatAnswer | RouterLLMFailed:
     """The answer, or the failure as a value."""
     try:
@@ -123,7 +121,7 @@ async def ask(
         return failure
 
 
-async def kind_of(chat: OpenAIChat, llm: RouterLLM, timeout_s: float = 10.0) -> str:
+async def kind_of(chat: RouterClient, llm: RouterLLM, timeout_s: float = 10.0) -> str:
     """The failure's kind; "ok" where there is none."""
     said = await ask(chat, llm, timeout_s)
     return said.kind if isinstance(said, RouterLLMFailed) else "ok"
@@ -154,7 +152,7 @@ async def cut(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
 
 
 async def test_an_answer_comes_with_usage_model_and_the_request_as_promised(
-    server: FakeOpenAI, chat: OpenAIChat
+    server: FakeOpenAI, chat: RouterClient
 ) -> None:
     """One call: strict schema, temperature 0, few tokens, the key and the trace context."""
     server.steps = [completion()]
@@ -169,7 +167,7 @@ async def test_an_answer_comes_with_usage_model_and_the_request_as_promised(
     assert server.headers[0]["traceparent"] == "00-trace"
 
 
-async def test_logprobs_become_a_measure(server: FakeOpenAI, chat: OpenAIChat) -> None:
+async def test_logprobs_become_a_measure(server: FakeOpenAI, chat: RouterClient) -> None:
     """Where the server gives log-probabilities, those of the target's tokens are averaged."""
     parts = [('{"target":"', -3.0), ("sm", -0.5), ("all", -0.1), ('"}', -3.0)]
     content = [{"token": token, "logprob": value} for token, value in parts]
@@ -179,7 +177,7 @@ async def test_logprobs_become_a_measure(server: FakeOpenAI, chat: OpenAIChat) -
 
 
 async def test_a_server_that_rejects_json_schema_gets_json_object_with_the_schema(
-    server: FakeOpenAI, chat: OpenAIChat
+    server: FakeOpenAI, chat: RouterClient
 ) -> None:
     """The refusal is remembered: the second call starts where the first one ended."""
 
@@ -197,7 +195,7 @@ async def test_a_server_that_rejects_json_schema_gets_json_object_with_the_schem
 
 
 async def test_a_server_without_any_structured_output_is_asked_in_plain_text(
-    server: FakeOpenAI, chat: OpenAIChat
+    server: FakeOpenAI, chat: RouterClient
 ) -> None:
     """Down the whole ladder; in the end the schema stands in the prompt alone."""
 
@@ -213,7 +211,7 @@ async def test_a_server_without_any_structured_output_is_asked_in_plain_text(
 
 
 async def test_a_reasoning_model_of_unknown_name_is_found_out(
-    server: FakeOpenAI, chat: OpenAIChat
+    server: FakeOpenAI, chat: RouterClient
 ) -> None:
     """One refusal of max_tokens and the rest of what such models reject is gone, too."""
 
@@ -234,7 +232,7 @@ async def test_a_reasoning_model_of_unknown_name_is_found_out(
     assert len(server.bodies) == 4
 
 
-async def test_rejected_logprobs_are_dropped_alone(server: FakeOpenAI, chat: OpenAIChat) -> None:
+async def test_rejected_logprobs_are_dropped_alone(server: FakeOpenAI, chat: RouterClient) -> None:
     """A server without log-probabilities keeps its strict schema."""
     server.steps = [refusal(403, "You are not allowed to request logprobs"), completion()]
     answer = await chat.ask(an_llm(server), MESSAGES, SCHEMA, 10.0)
@@ -244,7 +242,7 @@ async def test_rejected_logprobs_are_dropped_alone(server: FakeOpenAI, chat: Ope
 
 
 async def test_what_is_learned_holds_for_one_model_on_one_server(
-    server: FakeOpenAI, chat: OpenAIChat
+    server: FakeOpenAI, chat: RouterClient
 ) -> None:
     """Another model on the same server starts at the top again."""
     server.steps = [refusal(400, "no json_schema"), completion()]
@@ -256,7 +254,7 @@ async def test_what_is_learned_holds_for_one_model_on_one_server(
 async def test_what_is_learned_is_forgotten_after_an_hour(server: FakeOpenAI) -> None:
     """A server that was updated is tried at its best again."""
     now = [0.0]
-    chat = OpenAIChat(ENV, clock=lambda: now[0])
+    chat = RouterClient(ENV, clock=lambda: now[0])
     server.steps = [refusal(400, "no json_schema"), completion()]
     assert await kind_of(chat, an_llm(server)) == "ok"
     now[0] = 4000.0
@@ -266,7 +264,7 @@ async def test_what_is_learned_is_forgotten_after_an_hour(server: FakeOpenAI) ->
 
 
 async def test_a_suspicion_that_did_not_help_is_not_remembered(
-    server: FakeOpenAI, chat: OpenAIChat
+    server: FakeOpenAI, chat: RouterClient
 ) -> None:
     """A server that says a bare 400 to everything leaves no mark on the next call."""
     server.steps = [refusal(400, "Bad Request")]
@@ -277,7 +275,7 @@ async def test_a_suspicion_that_did_not_help_is_not_remembered(
     assert server.formats[asked] == "json_schema"
 
 
-async def test_a_timeout_downgrades_nothing(server: FakeOpenAI, chat: OpenAIChat) -> None:
+async def test_a_timeout_downgrades_nothing(server: FakeOpenAI, chat: RouterClient) -> None:
     """After a time-out the strict schema is asked for again."""
     server.steps = [hang, completion()]
     llm = an_llm(server)
@@ -287,7 +285,7 @@ async def test_a_timeout_downgrades_nothing(server: FakeOpenAI, chat: OpenAIChat
 
 
 async def test_the_time_limit_covers_negotiation_and_retry(
-    server: FakeOpenAI, chat: OpenAIChat
+    server: FakeOpenAI, chat: RouterClient
 ) -> None:
     """A server that refuses, breaks and then hangs is left when the time is over."""
     server.steps = [refusal(400, "no logprobs"), refusal(503, "busy"), hang]
@@ -314,7 +312,7 @@ async def test_the_time_limit_covers_negotiation_and_retry(
     ],
 )
 async def test_failures_have_kinds_and_are_not_repeated(
-    server: FakeOpenAI, chat: OpenAIChat, step: web.Response, kind: str
+    server: FakeOpenAI, chat: RouterClient, step: web.Response, kind: str
 ) -> None:
     """What a second try would not change is tried once, and named for what it is."""
     server.steps = [step]
@@ -324,7 +322,7 @@ async def test_failures_have_kinds_and_are_not_repeated(
 
 @pytest.mark.parametrize("step", [refusal(500, "oops"), refusal(429, "slow down"), drop, cut])
 async def test_what_may_pass_is_tried_once_more(
-    server: FakeOpenAI, chat: OpenAIChat, step: Answer | web.Response
+    server: FakeOpenAI, chat: RouterClient, step: Answer | web.Response
 ) -> None:
     """A 5xx, a 429 and a broken connection get one retry, in the same dialect."""
     server.steps = [step, completion()]
@@ -336,7 +334,7 @@ async def test_what_may_pass_is_tried_once_more(
     ("step", "kind"), [(refusal(500, "oops"), "http"), (drop, "connect"), (cut, "connect")]
 )
 async def test_there_is_one_retry_and_no_more(
-    server: FakeOpenAI, chat: OpenAIChat, step: Answer | web.Response, kind: str
+    server: FakeOpenAI, chat: RouterClient, step: Answer | web.Response, kind: str
 ) -> None:
     """However many retries a catalog asks for, one is the most; none means none."""
     server.steps = [step]
@@ -347,7 +345,7 @@ async def test_there_is_one_retry_and_no_more(
 
 
 async def test_a_retry_that_cannot_be_in_time_is_not_waited_for(
-    server: FakeOpenAI, chat: OpenAIChat
+    server: FakeOpenAI, chat: RouterClient
 ) -> None:
     """A 429 that asks for longer than is left is a failure at once, and rests the model."""
     server.steps = [refusal(429, "slow down", **{"Retry-After": "30"})]
@@ -363,7 +361,7 @@ async def test_a_retry_that_cannot_be_in_time_is_not_waited_for(
 async def test_rate_limits_at_once_rest_the_model_for_what_they_asked(server: FakeOpenAI) -> None:
     """Not longer for being two, and a failure after them stands alone."""
     now = [0.0]
-    chat = OpenAIChat(ENV, health=TargetHealth(2, 30.0, lambda: now[0]))
+    chat = RouterClient(ENV, health=TargetHealth(2, 30.0, lambda: now[0]))
     llm = an_llm(server, retries=0)
     server.steps = [refusal(429, "slow down", **{"Retry-After": "1"})]
     assert await asyncio.gather(*(kind_of(chat, llm) for _ in range(3))) == ["http"] * 3
@@ -380,7 +378,7 @@ async def test_rate_limits_at_once_rest_the_model_for_what_they_asked(server: Fa
 async def test_an_overload_with_a_time_is_a_wait(server: FakeOpenAI) -> None:
     """For the whole server, and for as long as it asked."""
     now = [0.0]
-    chat = OpenAIChat(ENV, health=TargetHealth(1, 30.0, lambda: now[0]))
+    chat = RouterClient(ENV, health=TargetHealth(1, 30.0, lambda: now[0]))
     llm = an_llm(server, retries=0)
     server.steps = [refusal(503, "busy", **{"Retry-After": "2"})]
     assert await kind_of(chat, llm) == "http"
@@ -394,7 +392,7 @@ async def test_an_overload_with_a_time_is_a_wait(server: FakeOpenAI) -> None:
 async def test_a_probe_that_is_refused_closes_the_circuit(server: FakeOpenAI) -> None:
     """A server that says "no" answers."""
     now = [0.0]
-    chat = OpenAIChat(ENV, health=TargetHealth(1, 30.0, lambda: now[0]))
+    chat = RouterClient(ENV, health=TargetHealth(1, 30.0, lambda: now[0]))
     llm = an_llm(server, retries=0)
     server.steps = [refusal(500, "oops")]
     assert await kind_of(chat, llm) == "http"
@@ -405,7 +403,7 @@ async def test_a_probe_that_is_refused_closes_the_circuit(server: FakeOpenAI) ->
     await chat.close()
 
 
-async def test_nobody_listening_is_a_failed_connection(chat: OpenAIChat) -> None:
+async def test_nobody_listening_is_a_failed_connection(chat: RouterClient) -> None:
     """A closed port is `connect`, not a time-out."""
     llm = RouterLLM("m", "http://127.0.0.1:9/v1")
     assert await kind_of(chat, llm) == "connect"
@@ -416,7 +414,7 @@ async def test_a_missing_key_is_said_by_its_variable(
     server: FakeOpenAI, env: dict[str, str]
 ) -> None:
     """Without a usable key nothing is sent and the variable is named."""
-    chat = OpenAIChat(env)
+    chat = RouterClient(env)
     failure = await ask(chat, an_llm(server))
     assert isinstance(failure, RouterLLMFailed)
     assert failure.kind == "misconfigured"
@@ -425,7 +423,7 @@ async def test_a_missing_key_is_said_by_its_variable(
 
 
 async def test_a_server_without_a_key_gets_no_authorization(
-    server: FakeOpenAI, chat: OpenAIChat
+    server: FakeOpenAI, chat: RouterClient
 ) -> None:
     """A local server is sent no credentials at all, not even made-up ones."""
     server.steps = [completion()]
@@ -434,7 +432,7 @@ async def test_a_server_without_a_key_gets_no_authorization(
 
 
 async def test_the_organization_of_the_environment_stays_with_openai(
-    server: FakeOpenAI, chat: OpenAIChat, monkeypatch: pytest.MonkeyPatch
+    server: FakeOpenAI, chat: RouterClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """OPENAI_ORG_ID is not told to other servers."""
     monkeypatch.setenv("OPENAI_ORG_ID", "org-1")
@@ -446,7 +444,7 @@ async def test_the_organization_of_the_environment_stays_with_openai(
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 500])
 async def test_a_key_never_gets_into_an_error_or_a_log(
-    server: FakeOpenAI, chat: OpenAIChat, status: int, caplog: pytest.LogCaptureFixture
+    server: FakeOpenAI, chat: RouterClient, status: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Even a server that echoes the key cannot make it appear."""
     server.steps = [refusal(status, f"context length; your key {KEY} is bad")]
@@ -462,7 +460,7 @@ async def test_a_server_that_keeps_failing_is_left_alone_and_found_again(
 ) -> None:
     """Closed, open, half-open with one probe, closed."""
     now = [0.0]
-    chat = OpenAIChat(ENV, health=TargetHealth(2, 30.0, lambda: now[0]))
+    chat = RouterClient(ENV, health=TargetHealth(2, 30.0, lambda: now[0]))
     llm = an_llm(server, retries=0)
     server.steps = [refusal(503, "down")]
     assert [await kind_of(chat, llm) for _ in range(3)] == ["http", "http", "circuit_open"]
@@ -477,7 +475,7 @@ async def test_a_server_that_keeps_failing_is_left_alone_and_found_again(
 
 async def test_answers_that_are_no_use_do_not_open_the_circuit(server: FakeOpenAI) -> None:
     """A server that answers works, whatever it says; only silence and breakage count."""
-    chat = OpenAIChat(ENV, health=TargetHealth(1, 30.0))
+    chat = RouterClient(ENV, health=TargetHealth(1, 30.0))
     server.steps = [completion(finish_reason="length")]
     assert [await kind_of(chat, an_llm(server)) for _ in range(3)] == ["truncated"] * 3
     server.steps = [refusal(400, "maximum context length")]
@@ -487,7 +485,7 @@ async def test_answers_that_are_no_use_do_not_open_the_circuit(server: FakeOpenA
 
 async def test_our_own_haste_is_not_held_against_the_server(server: FakeOpenAI) -> None:
     """A time-out far below the configured one opens no circuit; a full one does."""
-    chat = OpenAIChat(ENV, health=TargetHealth(1, 30.0))
+    chat = RouterClient(ENV, health=TargetHealth(1, 30.0))
     server.steps = [hang]
     assert await kind_of(chat, an_llm(server, timeout_ms=60_000.0), 0.05) == "timeout"
     assert chat.circuits() == {server.base_url: "closed"}
@@ -497,7 +495,7 @@ async def test_our_own_haste_is_not_held_against_the_server(server: FakeOpenAI) 
 
 
 async def test_a_call_that_is_given_up_ends_at_the_server(
-    server: FakeOpenAI, chat: OpenAIChat
+    server: FakeOpenAI, chat: RouterClient
 ) -> None:
     """Cancelling the question closes its connection."""
     began = asyncio.Event()
@@ -518,27 +516,13 @@ async def test_a_call_that_is_given_up_ends_at_the_server(
     await asyncio.wait_for(server.left.wait(), 10)
 
 
-def test_the_library_is_imported_by_warming_up_and_not_before() -> None:
-    """Start-up does not pay for the import; after `warm` the first question does not either."""
-    program = (
-        "import asyncio, sys\n"
-        "from llmrouter.upstream.router_client import OpenAIChat\n"
-        "chat = OpenAIChat()\n"
-        "assert 'openai' not in sys.modules\n"
-        "asyncio.run(chat.warm())\n"
-        "assert 'openai' in sys.modules\n"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-
-
 def thinking(thought: str, finish: str = "stop", **over: Any) -> web.Response:
     """A 200 whose content is empty, and whose thought is this."""
     message = {"role": "assistant", "content": None, "reasoning_content": thought, **over}
     return completion(message=message, finish_reason=finish)
 
 
-async def test_an_answer_in_the_thought_is_heard(server: FakeOpenAI, chat: OpenAIChat) -> None:
+async def test_an_answer_in_the_thought_is_heard(server: FakeOpenAI, chat: RouterClient) -> None:
     """Some servers put all of it there and leave the content empty."""
     server.steps = [thinking(f"The task is small, so: {GOOD}")]
     answer = await ask(chat, an_llm(server))
@@ -557,7 +541,7 @@ async def test_an_answer_in_the_thought_is_heard(server: FakeOpenAI, chat: OpenA
     ids=["no answer", "cut off", "tags"],
 )
 async def test_a_model_that_only_thinks_is_asked_not_to(
-    server: FakeOpenAI, chat: OpenAIChat, useless: web.Response
+    server: FakeOpenAI, chat: RouterClient, useless: web.Response
 ) -> None:
     """In the same call; it is remembered, and what the first answer cost is on the account."""
     server.steps = [useless, completion()]
@@ -571,7 +555,7 @@ async def test_a_model_that_only_thinks_is_asked_not_to(
 
 
 async def test_a_model_that_must_think_gets_the_tokens_for_it(
-    server: FakeOpenAI, chat: OpenAIChat
+    server: FakeOpenAI, chat: RouterClient
 ) -> None:
     """Where asking it not to think changes nothing, or is turned down."""
     refused = refusal(400, "Unrecognized request argument supplied: chat_template_kwargs")
@@ -588,7 +572,7 @@ async def test_a_model_that_must_think_gets_the_tokens_for_it(
 async def test_a_model_that_never_answers_is_not_paid_for_each_time(server: FakeOpenAI) -> None:
     """It rests by itself; another model on the same server does not."""
     now = [0.0]
-    chat = OpenAIChat(ENV, health=TargetHealth(2, 30.0, lambda: now[0]))
+    chat = RouterClient(ENV, health=TargetHealth(2, 30.0, lambda: now[0]))
     llm = an_llm(server)
     server.steps = [thinking("Hm.")]
     assert [await kind_of(chat, llm) for _ in range(3)] == ["thought", "thought", "circuit_open"]
@@ -609,7 +593,7 @@ TOP = {"content": [{"token": "B", "logprob": -0.1, "top_logprobs": [
 
 
 async def test_one_token_is_asked_for_with_its_alternatives(
-    server: FakeOpenAI, chat: OpenAIChat
+    server: FakeOpenAI, chat: RouterClient
 ) -> None:
     """One token is written; what else it could have been comes as probabilities."""
     server.steps = [completion("B", logprobs=TOP, finish_reason="length")]
@@ -625,7 +609,7 @@ async def test_one_token_is_asked_for_with_its_alternatives(
 
 
 async def test_a_lower_limit_of_alternatives_is_learned(
-    server: FakeOpenAI, chat: OpenAIChat
+    server: FakeOpenAI, chat: RouterClient
 ) -> None:
     """Some servers give five at most, and say so once."""
     server.steps = [
@@ -642,7 +626,7 @@ async def test_a_lower_limit_of_alternatives_is_learned(
     "said", [refusal(400, "logprobs are not supported", "logprobs"), completion("B")]
 )
 async def test_a_server_without_log_probabilities_is_remembered(
-    server: FakeOpenAI, chat: OpenAIChat, said: web.Response
+    server: FakeOpenAI, chat: RouterClient, said: web.Response
 ) -> None:
     """It is a failure of its own kind, and nothing is sent to find it out again."""
     server.steps = [said]
@@ -657,7 +641,7 @@ async def test_a_server_without_log_probabilities_is_remembered(
 
 
 async def test_another_endpoint_of_the_server_is_posted_to(
-    server: FakeOpenAI, chat: OpenAIChat
+    server: FakeOpenAI, chat: RouterClient
 ) -> None:
     """With the key and the trace; one that is not there is told by its status."""
     server.steps = [web.json_response({"answers": []})]

@@ -19,7 +19,7 @@ from llmrouter.errors import RouterLLMFailed
 from llmrouter.judging.judge import Judge
 from llmrouter.judging.prompt import render
 from llmrouter.judging.structured import answer_schema, parse
-from llmrouter.upstream.router_client import OpenAIChat
+from llmrouter.upstream.router_client import RouterClient
 from llmrouter.util.tasks import Background
 from tests.fakes import RecordingObserver, a_catalog, a_request, a_target
 from tests.llama import MODEL_NAME, LlamaServer, available, llama_server
@@ -46,9 +46,9 @@ def server() -> Iterator[LlamaServer]:
 
 
 @pytest.fixture
-async def chat() -> AsyncIterator[OpenAIChat]:
+async def chat() -> AsyncIterator[RouterClient]:
     """A client without any key."""
-    client = OpenAIChat({})
+    client = RouterClient({})
     yield client
     await client.close()
 
@@ -82,7 +82,7 @@ def messages(context: RoutingContext) -> list[dict[str, str]]:
 
 
 async def test_they_agree_on_json_object_with_a_schema(
-    server: LlamaServer, chat: OpenAIChat
+    server: LlamaServer, chat: RouterClient
 ) -> None:
     """json_schema is turned down (with a 500); json_object takes the schema, and it is obeyed."""
     context = a_question(PROMPTS[0], server.base_url)
@@ -97,7 +97,7 @@ async def test_they_agree_on_json_object_with_a_schema(
 
 
 async def test_a_grammar_holds_the_model_to_whatever_is_eligible(
-    server: LlamaServer, chat: OpenAIChat
+    server: LlamaServer, chat: RouterClient
 ) -> None:
     """With one target eligible, a model of random weights names exactly that one."""
     context = a_question(PROMPTS[0], server.base_url)
@@ -109,7 +109,7 @@ async def test_a_grammar_holds_the_model_to_whatever_is_eligible(
 
 
 async def test_every_prompt_gets_a_judgement_or_a_failure_with_a_kind(
-    server: LlamaServer, chat: OpenAIChat
+    server: LlamaServer, chat: RouterClient
 ) -> None:
     """Through the whole judge: noise comes back as probabilities of the targets, or not at all."""
     background = Background()
@@ -133,7 +133,7 @@ async def test_every_prompt_gets_a_judgement_or_a_failure_with_a_kind(
 
 
 async def test_a_prompt_beyond_the_context_is_a_plain_failure(
-    server: LlamaServer, chat: OpenAIChat
+    server: LlamaServer, chat: RouterClient
 ) -> None:
     """Too long is told apart from "not supported": nothing is unlearned, the circuit stays."""
     context = a_question("", server.base_url)

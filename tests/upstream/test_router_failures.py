@@ -12,7 +12,7 @@ from aiohttp import web
 from llmrouter.domain.completion import Usage
 from llmrouter.errors import RouterLLMFailed
 from llmrouter.upstream.health import TargetHealth
-from llmrouter.upstream.router_client import OpenAIChat
+from llmrouter.upstream.router_client import RouterClient
 from tests.domain.test_provider_errors import KEY, KEY_INVALID, LOW, TOKENS, TPM, anthropic, google
 from tests.domain.test_provider_errors import error as openai_error
 from tests.upstream.test_router_client import (
@@ -47,7 +47,7 @@ OWN_WORDS: list[tuple[int, Any, str]] = [
 
 @pytest.mark.parametrize(("status", "said", "rest"), OWN_WORDS)
 async def test_an_empty_account_and_a_limit_rest_the_model_whatever_their_status(
-    server: FakeOpenAI, chat: OpenAIChat, status: int, said: Any, rest: str
+    server: FakeOpenAI, chat: RouterClient, status: int, said: Any, rest: str
 ) -> None:
     """The next question is not sent, how we ask is not doubted, and the server counts as well."""
     llm = an_llm(server, retries=0)
@@ -72,7 +72,7 @@ ANOTHER_MATTER: list[tuple[int, Any]] = [
 
 @pytest.mark.parametrize(("status", "said"), ANOTHER_MATTER)
 async def test_what_is_not_about_how_we_asked_is_asked_once(
-    server: FakeOpenAI, chat: OpenAIChat, status: int, said: Any
+    server: FakeOpenAI, chat: RouterClient, status: int, said: Any
 ) -> None:
     """A prompt too long, a bad key, moderation and an unknown model drop no form, in any words."""
     llm = an_llm(server)
@@ -84,7 +84,7 @@ async def test_what_is_not_about_how_we_asked_is_asked_once(
 
 async def test_errors_in_a_200_open_the_circuit_like_others(server: FakeOpenAI) -> None:
     """A server that only ever says so is left alone."""
-    chat = OpenAIChat(ENV, health=TargetHealth(2, 30.0))
+    chat = RouterClient(ENV, health=TargetHealth(2, 30.0))
     llm = an_llm(server, retries=0)
     server.steps = [web.json_response({"error": {"message": "the worker died", "code": 500}})]
     kinds = [await kind_of(chat, llm) for _ in range(3)]
@@ -99,7 +99,7 @@ def counted(usage: Any, text: str | None = GOOD, **over: Any) -> web.Response:
 
 
 async def test_a_bill_that_no_question_can_come_to_is_cut(
-    server: FakeOpenAI, chat: OpenAIChat
+    server: FakeOpenAI, chat: RouterClient
 ) -> None:
     """Of answers, of failures, and of single tokens; an honest one is taken as it is."""
     llm = an_llm(server, retries=0)
@@ -134,7 +134,7 @@ CACHED: list[Any] = [
 
 @pytest.mark.parametrize("usage", CACHED)
 async def test_what_was_read_from_a_cache_is_told_of_answers_and_of_failures(
-    server: FakeOpenAI, chat: OpenAIChat, usage: Any
+    server: FakeOpenAI, chat: RouterClient, usage: Any
 ) -> None:
     """In every spelling, so that it is billed at its own price."""
     llm = an_llm(server, retries=0, price_input=1.0, price_cached=0.1)
@@ -150,7 +150,7 @@ async def test_what_was_read_from_a_cache_is_told_of_answers_and_of_failures(
 
 
 async def test_an_answer_that_never_comes_has_its_question_billed(
-    server: FakeOpenAI, chat: OpenAIChat
+    server: FakeOpenAI, chat: RouterClient
 ) -> None:
     """As an estimate: the server has read it."""
     server.steps = [hang]
