@@ -60,7 +60,7 @@ def main() -> None:
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)-7s %(name)s %(message)s")
     for handler in logging.getLogger().handlers:
         handler.addFilter(StoreDownFilter())
-    for chatty in ("watchfiles", "httpx2", "httpx", "openai"):
+    for chatty in ("watchfiles", "httpx2", "httpx"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     try:
         app()

@@ -49,6 +49,7 @@ def side_task(system: str, text: str) -> str | None:
     asked = text.lstrip()[:READ_CHARACTERS].lower()
     told = system[:READ_CHARACTERS].lower()
     for name, sign in _SIGNS:
-        if sign.search(asked) or (name not in ("suggestion", "probe") and sign.search(told)):
+        told_apart = told and name not in ("suggestion", "probe")
+        if sign.search(asked) or (told_apart and sign.search(told)):
             return name
     return None

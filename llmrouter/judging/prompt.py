@@ -150,6 +150,8 @@ def defused(text: str, tags: Iterable[str] = ()) -> str:
     """
     known = frozenset(tags)
     clean = text.translate(_CONTROL)
+    if "<" not in clean and "[" not in clean:  # what both patterns begin with
+        return clean
     clean = _CHAT_TOKENS.sub(lambda f: ("‹" if f[0][0] == "<" else "(") + f[0][1:], clean)
     if not known:
         return clean

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Final, Literal
 
 import orjson
@@ -139,6 +140,7 @@ class Downgrade:
     named: bool
 
 
+@lru_cache(maxsize=256)
 def first_dialect(model: str) -> Dialect:
     """The first guess for a model that was not asked yet, by its name; refusals correct it."""
     name = model.rpartition("/")[2]
