@@ -42,6 +42,7 @@ from llmrouter.api.handlers import (
     metrics,
     openai,
     preview,
+    prompts,
     route,
     stats,
 )
@@ -86,6 +87,15 @@ PATHS: tuple[Path, ...] = (
     Path("GET", "/catalog/{id}/history", catalog.history, Access.ADMIN),
     Path("POST", "/catalog/{id}/revert", catalog.revert, Access.ADMIN),
     Path("POST", "/catalog/check", catalog_check.check, Access.ADMIN),
+    Path("GET", "/prompts", prompts.files, Access.ADMIN),
+    Path("PUT", "/prompts", prompts.edit, Access.ADMIN),
+    Path("GET", "/prompts/versions", prompts.versions, Access.ADMIN),
+    Path("GET", "/prompts/versions/{version}", prompts.version, Access.ADMIN),
+    Path("POST", "/prompts/versions/{version}/revert", prompts.revert, Access.ADMIN),
+    Path("GET", "/prompts/diff", prompts.diff, Access.ADMIN),
+    Path("GET", "/prompts/{path:.+}", prompts.file, Access.ADMIN),
+    Path("PUT", "/prompts/{path:.+}", prompts.put, Access.ADMIN),
+    Path("DELETE", "/prompts/{path:.+}", prompts.delete, Access.ADMIN),
     Path("GET", "/keys", keys.keys, Access.ADMIN),
     Path("POST", "/keys", keys.create, Access.ADMIN),
     Path("DELETE", "/keys/{id}", keys.revoke, Access.ADMIN),
@@ -122,6 +132,8 @@ def paths_of(services: Dependencies) -> list[Path]:
     absent: set[Handler] = set()
     if services.editor is None:
         absent |= {catalog.file, catalog.put, catalog.delete, catalog.history, catalog.revert}
+        absent |= {prompts.files, prompts.edit, prompts.file, prompts.put, prompts.delete}
+        absent |= {prompts.versions, prompts.version, prompts.revert, prompts.diff}
     if services.managed_keys is None:
         absent |= {keys.keys, keys.create, keys.revoke}
     if services.check is None:
@@ -136,8 +148,13 @@ def paths_of(services: Dependencies) -> list[Path]:
 
 
 def names_of(services: Dependencies) -> list[str]:
-    """Every path this service has."""
-    return [*ROUTED, *(path.path for path in paths_of(services))]
+    """Every path this service has, as the OpenAPI document names it."""
+    return [*ROUTED, *(template(path.path) for path in paths_of(services))]
+
+
+def template(path: str) -> str:
+    """A path as OpenAPI writes it: without the patterns of its parameters."""
+    return path.replace(":.+}", "}")
 
 
 def _answer(handler: Routed, services: Dependencies) -> Answer:

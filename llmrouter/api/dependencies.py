@@ -26,6 +26,8 @@ from llmrouter.auth.api_keys import OPEN, Authenticator
 from llmrouter.auth.managed_keys import ManagedKeys
 from llmrouter.catalog.editor import Edit, Saved
 from llmrouter.catalog.loader import Edits
+from llmrouter.catalog.version_diff import VersionDiff
+from llmrouter.catalog.versions import EarlierText, Version
 from llmrouter.domain.catalog import Catalog
 from llmrouter.domain.chat import Caller, ChatRequest
 from llmrouter.domain.completion import Completion, ResponseEvent
@@ -145,22 +147,42 @@ class CatalogStatus(Protocol):
 
 
 class CatalogEditor(Protocol):
-    """Edits of one target's file each; they serve when they return. Raises as `catalog.editor`."""
+    """Edits of a catalog's files; they serve when they return. Raises as `catalog.editor`."""
 
-    async def read(self, name: str) -> str:
-        """The file's text as it is on disk."""
+    async def read(self, path: str) -> str:
+        """A file's text as it is on disk."""
         ...
 
-    async def write(self, wanted: Edit) -> Catalog:
+    async def files(self) -> tuple[str, Mapping[str, str]]:
+        """The newest version's id, and every text as it is on disk."""
+        ...
+
+    async def save(self, edit: Edit) -> Saved:
         """Make an edit, or change nothing."""
         ...
 
-    async def history(self, name: str) -> Sequence[Saved]:
-        """What the file held before its last edits, newest first."""
+    async def history(self, path: str) -> Sequence[EarlierText]:
+        """What a file held before its last edits, newest first."""
         ...
 
-    async def revert(self, wanted: Edit, version: str | None = None) -> Catalog:
-        """Go back to a version of the history, by default the newest."""
+    async def undo(self, edit: Edit, version: str | None = None) -> Saved:
+        """Bring back what the edit's one path held before an edit, by default the last one."""
+        ...
+
+    async def versions(self) -> Sequence[Version]:
+        """Every version of the directory, oldest first."""
+        ...
+
+    async def texts(self, version: str) -> Mapping[str, str]:
+        """The texts of a version by path."""
+        ...
+
+    async def diff(self, older: str, newer: str | None) -> VersionDiff:
+        """What differs between two versions; None is the newest."""
+        ...
+
+    async def revert(self, version: str, by: str | None) -> Saved:
+        """Make the whole directory what it was in a version."""
         ...
 
 
@@ -175,8 +197,8 @@ class CanaryControl(Protocol):
         """Its state, figures and verdict."""
         ...
 
-    async def promote(self) -> Mapping[str, Any]:
-        """Make its files the current catalog."""
+    async def promote(self, by: str | None) -> Mapping[str, Any]:
+        """Make its files the current catalog, on whose key's behalf."""
         ...
 
     async def stop(self) -> Mapping[str, Any]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from llmrouter.api.handlers.catalog_files import MOST_FILES
 from llmrouter.api.handlers.feedback import MAX_COMMENT
-from llmrouter.api.handlers.preview import LAST, MOST, MOST_FILES, OTHERS
+from llmrouter.api.handlers.preview import LAST, MOST
 from llmrouter.api.request_parser import MAX_COUNT, ROLES
 from llmrouter.api.router_options import MAX_IDS, MAX_NAME
+from llmrouter.catalog.loader import ROUTER, ROUTING, VERIFIER
 from llmrouter.domain.chat import CACHE_MODES, STRATEGIES
 from llmrouter.domain.decision import Source
 
@@ -196,7 +198,10 @@ _FILES: Schema = {
     "minProperties": 1,
     "maxProperties": MOST_FILES,
     "propertyNames": {
-        "anyOf": [{"enum": list(OTHERS)}, {"pattern": r"^catalog/[a-z0-9][a-z0-9._-]{0,79}\.md$"}]
+        "anyOf": [
+            {"enum": [ROUTING, ROUTER, VERIFIER]},
+            {"pattern": r"^catalog/[a-z0-9][a-z0-9._-]{0,79}\.md$"},
+        ]
     },
     "additionalProperties": _or_null(_STRING),
 }
@@ -204,14 +209,27 @@ _MOVE = _record(
     {"before": _STRING, "after": _STRING, "requests": _INTEGER}
     | {"before_usd": _NUMBER, "after_usd": _NUMBER}
 )
+_KIND = {"enum": ["added", "removed", "changed"]}
+_CHANGES = _list(
+    _record(
+        {"kind": _KIND, "where": _STRING, "field": _STRING, "text": _STRING}
+        | {"before": {}, "after": {}}
+    )
+)
+_VERSION = {
+    "version": _STRING,
+    "at": _NUMBER,
+    "by": _or_null(_STRING),
+    "how": {"enum": ["http", "file", "canary", "revert", "undo"]},
+    "note": _or_null(_STRING),
+    "added": _list(_STRING),
+    "changed": _list(_STRING),
+    "removed": _list(_STRING),
+}
 _PREVIEW = _record(
     {
-        "changes": _list(
-            _record(
-                {"kind": {"enum": ["added", "removed", "changed"]}, "where": _STRING}
-                | {"field": _STRING, "before": {}, "after": {}, "text": _STRING}
-            )
-        ),
+        "headline": _STRING,
+        "changes": _CHANGES,
         "warnings": _list(_STRING),
         "recorded": _INTEGER,
         "replayed": _INTEGER,
@@ -314,8 +332,36 @@ SCHEMAS: dict[str, Schema] = {
         "oneOf": [
             _record({"id": _STRING, "text": _or_null(_STRING)}, {"last": _LAST}, closed=True),
             _record({"files": _FILES}, {"last": _LAST}, closed=True),
+            _record({"version": _STRING}, {"last": _LAST}, closed=True),
         ]
     },
+    "Prompts": _record(
+        {
+            "version": _STRING,
+            "files": {
+                "type": "object",
+                "additionalProperties": _record({"text": _STRING, "etag": _STRING}),
+            },
+            "problems": _list(_PROBLEM),
+        }
+    ),
+    "PromptsEdit": _record(
+        {"files": _FILES},
+        {"seen": _or_null({"type": "object", "additionalProperties": _STRING})},
+        closed=True,
+    ),
+    "PromptsSaved": _record({"version": _STRING, "catalog": ref("Catalog")}),
+    "Versions": _record({"versions": _list(_record(_VERSION)), "next": _or_null(_STRING)}),
+    "Version": _record({**_VERSION, "files": {"type": "object", "additionalProperties": _STRING}}),
+    "VersionDiff": _record(
+        {
+            "from": _STRING,
+            "to": _STRING,
+            "files": _list(_record({"path": _STRING, "kind": _KIND, "diff": _STRING})),
+            "changes": _CHANGES,
+            "problem": _or_null(_STRING),
+        }
+    ),
     "Preview": _PREVIEW,
     "Stats": _OBJECT,
     "Series": _record({"window": _STRING, "step_s": _NUMBER, "points": _list(_OBJECT)}),

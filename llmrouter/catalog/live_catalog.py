@@ -19,7 +19,7 @@ from typing import Final
 
 from watchfiles import awatch
 
-from llmrouter.catalog import editor
+from llmrouter.catalog import editor, versions
 from llmrouter.catalog.editor import Edit, Saved
 from llmrouter.catalog.loader import (
     ROUTER,
@@ -32,9 +32,10 @@ from llmrouter.catalog.loader import (
     load_all,
     with_keys,
 )
+from llmrouter.catalog.version_diff import VersionDiff, diff
+from llmrouter.catalog.versions import Author, EarlierText, Version
 from llmrouter.domain.catalog import Catalog
-from llmrouter.errors import CatalogInvalid, Forbidden, NotFound, Problem
-from llmrouter.shipped import PACKAGED
+from llmrouter.errors import CatalogInvalid, NotFound, Problem
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +66,10 @@ class CatalogHolder:
         self._overrides = overrides
         self._seen = look(directory)
         self._environ = environ
-        self._current = self.usable(load(directory, overrides))
+        self._texts: Mapping[str, str] = versions.read_texts(directory)
+        self._current = self.usable(load(directory, overrides, self._texts))
+        if versions.is_recorded(directory):
+            self._record(self._texts)
         self._turn = asyncio.Lock()
         self.problems: tuple[Problem, ...] = ()
         self.loaded_at = time.time()
@@ -82,17 +86,39 @@ class CatalogHolder:
         A directory that changes while it is read is read again, so that no half of an edit serves.
         """
         async with self._turn:
-            for _ in range(_MOST_READINGS):
-                self._seen = await asyncio.to_thread(look, self._directory)
-                try:
-                    fresh = await asyncio.to_thread(load, self._directory, self._overrides)
-                    found: tuple[Problem, ...] = ()
-                except CatalogInvalid as invalid:
-                    fresh, found = self._current, invalid.problems
-                if await asyncio.to_thread(look, self._directory) == self._seen:
-                    break
-            self._take(fresh, found)
+            fresh, found = await asyncio.to_thread(self._read)
+            self._take(fresh or self._current, found)
         return not found
+
+    def _read(self) -> tuple[Catalog | None, tuple[Problem, ...]]:
+        """The catalog on disk, recorded as a version, or its problems."""
+        with versions.locked(self._directory):
+            for _ in range(_MOST_READINGS):
+                self._seen = look(self._directory)
+                texts = versions.read_texts(self._directory)
+                fresh: Catalog | None = None
+                found: tuple[Problem, ...] = ()
+                try:
+                    fresh = load(self._directory, self._overrides, texts)
+                except CatalogInvalid as invalid:
+                    found = invalid.problems
+                if look(self._directory) == self._seen:
+                    break
+            if fresh is not None:
+                self._record(texts)
+        return fresh, found
+
+    def _record(self, texts: Mapping[str, str]) -> None:
+        """Keep valid files as a version; before the first one, what served until now as well."""
+        try:
+            if not versions.is_recorded(self._directory):
+                if texts == self._texts:
+                    return
+                versions.record(self._directory, self._texts, Author())
+            versions.record(self._directory, texts, Author())
+        except OSError as error:
+            log.warning("no version of %s is recorded: %s", self._directory, error)
+        self._texts = texts
 
     async def watch(self) -> None:
         """Reload after every change, until cancelled. Survives the directory's absence."""
@@ -114,25 +140,28 @@ class CatalogHolder:
             await asyncio.sleep(_LOOK_MS / 1000)
             await self._reload_if_changed()
 
-    async def read(self, name: str) -> str:
-        """The text of catalog/<name>.md as it is on disk. Raises NotFound."""
-        text = await asyncio.to_thread(editor.read, self._directory, name)
+    async def read(self, path: str) -> str:
+        """The text of a catalog's file as it is on disk. Raises NotFound."""
+        text = await asyncio.to_thread(editor.read, self._directory, path)
         if text is None:
-            raise NotFound(f"no target {name!r} in the catalog", code="target_not_found")
+            raise NotFound(f"there is no {path[:100]} in the catalog", code="target_not_found")
         return text
 
-    async def write(self, wanted: Edit) -> Catalog:
-        """Make an edit, and return the catalog that then serves. Raises as `edit.put`."""
-        if self._directory == PACKAGED:
-            raise Forbidden(
-                "the prompts inside the installed package are not edited: run `llmrouter init`, "
-                "then start the service again beside the prompts/ that it wrote",
-                code="catalog_read_only",
-            )
+    async def files(self) -> tuple[str, Mapping[str, str]]:
+        """The newest version's id, and every text as it is on disk."""
+
+        def found() -> tuple[str, Mapping[str, str]]:
+            return versions.newest(self._directory), versions.read_texts(self._directory)
+
+        return await asyncio.to_thread(found)
+
+    async def save(self, edit: Edit) -> Saved:
+        """Make an edit; the catalog that is returned serves. Raises as `editor.save`."""
         async with self._turn:
-            put = (self._directory, wanted, self._current.version, self._overrides)
-            self._take(await asyncio.to_thread(editor.put, *put), ())
-        return self._current
+            given = (self._directory, edit, self._current.version, self._overrides)
+            saved = await asyncio.to_thread(editor.save, *given)
+            self._take(saved.catalog, ())
+        return Saved(self._current, saved.version)
 
     async def check(self, edits: Edits) -> tuple[Sequence[Problem], Sequence[Problem]]:
         """The problems and the warnings of edited files over those on disk."""
@@ -145,14 +174,36 @@ class CatalogHolder:
         inside = self._directory
         return [p.inside(inside) for p in problems], [p.inside(inside) for p in warnings]
 
-    async def history(self, name: str) -> list[Saved]:
-        """What the file of a target held before each of its last edits, newest first."""
-        return await asyncio.to_thread(editor.history, self._directory, name)
+    async def history(self, path: str) -> list[EarlierText]:
+        """What a file held before each of its recorded edits, newest first."""
+        return await asyncio.to_thread(versions.history, self._directory, path)
 
-    async def revert(self, wanted: Edit, version: str | None = None) -> Catalog:
-        """Go back to an earlier version, by default the newest. Raises as `undoing` and `put`."""
-        undoing = await asyncio.to_thread(editor.undoing, self._directory, wanted, version)
-        return await self.write(undoing)
+    async def undo(self, edit: Edit, version: str | None = None) -> Saved:
+        """Bring back what the edit's one path held before. Raises as `undoing` and `save`."""
+        return await self.save(
+            await asyncio.to_thread(editor.undoing, self._directory, edit, version)
+        )
+
+    async def versions(self) -> list[Version]:
+        """Every version of the directory, oldest first."""
+        return await asyncio.to_thread(versions.listed, self._directory)
+
+    async def texts(self, version: str) -> Mapping[str, str]:
+        """The texts of a version by path. Raises NotFound."""
+
+        def found() -> Mapping[str, str]:
+            return versions.texts_of(self._directory, versions.find(self._directory, version))
+
+        return await asyncio.to_thread(found)
+
+    async def diff(self, older: str, newer: str | None) -> VersionDiff:
+        """What differs between two versions; None is the newest. Raises NotFound."""
+        return await asyncio.to_thread(diff, self._directory, older, newer)
+
+    async def revert(self, version: str, by: str | None) -> Saved:
+        """Make the whole directory what it was in a version. Raises NotFound and as `save`."""
+        edit = await asyncio.to_thread(editor.reverting, self._directory, version, by)
+        return await self.save(edit)
 
     def usable(self, catalog: Catalog) -> Catalog:
         """The catalog, with targets marked that this process has no key for."""

@@ -31,6 +31,8 @@ EMBEDDED = "embedded"
 """The provider of targets that `llmrouter run` serves itself."""
 EMBEDDED_TIMEOUT_MS = 30_000.0  # the first questions about targets are read anew by two slow cores
 _MAX_TARGETS = 500
+MAX_BYTES = 4 * MAX_CHARS
+"""Of one file."""
 NO_KEY = "its API key is not set"
 Edits = Mapping[str, str | None]
 """Paths inside the directory (`catalog/small.md`) and the text each is given; None: it is gone."""
@@ -134,6 +136,14 @@ def with_keys(catalog: Catalog, environ: Mapping[str, str]) -> Catalog:
     return replace(catalog, targets=targets, router=router)
 
 
+def catalog_paths(directory: Path) -> list[str]:
+    """The files that make up a catalog, by their paths inside the directory."""
+    paths = [name for name in (ROUTER, ROUTING, VERIFIER) if (directory / name).is_file()]
+    folder = directory / TARGETS
+    entries = sorted(folder.iterdir()) if folder.is_dir() else []
+    return paths + [f"{TARGETS}/{entry.name}" for entry in entries if _is_entry(entry)]
+
+
 def read_directory(directory: Path, edits: Edits) -> tuple[dict[str, str], list[Problem]]:
     """Every file that makes up a catalog, by its path inside the directory, with `edits` applied.
 
@@ -144,13 +154,9 @@ def read_directory(directory: Path, edits: Edits) -> tuple[dict[str, str], list[
         found = "is not a directory" if directory.exists() else "does not exist"
         example = "create it, or name another with --prompts or LLMROUTER_PROMPTS"
         return {}, [Problem(where, 1, f"the prompts directory {found}: {example}")]
-    paths = [name for name in (ROUTER, ROUTING, VERIFIER) if (directory / name).is_file()]
-    folder = directory / TARGETS
-    entries = sorted(folder.iterdir()) if folder.is_dir() else []
-    paths += [f"{TARGETS}/{entry.name}" for entry in entries if _is_entry(entry)]
     texts: dict[str, str] = {}
     problems: list[Problem] = []
-    for path in sorted({*paths, *edits}):
+    for path in sorted({*catalog_paths(directory), *edits}):
         try:
             text = edits[path] if path in edits else _read(directory / path)
             if text is not None:
@@ -174,9 +180,9 @@ def _is_entry(path: Path) -> bool:
 
 def _read(path: Path) -> str:
     with path.open("rb") as file:
-        data = file.read(4 * MAX_CHARS + 1)
-    if len(data) > 4 * MAX_CHARS:
-        raise ValueError(f"it is over {4 * MAX_CHARS // 1024} KB")
+        data = file.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise ValueError(f"it is over {MAX_BYTES // 1024} KB")
     return data.decode()
 
 

@@ -17,6 +17,7 @@ from llmrouter.api.dependencies import Dependencies
 from llmrouter.api.http_errors import Runner
 from llmrouter.catalog.editor import Edit, Saved
 from llmrouter.catalog.loader import Edits
+from llmrouter.catalog.versions import EarlierText
 from llmrouter.domain.catalog import Catalog, Prompts
 from llmrouter.domain.chat import Caller, ChatRequest
 from llmrouter.domain.completion import Attempt, Completion, ResponseEvent, Usage
@@ -287,25 +288,34 @@ class FakeDesk:
             raise LookupError("no catalog yet")
         return self.catalog
 
-    async def read(self, name: str) -> str:
+    async def read(self, path: str) -> str:
         """The same text for every target there is."""
+        name = path.removeprefix("catalog/").removesuffix(".md")
         if name not in self.current.targets:
             raise NotFound("no such target", code="target_not_found")
         return f"---\nmodel: m-{name}\n---\n"
 
-    async def write(self, wanted: Edit) -> Catalog:
+    async def save(self, edit: Edit) -> Saved:
         """Keep an edit."""
-        self.written.append(wanted)
-        return self.current
+        self.written.append(edit)
+        return Saved(self.current, "2")
 
-    async def history(self, name: str) -> list[Saved]:
-        """Two versions; before the older one there was no file."""
-        return [Saved("2", 2.0, "two"), Saved("1", 1.0, None)]
+    async def history(self, path: str) -> list[EarlierText]:
+        """Two edits; before the older one there was no file."""
+        return [EarlierText("2", 2.0, "two"), EarlierText("1", 1.0, None)]
 
-    async def revert(self, wanted: Edit, version: str | None = None) -> Catalog:
+    async def undo(self, edit: Edit, version: str | None = None) -> Saved:
         """Keep what was asked for."""
-        self.reverted.append((wanted, version))
-        return self.current
+        self.reverted.append((edit, version))
+        return Saved(self.current, "3")
+
+    async def files(self) -> tuple[str, dict[str, str]]:
+        """Two files."""
+        return "2", {"catalog/small.md": "now", "catalog/new.md": "new"}
+
+    async def texts(self, version: str) -> dict[str, str]:
+        """What one file held."""
+        return {"catalog/small.md": f"as in {version}"}
 
 
 class Counters:
@@ -344,7 +354,7 @@ class NoCanary:
         """None has run."""
         return {"status": "none"}
 
-    async def promote(self) -> dict[str, Any]:
+    async def promote(self, by: str | None = None) -> dict[str, Any]:
         """There is none."""
         raise NotFound("no canary runs")
 

@@ -8,8 +8,25 @@ from pathlib import Path
 
 import pytest
 
-from llmrouter.catalog.editor import ANY, KEPT, Edit, history, put, read, tag, undoing
-from llmrouter.errors import CatalogInvalid, LLMRouterError, NotFound, PreconditionFailed
+from llmrouter.catalog import editor, versions
+from llmrouter.catalog.editor import (
+    ANY,
+    Edit,
+    read,
+    reverting,
+    save,
+    target_edit,
+    target_path,
+    undoing,
+)
+from llmrouter.catalog.versions import Author, history, tag, write_file
+from llmrouter.errors import (
+    CatalogInvalid,
+    Forbidden,
+    LLMRouterError,
+    NotFound,
+    PreconditionFailed,
+)
 from tests.catalog.prompts_dir import LARGE, SMALL, written
 
 WIDE, WIDER = SMALL.replace("8000", "9000"), SMALL.replace("8000", "9999")
@@ -22,7 +39,7 @@ def on_disk(directory: Path) -> dict[Path, bytes]:
 
 def undo(directory: Path, name: str, version: str | None = None) -> None:
     """Go back."""
-    put(directory, undoing(directory, Edit(name, None), version))
+    save(directory, undoing(directory, target_edit(name, None), version))
 
 
 def test_an_edit_is_in_place_and_what_was_there_is_kept(tmp_path: Path) -> None:
@@ -30,50 +47,51 @@ def test_an_edit_is_in_place_and_what_was_there_is_kept(tmp_path: Path) -> None:
     path = written(tmp_path) / "catalog" / "small.md"
     path.chmod(0o640)
     before = set(on_disk(tmp_path))
-    assert put(tmp_path, Edit("small", WIDE)).targets["small"].context_window == 9000
-    assert read(tmp_path, "small") == WIDE
+    assert (
+        save(tmp_path, target_edit("small", WIDE)).catalog.targets["small"].context_window == 9000
+    )
+    assert read(tmp_path, target_path("small")) == WIDE
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
-    (kept,) = set(on_disk(tmp_path)) - before
-    assert kept.parent == tmp_path / ".history" / "small"
-    (saved,) = history(tmp_path, "small")
-    assert (saved.text, saved.version) == (SMALL, kept.stem)
-    assert abs(saved.at - time.time()) < 60
+    assert {path.parts[-3] for path in set(on_disk(tmp_path)) - before} == {".history"}
+    (earlier,) = history(tmp_path, target_path("small"))
+    assert (earlier.text, earlier.version) == (SMALL, "2")
+    assert abs(earlier.at - time.time()) < 60
 
 
 def test_a_target_is_added_and_taken_out_again_by_undoing(tmp_path: Path) -> None:
     """There was no file before, so there is none after; and it comes back the same way."""
     written(tmp_path)
-    assert "third" in put(tmp_path, Edit("third", LARGE)).targets
+    assert "third" in save(tmp_path, target_edit("third", LARGE)).catalog.targets
     undo(tmp_path, "third")
-    assert read(tmp_path, "third") is None
+    assert read(tmp_path, target_path("third")) is None
     undo(tmp_path, "third")
-    assert read(tmp_path, "third") == LARGE
+    assert read(tmp_path, target_path("third")) == LARGE
 
 
 def test_a_target_is_taken_out_and_brought_back(tmp_path: Path) -> None:
     """Only where nothing needs it: the default cannot go."""
-    put(written(tmp_path), Edit("third", LARGE))
-    assert "third" not in put(tmp_path, Edit("third", None)).targets
+    save(written(tmp_path), target_edit("third", LARGE))
+    assert "third" not in save(tmp_path, target_edit("third", None)).catalog.targets
     undo(tmp_path, "third")
-    assert read(tmp_path, "third") == LARGE
+    assert read(tmp_path, target_path("third")) == LARGE
     with pytest.raises(CatalogInvalid) as refused:
-        put(tmp_path, Edit("small", None))
+        save(tmp_path, target_edit("small", None))
     assert str(refused.value.problems[0]).startswith(f"{tmp_path}/routing.yaml:1: `default` names")
     with pytest.raises(NotFound):
-        put(tmp_path, Edit("nobody", None))
+        save(tmp_path, target_edit("nobody", None))
 
 
 def test_undoing_goes_back_to_any_version_and_can_be_undone(tmp_path: Path) -> None:
     """The newest by default, so that twice is as before; an older one by its name."""
     for text in (WIDE, WIDER):
-        put(written(tmp_path) if text == WIDE else tmp_path, Edit("small", text))
+        save(written(tmp_path) if text == WIDE else tmp_path, target_edit("small", text))
     undo(tmp_path, "small")
-    assert read(tmp_path, "small") == WIDE
+    assert read(tmp_path, target_path("small")) == WIDE
     undo(tmp_path, "small")
-    assert read(tmp_path, "small") == WIDER
-    oldest = history(tmp_path, "small")[-1]
+    assert read(tmp_path, target_path("small")) == WIDER
+    oldest = history(tmp_path, target_path("small"))[-1]
     undo(tmp_path, "small", oldest.version)
-    assert read(tmp_path, "small") == SMALL
+    assert read(tmp_path, target_path("small")) == SMALL
 
 
 def test_there_must_be_something_to_go_back_to(tmp_path: Path) -> None:
@@ -81,22 +99,99 @@ def test_there_must_be_something_to_go_back_to(tmp_path: Path) -> None:
     written(tmp_path)
     with pytest.raises(NotFound, match="nothing to undo"):
         undo(tmp_path, "small")
-    put(tmp_path, Edit("small", WIDE))
-    (saved,) = history(tmp_path, "small")
-    for wrong in ("7", "../../router", saved.version + "0"):
-        with pytest.raises(NotFound, match=saved.version):
+    save(tmp_path, target_edit("small", WIDE))
+    (earlier,) = history(tmp_path, target_path("small"))
+    for wrong in ("7", "../../router", earlier.version + "0"):
+        with pytest.raises(NotFound, match=earlier.version):
             undo(tmp_path, "small", wrong)
 
 
-def test_history_is_bounded_and_of_one_target(tmp_path: Path) -> None:
-    """The newest versions stay."""
-    put(written(tmp_path), Edit("large", LARGE.replace("8000", "7000")))
-    for number in range(KEPT + 3):
-        put(tmp_path, Edit("small", SMALL.replace("8000", str(9000 + number))))
-    kept = history(tmp_path, "small")
-    assert len(kept) == KEPT
-    assert kept[0].text == SMALL.replace("8000", str(9000 + KEPT + 1))
-    assert len(history(tmp_path, "large")) == 1
+def test_history_is_of_one_target(tmp_path: Path) -> None:
+    """What others held is not in it."""
+    save(written(tmp_path), target_edit("large", LARGE.replace("8000", "7000")))
+    for number in range(3):
+        save(tmp_path, target_edit("small", SMALL.replace("8000", str(9000 + number))))
+    earlier = history(tmp_path, target_path("small"))
+    assert [one.text for one in earlier] == [WIDE.replace("9000", "9001"), WIDE, SMALL]
+    assert len(history(tmp_path, target_path("large"))) == 1
+
+
+def test_files_are_edited_together_or_not_at_all(tmp_path: Path) -> None:
+    """A target goes with the rule that names it; one without the other is refused."""
+    written(tmp_path)
+    routing = read(tmp_path, "routing.yaml")
+    assert routing is not None
+    before = on_disk(tmp_path)
+    with pytest.raises(CatalogInvalid):
+        save(tmp_path, Edit({"routing.yaml": routing.replace("large", "huge")}))
+    assert on_disk(tmp_path) == before
+    saved = save(
+        tmp_path,
+        Edit(
+            {
+                "catalog/large.md": None,
+                "catalog/huge.md": LARGE,
+                "routing.yaml": routing.replace("large", "huge"),
+            }
+        ),
+    )
+    assert sorted(saved.catalog.targets) == ["huge", "small"]
+    assert saved.version == "2"
+
+
+def test_a_disk_that_fails_half_way_leaves_every_file_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The files of one edit stand or fall together, and so does their version."""
+    before = on_disk(written(tmp_path))
+    writes = []
+
+    def failing(path: Path, data: bytes, mode: int = 0o644) -> None:
+        writes.append(path)
+        if len(writes) == 2:
+            raise OSError(28, "No space left on device")
+        write_file(path, data, mode)
+
+    monkeypatch.setattr(editor, "write_file", failing)
+    edits = {"catalog/small.md": WIDE, "catalog/large.md": LARGE.replace("8000", "7000")}
+    with pytest.raises(LLMRouterError, match="No space left"):
+        save(tmp_path, Edit(edits))
+    after = {path: text for path, text in on_disk(tmp_path).items() if ".history" not in path.parts}
+    assert after == before
+
+
+def test_the_whole_directory_goes_back_to_a_version(tmp_path: Path) -> None:
+    """Edited, added and removed files, and the way back is a version too."""
+    save(written(tmp_path), Edit({"catalog/third.md": LARGE, "catalog/small.md": WIDE}))
+    save(tmp_path, reverting(tmp_path, "1", "alice"))
+    assert read(tmp_path, "catalog/third.md") is None
+    assert read(tmp_path, "catalog/small.md") == SMALL
+    last = versions.listed(tmp_path)[-1]
+    assert (last.id, last.author) == ("3", Author("alice", "revert", "version 1"))
+    with pytest.raises(NotFound, match="there are 1 to 3"):
+        reverting(tmp_path, "4", None)
+
+
+def test_the_prompts_inside_the_package_are_not_edited(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer says what to do instead, and nothing is written."""
+    before = on_disk(written(tmp_path))
+    monkeypatch.setattr(editor, "PACKAGED", tmp_path)
+    with pytest.raises(Forbidden, match="llmrouter init"):
+        save(tmp_path, target_edit("small", WIDE))
+    assert on_disk(tmp_path) == before
+
+
+def test_what_was_edited_by_hand_meanwhile_is_a_version_of_its_own(tmp_path: Path) -> None:
+    """Unless it could not serve: a broken file is nothing to go back to."""
+    save(written(tmp_path), target_edit("small", WIDE))
+    (tmp_path / "catalog" / "small.md").write_text(WIDER)
+    save(tmp_path, target_edit("large", LARGE.replace("8000", "7000")))
+    assert [one.author.how for one in versions.listed(tmp_path)] == ["file", "http", "file", "http"]
+    (tmp_path / "catalog" / "small.md").write_text("broken")
+    save(tmp_path, target_edit("small", SMALL))
+    assert versions.newest(tmp_path) == "5"
 
 
 @pytest.mark.parametrize(
@@ -122,7 +217,7 @@ def test_an_edit_that_does_not_fit_changes_nothing(
     """A broken text, a needed target switched off or a path for an id leaves the disk as it was."""
     before = on_disk(written(tmp_path))
     with pytest.raises(CatalogInvalid):
-        put(tmp_path, Edit(name, text))
+        save(tmp_path, target_edit(name, text))
     assert on_disk(tmp_path) == before
 
 
@@ -131,7 +226,8 @@ def test_no_path_outside_the_catalog_is_read(tmp_path: Path, name: str) -> None:
     """An id that cannot be one has no text and no history."""
     written(tmp_path)
     (tmp_path / "routing.md").write_text("secret")
-    assert (read(tmp_path, name), history(tmp_path, name)) == (None, [])
+    path = f"catalog/{name}.md"
+    assert (read(tmp_path, path), history(tmp_path, path)) == (None, [])
 
 
 @pytest.mark.parametrize(
@@ -154,13 +250,13 @@ def test_an_edit_is_of_what_its_editor_read(
 ) -> None:
     """Two editors of one file: the second hears of the first, and nothing is lost."""
     before = on_disk(written(tmp_path))
-    edit = Edit(name, WIDE, frozenset(seen))
+    edit = target_edit(name, WIDE, frozenset(seen))
     if passes:
-        put(tmp_path, edit, serving="v1")
-        assert read(tmp_path, name) == WIDE
+        save(tmp_path, edit, serving="v1")
+        assert read(tmp_path, target_path(name)) == WIDE
     else:
         with pytest.raises(PreconditionFailed):
-            put(tmp_path, edit, serving="v1")
+            save(tmp_path, edit, serving="v1")
         assert on_disk(tmp_path) == before
 
 
@@ -174,6 +270,6 @@ def test_a_disk_that_refuses_is_an_error_with_its_reason(tmp_path: Path) -> None
     written(tmp_path)
     (tmp_path / ".history").write_text("in the way")
     with pytest.raises(LLMRouterError, match="cannot be written") as refused:
-        put(tmp_path, Edit("small", WIDE))
+        save(tmp_path, target_edit("small", WIDE))
     assert refused.value.code == "catalog_not_writable"
-    assert read(tmp_path, "small") == SMALL
+    assert read(tmp_path, target_path("small")) == SMALL

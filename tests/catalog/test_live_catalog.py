@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from llmrouter.catalog.editor import Edit
+from llmrouter.catalog.editor import target_edit, target_path
 from llmrouter.catalog.live_catalog import CatalogHolder
 from llmrouter.errors import CatalogInvalid, NotFound, PreconditionFailed
 from tests.catalog.prompts_dir import LARGE, ROUTING, SMALL, written
@@ -115,24 +115,24 @@ async def test_an_edit_serves_when_it_returns_and_is_undone(tmp_path: Path) -> N
     holder = CatalogHolder(written(tmp_path))
     heard: list[int] = []
     holder.on_change.append(lambda now: heard.append(now.targets["small"].context_window))
-    fresh = await holder.write(Edit("small", SMALL.replace("8000", "9000")))
-    assert holder.current is fresh
-    assert await holder.read("small") == SMALL.replace("8000", "9000")
-    assert [saved.text for saved in await holder.history("small")] == [SMALL]
-    await holder.revert(Edit("small", None))
-    assert await holder.read("small") == SMALL
+    fresh = await holder.save(target_edit("small", SMALL.replace("8000", "9000")))
+    assert holder.current is fresh.catalog
+    assert await holder.read(target_path("small")) == SMALL.replace("8000", "9000")
+    assert [saved.text for saved in await holder.history(target_path("small"))] == [SMALL]
+    await holder.undo(target_edit("small", None))
+    assert await holder.read(target_path("small")) == SMALL
     assert heard == [9000, 8000]
     with pytest.raises(NotFound):
-        await holder.read("nobody")
+        await holder.read(target_path("nobody"))
 
 
 async def test_an_editor_may_go_by_the_catalog_that_serves(tmp_path: Path) -> None:
     """Its version is as good as the file's own tag, until anything that decides has changed."""
     holder = CatalogHolder(written(tmp_path))
     seen = frozenset({holder.current.version})
-    await holder.write(Edit("small", SMALL.replace("8000", "9000"), seen))
+    await holder.save(target_edit("small", SMALL.replace("8000", "9000"), seen))
     with pytest.raises(PreconditionFailed):
-        await holder.write(Edit("large", LARGE.replace("8000", "9000"), seen))
+        await holder.save(target_edit("large", LARGE.replace("8000", "9000"), seen))
 
 
 async def test_a_write_that_does_not_fit_keeps_the_catalog(tmp_path: Path) -> None:
@@ -140,14 +140,14 @@ async def test_a_write_that_does_not_fit_keeps_the_catalog(tmp_path: Path) -> No
     holder = CatalogHolder(written(tmp_path))
     good = holder.current
     with pytest.raises(CatalogInvalid):
-        await holder.write(Edit("small", SMALL.replace("8000", "many")))
+        await holder.save(target_edit("small", SMALL.replace("8000", "many")))
     assert holder.current is good
 
 
 async def test_writes_at_the_same_time_all_stay(tmp_path: Path) -> None:
     """Concurrent writes of different targets lose none of them, of two holders either."""
     holders = CatalogHolder(written(tmp_path)), CatalogHolder(tmp_path)
-    await asyncio.gather(*(holders[n % 2].write(Edit(f"t{n}", LARGE)) for n in range(8)))
+    await asyncio.gather(*(holders[n % 2].save(target_edit(f"t{n}", LARGE)) for n in range(8)))
     await holders[0].reload()
     assert {f"t{number}" for number in range(8)} <= set(holders[0].current.targets)
 

@@ -6,13 +6,11 @@ import orjson
 from aiohttp import web
 
 from llmrouter.api.body_reader import read_body
-from llmrouter.api.dependencies import SERVICES, CanaryControl
+from llmrouter.api.dependencies import CALLER, SERVICES, CanaryControl
 from llmrouter.api.error_response import JSON
+from llmrouter.api.handlers.catalog_files import whole_texts
 from llmrouter.api.request_parser import parse_object
 from llmrouter.api.router_options import wrong_type
-from llmrouter.catalog.loader import ROUTER, ROUTING, TARGETS, VERIFIER
-from llmrouter.catalog.target_file import id_problem
-from llmrouter.errors import BadRequest
 
 DEFAULT_SHARE = 0.1
 
@@ -25,38 +23,21 @@ async def status(request: web.Request) -> web.Response:
 async def start(request: web.Request) -> web.Response:
     """POST /canary: `{"files": {path: text}, "share": 0.1}`; the files are the whole catalog."""
     body = parse_object(await read_body(request, request.app[SERVICES]))
-    files, share = body.get("files"), body.get("share", DEFAULT_SHARE)
-    if not isinstance(files, dict) or not all(isinstance(t, str) for t in files.values()):
-        raise wrong_type("files", "an object of texts by path", files)
+    share = body.get("share", DEFAULT_SHARE)
     if isinstance(share, bool) or not isinstance(share, int | float):
         raise wrong_type("share", "a number", share)
-    for path in files:
-        check_path(path)
+    files = whole_texts(body.get("files"))
     return _json(await _control(request).start(files, float(share)), 201)
 
 
 async def promote(request: web.Request) -> web.Response:
     """POST /canary/promote: its files become the current catalog."""
-    return _json(await _control(request).promote())
+    return _json(await _control(request).promote(request[CALLER].name))
 
 
 async def stop(request: web.Request) -> web.Response:
     """POST /canary/stop: every session gets the current catalog again."""
     return _json(await _control(request).stop())
-
-
-def check_path(path: str) -> None:
-    """Refuse what is no file of a catalog. Raises BadRequest."""
-    folder, _, name = path.rpartition("/")
-    if path in (ROUTER, ROUTING, VERIFIER):
-        return
-    if folder != TARGETS or not name.endswith(".md") or id_problem(name.removesuffix(".md")):
-        raise BadRequest(
-            f"{path[:100]!r} is no file of a catalog: write {ROUTING}, {ROUTER}, {VERIFIER} or "
-            f"{TARGETS}/<id>.md",
-            param="files",
-            code="invalid_value",
-        )
 
 
 def _control(request: web.Request) -> CanaryControl:

@@ -13,13 +13,15 @@ import orjson
 from aiohttp import web
 
 from llmrouter.api.body_reader import read_body
-from llmrouter.api.dependencies import SERVICES, CatalogEditor, CatalogStatus
+from llmrouter.api.dependencies import CALLER, SERVICES, CatalogEditor, CatalogStatus
 from llmrouter.api.error_response import JSON
 from llmrouter.api.request_parser import parse_object
 from llmrouter.api.router_options import wrong_type
-from llmrouter.catalog.editor import ANY, Edit, tag
+from llmrouter.catalog.editor import ANY, Edit, target_edit, target_path
+from llmrouter.catalog.target_file import id_problem
+from llmrouter.catalog.versions import Author, tag
 from llmrouter.domain.target import Target
-from llmrouter.errors import BadRequest
+from llmrouter.errors import BadRequest, NotFound
 
 MARKDOWN = "text/markdown; charset=utf-8"
 
@@ -31,7 +33,7 @@ async def catalog(request: web.Request) -> web.Response:
 
 async def file(request: web.Request) -> web.Response:
     """GET /catalog/{id}: the file's text as it is on disk, with the ETag an edit goes by."""
-    text = await _editor(request).read(request.match_info["id"])
+    text = await _editor(request).read(_known_path(request))
     return web.Response(
         body=text.encode("utf-8", "surrogateescape"),
         headers={"Content-Type": MARKDOWN, "ETag": f'"{tag(text)}"', "Cache-Control": "no-store"},
@@ -44,19 +46,19 @@ async def put(request: web.Request) -> web.Response:
     The body is the file's text (`text/markdown`) or `{"text": …}`.
     """
     text = edit_text(request.content_type, await read_body(request, request.app[SERVICES]))
-    await _editor(request).write(Edit(request.match_info["id"], text, seen(request)))
+    await _editor(request).save(_edit(request, text))
     return _served(request, tag(text))
 
 
 async def delete(request: web.Request) -> web.Response:
     """DELETE /catalog/{id}: take a target out. What its file held can be brought back."""
-    await _editor(request).write(Edit(request.match_info["id"], None, seen(request)))
+    await _editor(request).save(_edit(request, None))
     return _served(request)
 
 
 async def history(request: web.Request) -> web.Response:
     """GET /catalog/{id}/history: what the file held before its last edits, newest first."""
-    versions = await _editor(request).history(request.match_info["id"])
+    versions = await _editor(request).history(_known_path(request))
     shown = [{"version": one.version, "at": one.at, "text": one.text} for one in versions]
     return _json({"id": request.match_info["id"], "versions": shown})
 
@@ -67,12 +69,12 @@ async def revert(request: web.Request) -> web.Response:
     version = parse_object(body).get("version") if body else None
     if version is not None and not isinstance(version, str):
         raise wrong_type("version", "a string", version)
-    await _editor(request).revert(Edit(request.match_info["id"], None, seen(request)), version)
+    await _editor(request).undo(_edit(request, None), version)
     return _served(request)
 
 
 def seen(request: web.Request) -> frozenset[str] | None:
-    """What an editor says it has read, as `catalog.edit.Edit` takes it."""
+    """What an editor says it has read, as `catalog.editor.Edit` takes it."""
     if request.headers.get("If-None-Match", "").strip() == ANY:
         return frozenset()
     given = request.headers.getall("If-Match", None)
@@ -81,6 +83,18 @@ def seen(request: web.Request) -> frozenset[str] | None:
     return frozenset(
         one.strip().removeprefix("W/").strip('"') for one in ",".join(given).split(",")
     )
+
+
+def _edit(request: web.Request, text: str | None) -> Edit:
+    author = Author(request[CALLER].name, "http")
+    return target_edit(request.match_info["id"], text, seen(request), author)
+
+
+def _known_path(request: web.Request) -> str:
+    name = request.match_info["id"]
+    if id_problem(name) is not None:
+        raise NotFound(f"no target {name[:100]!r} in the catalog", code="target_not_found")
+    return target_path(name)
 
 
 def _editor(request: web.Request) -> CatalogEditor:

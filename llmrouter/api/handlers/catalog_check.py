@@ -12,22 +12,15 @@ from aiohttp import web
 from llmrouter.api.body_reader import read_body
 from llmrouter.api.dependencies import SERVICES
 from llmrouter.api.error_response import JSON
-from llmrouter.api.handlers.canary import check_path
+from llmrouter.api.handlers.catalog_files import edited_texts
 from llmrouter.api.request_parser import parse_object
-from llmrouter.api.router_options import wrong_type
 from llmrouter.errors import Problem
 
 
 async def check(request: web.Request) -> web.Response:
     """`{"files": {path: text or null}}` over what is on disk: its problems and its warnings."""
     services = request.app[SERVICES]
-    files = parse_object(await read_body(request, services)).get("files")
-    if not isinstance(files, dict) or not all(
-        text is None or isinstance(text, str) for text in files.values()
-    ):
-        raise wrong_type("files", "an object of texts (or null) by path", files)
-    for path in files:
-        check_path(path)
+    files = edited_texts(parse_object(await read_body(request, services)).get("files"))
     assert services.check is not None, "the path exists only where edits are"  # noqa: S101
     problems, warnings = await services.check(files)
     body = {

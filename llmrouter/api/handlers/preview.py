@@ -11,21 +11,18 @@ from typing import Any, Final
 from aiohttp import web
 
 from llmrouter.api.body_reader import read_body
-from llmrouter.api.dependencies import SERVICES
+from llmrouter.api.dependencies import SERVICES, CatalogEditor
 from llmrouter.api.error_response import JSON
+from llmrouter.api.handlers.catalog_files import edited_texts
 from llmrouter.api.request_parser import parse_object
 from llmrouter.api.router_options import shown, suggestion, wrong_type, wrong_value
-from llmrouter.catalog.loader import ROUTER, ROUTING, TARGETS, VERIFIER, Edits
+from llmrouter.catalog.loader import TARGETS, Edits
 from llmrouter.catalog.target_file import id_problem
-from llmrouter.domain.patterns import compile_pattern
 from llmrouter.errors import BadRequest
 
 LAST: Final = 1000
 MOST: Final = 10_000
-MOST_FILES: Final = 600
-KEYS: Final = ("id", "text", "files", "last")
-OTHERS: Final = (ROUTING, ROUTER, VERIFIER)
-_TARGET_FILE: Final = compile_pattern(rf"{TARGETS}/(.*)\.md", dot_all=True)
+KEYS: Final = ("id", "text", "files", "version", "last")
 
 
 async def preview(request: web.Request) -> web.Response:
@@ -34,13 +31,22 @@ async def preview(request: web.Request) -> web.Response:
     look = services.preview
     assert look is not None, "the path exists only where edits can be previewed"  # noqa: S101
     edits, last = parse_edits(parse_object(await read_body(request, services)))
+    if isinstance(edits, str):
+        edits = await _reverted(services.editor, edits)
     return web.Response(body=await look(edits, last), headers={"Content-Type": JSON})
 
 
-def parse_edits(document: dict[str, Any]) -> tuple[Edits, int]:
+async def _reverted(editor: CatalogEditor | None, version: str) -> Edits:
+    """The edits that reverting to a version would make. Raises NotFound."""
+    assert editor is not None, "the path exists only where the catalog can be edited"  # noqa: S101
+    _, texts = await editor.files()
+    return {**dict.fromkeys(texts), **await editor.texts(version)}
+
+
+def parse_edits(document: dict[str, Any]) -> tuple[Edits | str, int]:
     """`{id, text}` or `{files: {path: text}}`, where null takes a file away, and `last`.
 
-    Raises BadRequest.
+    `{version}` is returned as the id of the version to revert to. Raises BadRequest.
     """
     for name in document:
         if name not in KEYS:
@@ -49,7 +55,19 @@ def parse_edits(document: dict[str, Any]) -> tuple[Edits, int]:
                 param=name[:64],
                 code="unknown_parameter",
             )
-    return (_files if "files" in document else _file)(document), _last(document.get("last"))
+    last = _last(document.get("last"))
+    if "version" in document:
+        return _version(document), last
+    return (_files if "files" in document else _file)(document), last
+
+
+def _version(document: dict[str, Any]) -> str:
+    for other in ("id", "text", "files"):
+        if other in document:
+            raise wrong_value(other, "cannot stand beside version; send one of them")
+    if not isinstance(document["version"], str):
+        raise wrong_type("version", "a string", document["version"])
+    return document["version"]
 
 
 def _file(document: dict[str, Any]) -> Edits:
@@ -68,21 +86,10 @@ def _file(document: dict[str, Any]) -> Edits:
 
 
 def _files(document: dict[str, Any]) -> Edits:
-    files = document["files"]
     for other in ("id", "text"):
         if other in document:
             raise wrong_value(other, "cannot stand beside files; send one of them")
-    if not isinstance(files, dict):
-        raise wrong_type("files", "an object", files)
-    if not 1 <= len(files) <= MOST_FILES:
-        raise wrong_value("files", f"must hold 1 to {MOST_FILES} files, not {len(files)}")
-    for path in files:
-        target = _TARGET_FILE.fullmatch(path)
-        if path not in OTHERS and (target is None or id_problem(target[1]) is not None):
-            raise wrong_value(
-                "files", f"names {shown(path)}; it is {TARGETS}/<id>.md or {', '.join(OTHERS)}"
-            )
-    return {path: _text(f"files.{path}", text) for path, text in files.items()}
+    return edited_texts(document["files"])
 
 
 def _text(param: str, value: object) -> str | None:

@@ -24,8 +24,9 @@ from typing import Any, Final
 import orjson
 
 from llmrouter.catalog.canary.evidence import ARMS, CANARY, CURRENT, SUMS, Arm, judge
-from llmrouter.catalog.editor import put_all
+from llmrouter.catalog.editor import Edit, save
 from llmrouter.catalog.loader import Overrides, load, read_directory
+from llmrouter.catalog.versions import Author
 from llmrouter.domain.catalog import Catalog
 from llmrouter.domain.completion import Completion
 from llmrouter.domain.decision import Decision, Feedback
@@ -183,13 +184,14 @@ class LiveCanary:
         await self._end("stopped", ())
         return await self.status()
 
-    async def promote(self) -> dict[str, Any]:
-        """Make the canary's files the current ones. Raises NotFound, CatalogInvalid, StoreFailed.
+    async def promote(self, by: str | None = None) -> dict[str, Any]:
+        """Make the canary's files the current ones. Raises NotFound, StoreFailed, as `editor.save`.
 
         The files are written together; every worker takes them over as it does any saved edit.
         """
         state = await self._running()
-        await asyncio.to_thread(put_all, self._directory, state.files, self._overrides)
+        edit = Edit(state.files, Author(by, "canary", f"canary {state.id}"), whole=True)
+        await asyncio.to_thread(save, self._directory, edit, None, self._overrides)
         await self._end("promoted", ())
         return await self.status()
 

@@ -21,6 +21,7 @@ from rich.table import Table
 from llmrouter.catalog.loader import load
 from llmrouter.errors import CatalogInvalid, StoreFailed
 from llmrouter.evaluation.benchmark.report import console
+from llmrouter.evaluation.catalog_diff.headline import percent, usd
 from llmrouter.evaluation.catalog_diff.impact import Edit, Impact, Journaled, assess_journaled
 from llmrouter.evaluation.progress_bar import bar
 from llmrouter.evaluation.recorded import Parse
@@ -81,6 +82,9 @@ async def _assess(edit: Edit, options: DiffOptions, parse: Parse, errors: Consol
 
 def show(impact: Impact, options: DiffOptions, out: Console) -> None:
     """Prints what changed and, where requests are recorded, what that would do to them."""
+    if impact.recorded:
+        out.print(impact.headline, markup=False, soft_wrap=True)
+        out.print()
     for change in impact.changes:
         out.print(str(change), markup=False)
     if not impact.changes:
@@ -110,8 +114,8 @@ def _summary(impact: Impact) -> Iterator[str]:
         stages = ", ".join(f"{n} {name}" for name, n in impact.decided[side].items())
         yield f"  decided {side}: {stages}"
     yield (
-        f"  {impact.moved} change target; estimated cost {_usd(impact.before_usd)} → "
-        f"{_usd(impact.after_usd)}{_percent(impact.before_usd, impact.after_usd)}"
+        f"  {impact.moved} change target; estimated cost {usd(impact.before_usd)} → "
+        f"{usd(impact.after_usd)}{percent(impact.before_usd, impact.after_usd)}"
     )
     refused = sum(one.requests for one in impact.refusals)
     if refused or impact.served_again:
@@ -123,14 +127,14 @@ def _tables(impact: Impact) -> Iterator[Table]:
     for move in impact.moves:
         costs = move.before_usd, move.after_usd
         moves.add_row(
-            move.before, move.after, str(move.requests), *map(_usd, costs), _percent(*costs)
+            move.before, move.after, str(move.requests), *map(usd, costs), percent(*costs)
         )
     yield moves
     tasks = _table("task", "", "requests", "before", "after", "", "change target")
     for line in impact.tasks:
         costs = line.before_usd, line.after_usd
         tasks.add_row(
-            line.task, "", str(line.requests), *map(_usd, costs), _percent(*costs), str(line.moved)
+            line.task, "", str(line.requests), *map(usd, costs), percent(*costs), str(line.moved)
         )
     yield tasks
     refusals = _table("would be refused", "because", "requests")
@@ -162,14 +166,3 @@ def _table(first: str, second: str, *numbers: str) -> Table:
     for name in numbers:
         table.add_column(name, justify="right", no_wrap=True)
     return table
-
-
-def _usd(amount: float) -> str:
-    return f"${amount:.4f}"
-
-
-def _percent(before: float, after: float) -> str:
-    ratio = after / before if before > 0 else 1.0
-    if abs(ratio - 1) < 0.0005:
-        return ""
-    return f" ({ratio - 1:+.1%})" if ratio < 10 else f" ({ratio:,.0f} ×)"

@@ -19,6 +19,7 @@ from llmrouter.catalog.diff import Change, changes
 from llmrouter.domain.catalog import Catalog
 from llmrouter.domain.decision import Decision, Source
 from llmrouter.domain.interfaces import Preferences
+from llmrouter.evaluation.catalog_diff.headline import Figures, Unknown, headline
 from llmrouter.evaluation.catalog_diff.replay import (
     SILENCE,
     CatalogReplay,
@@ -102,12 +103,15 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Impact:
-    """The report. `replayed` of `recorded` requests were decided, `told` of them with their text.
+    """The report; `headline` is its first line.
+
+    `replayed` of `recorded` requests were decided, `told` of them with their text.
 
     `decided` counts the stages for both sides, `moved` the requests that change target; costs are
     USD, estimated, over what is served under both catalogs.
     """
 
+    headline: str
     changes: tuple[Change, ...]
     warnings: tuple[str, ...]
     recorded: int
@@ -281,7 +285,22 @@ def _impact(edit: Edit, recorded: Sequence[RecordedRequest], sums: _Sums, how: R
     ]
     shifts = [Shift(*key, *_commonest(why)) for key, why in sums.shifts.items()]
     refusals = [Refusal(status, *_commonest(why)) for status, why in sums.refusals.items()]
+    moves.sort(key=lambda one: (-one.requests, one.before, one.after))
+    costs = [sum(line.before_usd for line in tasks), sum(line.after_usd for line in tasks)]
+    figures = Figures(
+        sums.replayed,
+        [(move.before, move.after, move.requests) for move in moves],
+        sum(refusal.requests for refusal in refusals),
+        *costs,
+    )
+    unknown = Unknown(
+        sums.guessed,
+        _asked_again(edit, sums),
+        sums.replayed - sums.told,
+        len(recorded) - sums.replayed,
+    )
     return Impact(
+        headline=headline(figures, unknown),
         changes=changes(edit.before, edit.after),
         warnings=edit.after.warnings,
         recorded=len(recorded),
@@ -290,9 +309,9 @@ def _impact(edit: Edit, recorded: Sequence[RecordedRequest], sums: _Sums, how: R
         since=replayed[0].at if replayed else None,
         decided={side: dict(counts.most_common()) for side, counts in sums.decided.items()},
         moved=sum(move.requests for move in moves),
-        before_usd=sum(line.before_usd for line in tasks),
-        after_usd=sum(line.after_usd for line in tasks),
-        moves=tuple(sorted(moves, key=lambda one: (-one.requests, one.before, one.after))),
+        before_usd=costs[0],
+        after_usd=costs[1],
+        moves=tuple(moves),
         tasks=tuple(sorted(tasks, key=lambda one: (-one.moved, -one.requests, one.task))),
         eligibility=tuple(sorted(shifts, key=lambda one: (one.change, -one.requests, one.target))),
         refusals=tuple(sorted(refusals, key=lambda one: -one.requests)),
@@ -323,12 +342,18 @@ def _notes(edit: Edit, sums: _Sums, recorded: int, how: Replay) -> Iterable[str]
             f"{sums.guessed} no longer have what decided them: the router LLM would be asked; "
             "they are counted at the default target"
         )
-    kept, before, after = sums.decided["after"]["recorded"], edit.before, edit.after
-    if kept and after.router and _read(before) != _read(after):
+    if kept := _asked_again(edit, sums):
         yield (
             f"{kept} keep what was decided then; the router LLM will be asked again and reads the "
             "edited catalog, so it may choose otherwise"
         )
+
+
+def _asked_again(edit: Edit, sums: _Sums) -> int:
+    """Requests that keep a recorded decision which the router LLM would make anew."""
+    if edit.after.router is None or _read(edit.before) == _read(edit.after):
+        return 0
+    return sums.decided["after"]["recorded"]
 
 
 def _read(catalog: Catalog) -> tuple[object, ...]:

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from llmrouter.auth.api_keys import Authenticator, parse_keys
-from llmrouter.catalog.editor import ANY, Edit, tag
+from llmrouter.catalog.editor import ANY, target_edit
+from llmrouter.catalog.versions import Author, tag
 from tests.api.fakes import FakeDesk, client_of, services
 
 KEYS = Authenticator(parse_keys("alice:sk-alice"), "sk-admin")
@@ -67,7 +68,9 @@ async def test_both_ways_of_sending_a_file_arrive_as_its_text() -> None:
         answer = await client.call("PUT", "/catalog/small", data=TEXT, headers=headers)
         await client.call("PUT", "/catalog/large", json={"text": "other"})
         await client.call("DELETE", "/catalog/off")
-    assert desk.written == [Edit("small", TEXT), Edit("large", "other"), Edit("off", None)]
+    sent = {"small": TEXT, "large": "other", "off": None}
+    by = Author("anonymous", "http")
+    assert desk.written == [target_edit(name, text, author=by) for name, text in sent.items()]
     assert answer.json["version"] == "c0ffee"
     assert answer.headers["ETag"] == f'"{tag(TEXT)}"'
 
@@ -94,7 +97,7 @@ async def test_an_edit_says_what_its_editor_has_read(
         await client.call("DELETE", "/catalog/small", headers=headers)
         await client.call("POST", "/catalog/small/revert", headers=headers)
     given = [*desk.written, desk.reverted[0][0]]
-    assert [edit.seen for edit in given] == [seen] * 3
+    assert [edit.seen.get("catalog/small.md") for edit in given] == [seen] * 3
 
 
 async def test_an_edit_is_undone_by_its_newest_version_or_by_name() -> None:

@@ -48,6 +48,15 @@ async def test_a_preview_is_for_the_admin_key_and_writes_nothing() -> None:
     assert desk.written == []
 
 
+async def test_a_revert_is_previewed_as_the_edit_it_would_be() -> None:
+    """Files that were not there in that version go."""
+    looks, desk = Looks(), FakeDesk()
+    async with client_of(services(catalog=desk, editor=desk, preview=looks.preview)) as client:
+        answer = await client.post("/catalog/preview", {"version": "1"})
+    assert answer.status == 200
+    assert looks.asked == [({"catalog/small.md": "as in 1", "catalog/new.md": None}, LAST)]
+
+
 @pytest.mark.parametrize(
     ("document", "edits"),
     [
@@ -77,6 +86,8 @@ def test_an_edit_is_of_one_target_or_of_files(document: dict[str, Any], edits: E
         ({"id": "small", "text": 7}, "text"),
         ({"id": "small", "txt": "x"}, "txt"),
         ({"files": {}}, "files"),
+        ({"version": 3}, "version"),
+        ({"version": "3", "files": {"routing.yaml": "a"}}, "files"),
         ({"files": ["routing.yaml"]}, "files"),
         ({"files": {"../secret": "x"}}, "files"),
         ({"files": {"catalog/../x.md": "x"}}, "files"),

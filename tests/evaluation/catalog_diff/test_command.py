@@ -45,7 +45,8 @@ def test_equal_catalogs_are_said_to_be_equal(
     """And nobody changes target."""
     assert run_diff(options, read) == DONE
     out = capsys.readouterr().out
-    assert out.startswith("the two catalogs say the same\n")
+    assert out.startswith("0 of 2 recorded requests change target, estimated cost unchanged at $")
+    assert "\nthe two catalogs say the same\n" in out
     assert "replayed 2 recorded since 2023-11-14 22:13 UTC, 2 with their text" in out
     assert "0 change target" in out
 
