@@ -28,6 +28,7 @@ from llmrouter.api.middleware.hosts import HostPolicy, host_policy
 from llmrouter.auth.api_keys import Authenticator, parse_keys
 from llmrouter.auth.managed_keys import ManagedKeys
 from llmrouter.catalog.canary.live_canary import LiveCanary
+from llmrouter.catalog.edit_policy import EditPolicy, key_patterns
 from llmrouter.catalog.live_catalog import CatalogHolder
 from llmrouter.catalog.loader import Overrides
 from llmrouter.domain.chat import ANONYMOUS, Caller
@@ -75,7 +76,7 @@ from llmrouter.routing.stages.session_affinity import SessionAffinity, SessionFo
 from llmrouter.routing.stages.shadow import Shadow
 from llmrouter.routing.utility import Utility
 from llmrouter.routing.worth import Worth
-from llmrouter.settings import Settings, is_loopback
+from llmrouter.settings import Settings, is_loopback, listed
 from llmrouter.store.decision_log import DecisionLog
 from llmrouter.store.factory import open_store
 from llmrouter.telemetry.telemetry import Telemetry
@@ -86,6 +87,7 @@ from llmrouter.upstream.health import TargetHealth
 from llmrouter.upstream.protocols.registry import rewritten
 from llmrouter.upstream.router_client import RouterClient
 from llmrouter.usage.store import UsageStore
+from llmrouter.util.addresses import AddressPolicy, address_policy
 from llmrouter.util.tasks import Background
 
 log = logging.getLogger(__name__)
@@ -167,13 +169,14 @@ async def service(
     """
     check_exposure(settings)
     async with AsyncExitStack() as stack:
-        holder = CatalogHolder(settings.prompts, overrides(), environ)
+        allowed = _edits(settings)
+        holder = CatalogHolder(settings.prompts, overrides(), environ, allowed)
         store = _store(settings)
         stack.push_async_callback(store.close)
         telemetry = Telemetry(fast=settings.fastpath)
         telemetry.start()
         stack.push_async_callback(telemetry.close)
-        canary = LiveCanary(store, settings.prompts, holder.usable, overrides())
+        canary = LiveCanary(store, settings.prompts, holder.usable, overrides(), allowed=allowed)
         stories = Stories(store, comments=settings.record_prompts)
         keeping = Background()
         stack.push_async_callback(keeping.close, 0.0)
@@ -184,7 +187,7 @@ async def service(
             settings, stack, store, telemetry, holder, watching
         )
         admission = LoadShedder(settings.max_in_flight)
-        place = Place(settings.prompts, settings.store, overrides())
+        place = Place(settings.prompts, settings.store, overrides(), allowed)
         keyring, limits = _keys(settings, store, telemetry)
         managed = ManagedKeys(store, keyring)
         await managed.refresh()
@@ -254,6 +257,15 @@ def _timeouts(settings: Settings) -> Timeouts:
     )
 
 
+def _edits(settings: Settings) -> EditPolicy:
+    """What edits over HTTP may have the service read and reach. Raises Misconfigured."""
+    try:
+        keys = key_patterns(listed(settings.catalog_keys))
+    except ValueError as error:
+        raise Misconfigured(f"LLMROUTER_CATALOG_KEYS: {error}") from None
+    return EditPolicy(keys, address_policy(listed(settings.catalog_hosts)), settings.catalog_files)
+
+
 def _hosts(settings: Settings) -> HostPolicy:
     open_to_all = not settings.api_keys.get_secret_value()
     policy = host_policy(settings.hosts, settings.cors_origins, settings.host)
@@ -278,9 +290,11 @@ async def _gateway(
     journal = Journal(store, JournalOptions(record_prompts=settings.record_prompts))
     ledger = DecisionLog(store, encode_decision, decode_decision)
     health = TargetHealth()
-    relay = UpstreamClient(fast=settings.fastpath)
+    addresses = address_policy(listed(settings.catalog_hosts))
+    relay = UpstreamClient(fast=settings.fastpath, addresses=addresses)
     stack.push_async_callback(relay.close)
-    chat = RouterClient(os.environ, telemetry.current_headers, fast=settings.fastpath)
+    told = os.environ, telemetry.current_headers
+    chat = RouterClient(*told, fast=settings.fastpath, addresses=addresses)
     stack.push_async_callback(chat.close)
     record, books = StoredRecord(store), UsageStore(store)
 
@@ -294,7 +308,7 @@ async def _gateway(
 
     encoders = Encoders(
         lambda: holder.current.learned,
-        _embeddings(telemetry, embedded),
+        _embeddings(telemetry, embedded, addresses),
         lambda failure: telemetry.count("encoder_failures", 1, {"kind": failure.kind}),
     )
     stack.push_async_callback(encoders.close)
@@ -386,13 +400,13 @@ async def _gateway(
 
 
 def _embeddings(
-    telemetry: Telemetry, spent: Callable[[str, int], None]
+    telemetry: Telemetry, spent: Callable[[str, int], None], addresses: AddressPolicy
 ) -> Callable[[EncoderSpec, str | None], Embeddings]:
     def make(spec: EncoderSpec, key_env: str | None) -> Embeddings:
         if spec.kind == "local":
             return LocalEmbeddings(spec.model)
         told = telemetry.current_headers, partial(spent, spec.model)
-        return OpenAIEmbeddings(spec, key_env, os.environ, *told)
+        return OpenAIEmbeddings(spec, key_env, os.environ, *told, addresses=addresses)
 
     return make
 

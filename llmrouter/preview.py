@@ -20,6 +20,7 @@ from typing import Final
 
 import orjson
 
+from llmrouter.catalog.edit_policy import EditPolicy
 from llmrouter.catalog.loader import Edits, Overrides, load
 from llmrouter.domain.catalog import Catalog
 from llmrouter.domain.interfaces import CatalogSource
@@ -34,11 +35,13 @@ INVALID: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where the files and the records are: a prompts directory and a store's address."""
+    """Where the files and the records are: a prompts directory and a store's address; `allowed`
+    bounds what edits may use."""
 
     directory: Path
     store: str
     overrides: Overrides | None = None
+    allowed: EditPolicy | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +120,9 @@ def worked_out(order: Order) -> tuple[int, bytes]:
 
     place = order.place
     try:
-        edit = Edit(order.before, load(place.directory, place.overrides, order.edits))
+        edit = Edit(
+            order.before, load(place.directory, place.overrides, order.edits, place.allowed)
+        )
     except CatalogInvalid as invalid:
         return INVALID, orjson.dumps([(p.file, p.line, p.message) for p in invalid.problems])
     where = Journaled(place.store, order.last, REPLAY_S)

@@ -53,6 +53,9 @@ class Settings(BaseSettings):
     hosts: str = ""
     cors_origins: str = ""
     public_details: bool = False
+    catalog_keys: str = ""
+    catalog_hosts: str = ""
+    catalog_files: Path | None = None
     drain_s: float = Field(30.0, ge=0)
     leave_s: float = Field(0.0, ge=0)
 
@@ -89,6 +92,11 @@ def unknown(environ: Mapping[str, str] = os.environ) -> list[str]:
                 f"there is no setting {name}" + (f"; is it LLMROUTER_{near[0]}?" if near else "")
             )
     return found
+
+
+def listed(text: str) -> list[str]:
+    """The items of a setting that is a list with commas."""
+    return [one.strip() for one in text.split(",") if one.strip()]
 
 
 def is_loopback(host: str) -> bool:

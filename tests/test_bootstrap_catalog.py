@@ -72,3 +72,48 @@ async def test_an_edit_serves_at_once_and_is_undone(
         async with up.client.delete("/catalog/small") as answer:
             assert answer.status == 400  # it is the default
         assert (await up.get("/readyz"))[1]["catalog"]["problems"] == []
+
+
+async def test_no_door_for_edits_gives_away_a_secret_or_reaches_metadata(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Saving, checking, previewing and a canary refuse the same edits; listed ones are taken."""
+    stolen = SMALL.replace("EXAMPLE_KEY", "AWS_SECRET_ACCESS_KEY")
+    reached = SMALL.replace("https://api.example.com", "http://0xA9FEA9FE")
+    elsewhere = SMALL.replace("api.example.com", "collect.example")
+    read = SMALL.replace("api_key_env: EXAMPLE_KEY", "api_key_file: /proc/self/environ")
+    async with running(tmp_path, monkeypatch, catalog_keys="GROQ_*, TEAM_KEY") as up:
+        before = (up.directory / "catalog" / "small.md").read_text()
+        for text in (stolen, reached, elsewhere, read):
+            files = {"catalog/small.md": text}
+            async with up.client.put("/catalog/small", json={"text": text}) as answer:
+                assert (answer.status, await _code(answer)) == (400, "catalog_invalid")
+            _, found, _ = await up.post("/catalog/check", files=files)
+            assert not found["ok"]
+            assert "LLMROUTER_CATALOG_" in found["problems"][0]["message"]
+            for status, refused in (
+                await preview(up, id="small", text=text),
+                (await up.post("/canary", files={**written_files(up), **files}))[:2],
+            ):
+                assert (status, refused["error"]["code"]) == (400, "catalog_invalid")
+        assert (up.directory / "catalog" / "small.md").read_text() == before
+        listed = elsewhere.replace("EXAMPLE_KEY", "GROQ_API_KEY")
+        async with up.client.put("/catalog/third", json={"text": listed}) as answer:
+            assert answer.status == 200
+        mine = reached.replace("8000", "9001")  # the operator's own edit
+        (up.directory / "catalog" / "small.md").write_text(mine)
+        async with asyncio.timeout(30):
+            while (await up.get("/catalog"))[1]["targets"][1]["context_window"] != 9001:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        async with up.client.put("/catalog/small", json={"text": f"{mine} Edited."}) as answer:
+            assert answer.status == 200
+
+
+def written_files(up: Running) -> dict[str, str]:
+    """The files of the directory, by path."""
+    paths = [*up.directory.glob("*.*"), *(up.directory / "catalog").glob("*.md")]
+    return {str(path.relative_to(up.directory)): path.read_text() for path in paths}
+
+
+async def _code(answer: Any) -> str:
+    return str((await answer.json())["error"]["code"])

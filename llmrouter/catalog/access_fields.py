@@ -24,6 +24,7 @@ ACCESS_KEYS: Final = (
 )
 _VARIABLE = compile_pattern(r"[A-Za-z_][A-Za-z0-9_]*")
 _HEADER = compile_pattern(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_HOST = compile_pattern(r"[\w.-]+")
 _LONGEST_ALIAS = 200
 _KEY_PREFIXES = ("sk-", "sk_", "gsk_", "AIza", "xai-", "hf_", "ghp_", "pk-", "Bearer")
 _OWN_HEADERS = frozenset(
@@ -75,6 +76,8 @@ def read_base_url(fields: Block, *, required: bool = True) -> str | None:
         fields.fail("base_url", "must start with http:// or https:// and name a host")
     elif parsed.username is not None or parsed.password is not None:
         fields.fail("base_url", "holds credentials: name a variable in `api_key_env` instead")
+    elif ":" not in host and not _HOST.fullmatch(host):
+        fields.fail("base_url", "names no host: write a name or an address without escapes")
     elif parsed.query or parsed.fragment or any(c.isspace() for c in url):
         fields.fail("base_url", "must be an address alone, without spaces, `?` or `#`")
     elif wire := _wire_path(parsed.path):
@@ -120,7 +123,7 @@ def _key_file(fields: Block) -> str | None:
     path = fields.text("api_key_file")
     if path is not None and "api_key_env" in fields:
         fields.fail("api_key_file", "stands beside `api_key_env`: a key has one source")
-    elif path is not None and looks_like_key(path):
+    elif path is not None and not path.startswith(("/", "./", "../")) and looks_like_key(path):
         fields.fail("api_key_file", "looks like a key itself: write the path of a file that has it")
     return path
 
@@ -181,7 +184,8 @@ def _proxy(fields: Block) -> str | None:
     if url is None:
         return None
     parts = urlsplit(url)
-    if parts.scheme != "http" or not parts.hostname:
+    host = parts.hostname
+    if parts.scheme != "http" or not host or (":" not in host and not _HOST.fullmatch(host)):
         fields.fail("proxy", "must be the http:// address of a proxy")
     elif parts.username is not None or parts.password is not None:
         fields.fail("proxy", "holds credentials: a proxy with a password is not supported")

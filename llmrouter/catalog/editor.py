@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from llmrouter.catalog import versions
+from llmrouter.catalog.edit_policy import EditPolicy
 from llmrouter.catalog.loader import TARGETS, Overrides, catalog_paths, load
 from llmrouter.catalog.target_file import id_problem
 from llmrouter.catalog.versions import Author, path_problem, tag, write_file
@@ -32,6 +33,8 @@ from llmrouter.shipped import PACKAGED
 
 ANY: Final = "*"
 BY_HTTP: Final = Author(how="http")
+GOING_BACK: Final = frozenset({"undo", "revert"})
+"""Edits whose texts were on disk before, so what they use was the operator's or allowed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +85,16 @@ def read(directory: Path, path: str) -> str | None:
 
 
 def save(
-    directory: Path, edit: Edit, serving: str | None = None, overrides: Overrides | None = None
+    directory: Path,
+    edit: Edit,
+    serving: str | None = None,
+    overrides: Overrides | None = None,
+    allowed: EditPolicy | None = None,
 ) -> Saved:
     """Check the whole catalog with the edit in it, put it in place, and record it.
 
-    `serving` is the catalog's version that an editor may have `seen`. Nothing changes when it
+    `serving` is the catalog's version that an editor may have `seen`. `allowed` bounds what new
+    texts may use; what was on disk once may come back. Nothing changes when it
     raises: CatalogInvalid where the edit does not fit, PreconditionFailed where a file is another
     by now, NotFound for a file that should go and is not there, Forbidden for the prompts inside an
     installed package, LLMRouterError when the disk refuses.
@@ -109,7 +117,8 @@ def save(
             for path, text in edit.files.items():
                 if text is None and not (directory / path).exists():
                     raise NotFound(f"there is no {path}", code="target_not_found")
-            catalog = load(directory, overrides, files)
+            new = None if edit.author.how in GOING_BACK else allowed
+            catalog = load(directory, overrides, files, new)
             _record_unrecorded(directory, before, overrides)
             held = {path: _bytes(directory / path) for path in files}
             try:

@@ -13,6 +13,7 @@ from llmrouter.domain.catalog import Catalog, Conditions, RouterLLM, Rule
 from llmrouter.domain.features import TASKS
 from llmrouter.domain.target import Target
 from llmrouter.errors import Problem
+from llmrouter.util.addresses import NO_METADATA
 
 SHORT_DESCRIPTION: Final = 60
 LONG_DESCRIPTION: Final = 1500
@@ -104,6 +105,9 @@ def _target(target: Target) -> Iterator[str]:
     local = _is_local(target.base_url)
     if not local and target.price.input == 0 and target.price.output == 0:
         yield "the price is 0, though the model is not local: routing would always prefer it"
+    host = urlsplit(target.base_url).hostname or ""
+    if (why := NO_METADATA.problem(host, lookup_s=0.0)) is not None:
+        yield f"{host} {why}: what answers there may hold this machine's own credentials"
     cached = target.price.cached_input
     if cached is not None and cached > target.price.input:
         yield "cached_input costs more than input: are they swapped?"

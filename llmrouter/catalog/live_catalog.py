@@ -14,12 +14,14 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from watchfiles import awatch
 
 from llmrouter.catalog import editor, versions
+from llmrouter.catalog.edit_policy import EditPolicy
 from llmrouter.catalog.editor import Edit, Saved
 from llmrouter.catalog.loader import (
     ROUTER,
@@ -54,6 +56,7 @@ class CatalogHolder:
     files are not the ones that serve, by their paths inside the directory; `loaded_at` is when the
     current catalog came in (seconds since the epoch); each of `on_change` is called with every new
     catalog, in the event loop. With `environ`, targets whose key is not set in it are unusable.
+    `allowed` bounds what edits (`save`, `check`) may use; files edited on disk are not held to it.
     """
 
     def __init__(
@@ -61,8 +64,10 @@ class CatalogHolder:
         directory: Path,
         overrides: Overrides | None = None,
         environ: Mapping[str, str] | None = None,
+        allowed: EditPolicy | None = None,
     ) -> None:
         self._directory = directory
+        self._allowed = allowed
         self._overrides = overrides
         self._seen = look(directory)
         self._environ = environ
@@ -158,7 +163,8 @@ class CatalogHolder:
     async def save(self, edit: Edit) -> Saved:
         """Make an edit; the catalog that is returned serves. Raises as `editor.save`."""
         async with self._turn:
-            given = (self._directory, edit, self._current.version, self._overrides)
+            serving = self._current.version
+            given = (self._directory, edit, serving, self._overrides, self._allowed)
             saved = await asyncio.to_thread(editor.save, *given)
             self._take(saved.catalog, ())
         return Saved(self._current, saved.version)
@@ -166,7 +172,8 @@ class CatalogHolder:
     async def check(self, edits: Edits) -> tuple[Sequence[Problem], Sequence[Problem]]:
         """The problems and the warnings of edited files over those on disk."""
         try:
-            found = await asyncio.to_thread(load_all, self._directory, self._overrides, edits)
+            reading = partial(load_all, allowed=self._allowed)
+            found = await asyncio.to_thread(reading, self._directory, self._overrides, edits)
             problems: Sequence[Problem] = ()
             warnings: Sequence[Problem] = found.warnings
         except CatalogInvalid as invalid:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from llmrouter.catalog.edit_policy import EditPolicy, Use, policy_uses, target_uses
 from llmrouter.catalog.frontmatter import Parts, split, unified
 from llmrouter.catalog.lint import Located, Routing, lacks_key, lint, unset
 from llmrouter.catalog.revision import policy_revision, prompt_revision, target_revision
@@ -65,12 +66,14 @@ def load(
     directory: Path,
     overrides: Overrides | None = None,
     edits: Edits | None = None,
+    allowed: EditPolicy | None = None,
 ) -> Catalog:
     """The catalog in `directory`. Raises CatalogInvalid with all problems, in file order.
 
-    `edits` stand in for, are added to, or take away from what is on disk.
+    `edits` stand in for, are added to, or take away from what is on disk. `allowed` bounds what
+    they may use; None: it is the operator who edits.
     """
-    return load_all(directory, overrides, edits).catalog
+    return load_all(directory, overrides, edits, allowed=allowed).catalog
 
 
 def load_all(
@@ -78,15 +81,59 @@ def load_all(
     overrides: Overrides | None = None,
     edits: Edits | None = None,
     environ: Mapping[str, str] = os.environ,
+    allowed: EditPolicy | None = None,
 ) -> Loaded:
     """As `load`, with all warnings; `environ` says which variables of keys are set.
 
     The catalog itself carries those that name no variable, without the directory's own path, as
     callers may read them.
     """
-    texts, problems = read_directory(directory, edits or {})
-    if not texts and problems:
+    read = _read_all(directory, edits or {})
+    policy, problems = read.policy, read.problems
+    if not read.texts and problems:
         raise CatalogInvalid(tuple(problems))
+    prompts = _prompts(directory, read.texts, policy, problems)
+    if allowed is not None and edits:
+        edited = {path: uses for path, uses in read.uses().items() if path in edits}
+        on_disk = _read_all(directory, {}).uses()
+        problems += allowed.problems(edited, on_disk, read.texts, directory)
+    if problems or policy is None:
+        raise CatalogInvalid(tuple(sorted(problems, key=lambda p: (p.file, p.line))))
+    targets, located = read.targets, read.located
+    catalog = _assembled(targets, policy, prompts)
+    if overrides is not None and overrides.embedded:
+        catalog = _with_embedded(catalog, overrides.embedded, environ)
+    elif overrides is not None:
+        catalog = _overridden(catalog, overrides)
+    routing = Routing(str(directory / ROUTING), policy.lines)
+    odd = lint(catalog, located, routing)
+    shown = tuple(str(warning.inside(directory)) for warning in odd)
+    catalog = replace(catalog, warnings=shown)
+    return Loaded(catalog, (*odd, *unset(catalog, located, routing, environ)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A directory file by file, before its prompts are looked at."""
+
+    texts: dict[str, str]
+    problems: list[Problem]
+    targets: dict[str, Target]
+    located: dict[str, Located]
+    policy: Policy | None
+
+    def uses(self) -> dict[str, tuple[Use, ...]]:
+        """What each file that can be read uses."""
+        found = {f"{TARGETS}/{name}.md": target_uses(one) for name, one in self.targets.items()}
+        if self.policy is not None:
+            found[ROUTING] = policy_uses(self.policy)
+        return found
+
+
+def _read_all(directory: Path, edits: Edits) -> _Read:
+    texts, problems = read_directory(directory, edits)
+    if not texts and problems:
+        return _Read(texts, problems, {}, {}, None)
     located: dict[str, Located] = {}
     targets: dict[str, Target] = {}
     known: dict[str, bool] = {}
@@ -105,19 +152,7 @@ def load_all(
             problems += _taken(target, sheet, targets)
     problems += _no_targets(directory, known, targets)
     policy = _policy(directory, texts, known, problems)
-    prompts = _prompts(directory, texts, policy, problems)
-    if problems or policy is None:
-        raise CatalogInvalid(tuple(sorted(problems, key=lambda p: (p.file, p.line))))
-    catalog = _assembled(targets, policy, prompts)
-    if overrides is not None and overrides.embedded:
-        catalog = _with_embedded(catalog, overrides.embedded, environ)
-    elif overrides is not None:
-        catalog = _overridden(catalog, overrides)
-    routing = Routing(str(directory / ROUTING), policy.lines)
-    odd = lint(catalog, located, routing)
-    shown = tuple(str(warning.inside(directory)) for warning in odd)
-    catalog = replace(catalog, warnings=shown)
-    return Loaded(catalog, (*odd, *unset(catalog, located, routing, environ)))
+    return _Read(texts, problems, targets, located, policy)
 
 
 def with_keys(catalog: Catalog, environ: Mapping[str, str]) -> Catalog:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import aiohttp
@@ -21,6 +21,7 @@ from yarl import URL
 
 from llmrouter.util.http_headers import field_lines
 
+MakeConnector = Callable[[], aiohttp.BaseConnector]
 VERSION: Final = (3, 14)
 """The aiohttp that the private parts below were read in."""
 AT_ONCE: Final = 64 * 1024
@@ -102,9 +103,13 @@ class RawResponse:
 
 
 class HttpPoster:
-    """Posts over one connector, its own unless one is lent. `connect_s` bounds a connection."""
+    """Posts over one connector, its own of `make` unless one is lent. `connect_s` bounds a
+    connection."""
 
-    def __init__(self, connector: aiohttp.BaseConnector | None, connect_s: float) -> None:
+    def __init__(
+        self, connector: aiohttp.BaseConnector | None, connect_s: float, make: MakeConnector
+    ) -> None:
+        self._make = make
         self._connector = connector
         self._owns = connector is None
         self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect_s)
@@ -139,9 +144,7 @@ class HttpPoster:
         )
         connector = self._connector
         if connector is None:
-            connector = self._connector = aiohttp.TCPConnector(
-                limit=0, limit_per_host=0, ttl_dns_cache=60
-            )
+            connector = self._connector = self._make()
         connection = await connector.connect(address.request, [], self._timeout)
         try:
             protocol, transport = connection.protocol, connection.transport

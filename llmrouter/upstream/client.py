@@ -35,6 +35,7 @@ from llmrouter.upstream.http_transport import RawReply, read_body, transport
 from llmrouter.upstream.protocols.registry import BY_NAME
 from llmrouter.upstream.sse_decoder import MAX_EVENT_BYTES
 from llmrouter.upstream.stream_parser import EVENT_STREAM, Stream, whole
+from llmrouter.util.addresses import NO_METADATA, AddressPolicy
 
 _FOR_WHOLE = {
     "Content-Type": "application/json",
@@ -65,7 +66,8 @@ class UpstreamClient:
     """Implements `Upstream` over connections of its own unless a connector is lent.
 
     `env` reads a variable by name (credentials are read per call, so a rotated key is seen);
-    `fast` posts by `fastpath.http_post`, not by aiohttp's session.
+    `fast` posts by `fastpath.http_post`, not by aiohttp's session. `addresses` says where names may
+    lead.
     """
 
     def __init__(
@@ -75,9 +77,12 @@ class UpstreamClient:
         limits: UpstreamLimits | None = None,
         env: Callable[[str], str | None] = os.environ.get,
         fast: bool = True,
+        addresses: AddressPolicy = NO_METADATA,
     ) -> None:
         self._limits = limits or UpstreamLimits()
-        self._transport = transport(connector, self._limits.connect_s, fast=fast)
+        self._transport = transport(
+            connector, self._limits.connect_s, fast=fast, addresses=addresses
+        )
         self._credentials = Credentials(env)
         self._endpoints = EndpointChooser()
         self._addresses: dict[_Place, Any] = {}

@@ -23,7 +23,9 @@ import orjson
 from llmrouter.domain.embedding_space import EncoderSpec
 from llmrouter.errors import EncoderFailed
 from llmrouter.upstream.error_mapping import wait_s
+from llmrouter.upstream.resolver import connector
 from llmrouter.upstream.response_parser import parsed
+from llmrouter.util.addresses import NO_METADATA, AddressPolicy
 
 MAX_BODY_BYTES: Final = 64 * 1024 * 1024
 CONNECT_S: Final = 5.0
@@ -48,7 +50,10 @@ class OpenAIEmbeddings:
         env: Mapping[str, str] = os.environ,
         trace_headers: Callable[[], Mapping[str, str]] = dict,
         spent: Callable[[int], None] = _uncounted,
+        *,
+        addresses: AddressPolicy = NO_METADATA,
     ) -> None:
+        self._addresses = addresses
         self._spec = spec
         self._key_env = key_env
         self._env = env
@@ -109,6 +114,7 @@ class OpenAIEmbeddings:
 
     def _open(self) -> aiohttp.ClientSession:
         self._session = aiohttp.ClientSession(
+            connector=connector(self._addresses),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S),
         )

@@ -9,6 +9,7 @@ import logging
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import aiohttp
@@ -17,6 +18,9 @@ from yarl import URL
 
 from llmrouter.errors import UpstreamFailure
 from llmrouter.fastpath import http_post
+from llmrouter.fastpath.http_post import MakeConnector
+from llmrouter.upstream.resolver import connector
+from llmrouter.util.addresses import NO_METADATA, AddressPolicy
 
 log = logging.getLogger(__name__)
 
@@ -115,11 +119,17 @@ class SessionReply:
 class SessionTransport:
     """Posts with aiohttp's `ClientSession`: no cookies, no redirects, no proxies.
 
-    Its connector is its own unless one is lent. `connect_s` bounds a connection.
+    Its connector is its own, of `make`, unless one is lent. `connect_s` bounds a connection.
     """
 
-    def __init__(self, connector: aiohttp.BaseConnector | None, connect_s: float) -> None:
+    def __init__(
+        self,
+        connector: aiohttp.BaseConnector | None,
+        connect_s: float,
+        make: MakeConnector,
+    ) -> None:
         self._connector = connector
+        self._make = make
         self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect_s)
         self._session: aiohttp.ClientSession | None = None
 
@@ -142,8 +152,7 @@ class SessionTransport:
         """Send a request and return once the reply's headers are there."""
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=self._connector
-                or aiohttp.TCPConnector(limit=0, limit_per_host=0, ttl_dns_cache=60),
+                connector=self._connector or self._make(),
                 connector_owner=self._connector is None,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
@@ -168,15 +177,20 @@ class SessionTransport:
 
 
 def transport(
-    connector: aiohttp.BaseConnector | None, connect_s: float, *, fast: bool = True
+    lent: aiohttp.BaseConnector | None,
+    connect_s: float,
+    *,
+    fast: bool = True,
+    addresses: AddressPolicy = NO_METADATA,
 ) -> HttpTransport:
     """The fast path where it is wanted and this aiohttp has its private parts; else the session."""
+    make = partial(connector, addresses)
     if fast:
         missing = http_post.missing()
         if not missing:
-            return http_post.HttpPoster(connector, connect_s)
+            return http_post.HttpPoster(lent, connect_s, make)
         log.warning("aiohttp %s lacks %s: its session is used", aiohttp.__version__, missing)
-    return SessionTransport(connector, connect_s)
+    return SessionTransport(lent, connect_s, make)
 
 
 async def read_body(incoming: RawReply, limit: int, *, cut: bool = False) -> bytes:

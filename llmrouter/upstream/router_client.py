@@ -45,6 +45,7 @@ from llmrouter.upstream.router_failures import (
 )
 from llmrouter.upstream.router_http import RouterHttp, ServerRefused, joined
 from llmrouter.upstream.structured_answer import answer_of, next_token_of
+from llmrouter.util.addresses import NO_METADATA, AddressPolicy
 
 Answer = TypeVar("Answer")
 
@@ -91,8 +92,8 @@ class RouterClient:
     """Implements `ChatModel`. `env` is read per call, so a rotated key is seen.
 
     `trace_headers` gives the W3C trace context of the current step. `health` holds a circuit for
-    each server, by its address, and the rate limits of each model on it. `fast` as in
-    `http_transport.transport`.
+    each server, by its address, and the rate limits of each model on it. `fast` and
+    `addresses` as in `http_transport.transport`.
     """
 
     def __init__(
@@ -103,12 +104,13 @@ class RouterClient:
         health: TargetHealth | None = None,
         clock: Callable[[], float] = time.monotonic,
         fast: bool = True,
+        addresses: AddressPolicy = NO_METADATA,
     ) -> None:
         self._env = env
         self._trace_headers = trace_headers
         self._health = health or TargetHealth()
         self._clock = clock
-        self._http = RouterHttp(fast=fast)
+        self._http = RouterHttp(fast=fast, addresses=addresses)
         self._servers: set[str] = set()
         self._dialects: dict[tuple[str, str, str], tuple[Dialect, float]] = {}
 

@@ -15,6 +15,7 @@ from yarl import URL
 
 from llmrouter.errors import RouterLLMFailed, UpstreamFailure
 from llmrouter.upstream.http_transport import read_body, transport
+from llmrouter.util.addresses import NO_METADATA, AddressPolicy
 
 MAX_BYTES: Final = 8 * 1024 * 1024
 MAX_ENDPOINTS: Final = 100
@@ -40,10 +41,11 @@ class ServerRefused(Exception):
 
 
 class RouterHttp:
-    """Connections to router LLMs' servers, kept open. `fast` as in `http_transport.transport`."""
+    """Connections to router LLMs' servers, kept open. `fast` and `addresses` as in
+    `http_transport.transport`."""
 
-    def __init__(self, *, fast: bool = True) -> None:
-        self._transport = transport(None, CONNECT_S, fast=fast)
+    def __init__(self, *, fast: bool = True, addresses: AddressPolicy = NO_METADATA) -> None:
+        self._transport = transport(None, CONNECT_S, fast=fast, addresses=addresses)
         self._endpoints: dict[str, Any] = {}
 
     async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> bytes:

@@ -13,13 +13,14 @@ import trustme
 from yarl import URL
 
 from llmrouter.fastpath import http_post
-from llmrouter.fastpath.http_post import AT_ONCE, HttpPoster
+from llmrouter.fastpath.http_post import AT_ONCE, HttpPoster, MakeConnector
 from llmrouter.upstream.http_transport import HttpTransport, SessionTransport, transport
+from llmrouter.upstream.resolver import connector
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\nok"
 
 
-Make = Callable[[aiohttp.BaseConnector | None, float], HttpTransport]
+Make = Callable[[aiohttp.BaseConnector | None, float, MakeConnector], HttpTransport]
 every = pytest.mark.parametrize("make", [HttpPoster, SessionTransport])
 
 
@@ -50,7 +51,7 @@ class Wire:
 @asynccontextmanager
 async def wired(make: Make, *answers: bytes) -> AsyncIterator[tuple[Wire, HttpTransport]]:
     """A scripted server and a transport to talk to it."""
-    wire, exchange = Wire(answers), make(None, 5.0)
+    wire, exchange = Wire(answers), make(None, 5.0, connector)
     server = await asyncio.start_server(wire.serve, "127.0.0.1", 0)
     wire.base = URL(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1/x?y=1%202")
     try:
@@ -158,9 +159,9 @@ async def test_https_is_spoken_to_those_whose_certificate_is_trusted(make: Make)
     wire = Wire([ANSWER])
     server = await asyncio.start_server(wire.serve, "localhost", 0, ssl=theirs)
     url = URL(f"https://localhost:{server.sockets[0].getsockname()[1]}/v1")
-    strict = make(None, 5.0)
-    async with server, aiohttp.TCPConnector(ssl=ours) as connector:
-        trusting = make(connector, 5.0)
+    strict = make(None, 5.0, connector)
+    async with server, aiohttp.TCPConnector(ssl=ours) as lent:
+        trusting = make(lent, 5.0, connector)
         incoming = await trusting.post(trusting.endpoint(url, {}), {}, b"{}")
         assert await incoming.content.read() == b"ok"
         incoming.leave()
@@ -175,7 +176,7 @@ async def test_https_is_spoken_to_those_whose_certificate_is_trusted(make: Make)
 async def test_what_is_no_http_address_is_refused(make: Make, url: str) -> None:
     """When the address is made, not when it is used."""
     with pytest.raises(aiohttp.InvalidURL):
-        make(None, 5.0).endpoint(URL(url), {})
+        make(None, 5.0, connector).endpoint(URL(url), {})
 
 
 def test_another_aiohttp_gets_the_session(

@@ -24,6 +24,7 @@ from typing import Any, Final
 import orjson
 
 from llmrouter.catalog.canary.evidence import ARMS, CANARY, CURRENT, SUMS, Arm, judge
+from llmrouter.catalog.edit_policy import EditPolicy
 from llmrouter.catalog.editor import Edit, save
 from llmrouter.catalog.loader import Overrides, load, read_directory
 from llmrouter.catalog.versions import Author
@@ -79,7 +80,9 @@ class LiveCanary:
         prepared: Callable[[Catalog], Catalog],
         overrides: Overrides | None = None,
         clock: Callable[[], float] = time.time,
+        allowed: EditPolicy | None = None,
     ) -> None:
+        self._allowed = allowed
         self._store = store
         self._directory = directory
         self._prepared = prepared
@@ -191,7 +194,8 @@ class LiveCanary:
         """
         state = await self._running()
         edit = Edit(state.files, Author(by, "canary", f"canary {state.id}"), whole=True)
-        await asyncio.to_thread(save, self._directory, edit, None, self._overrides)
+        given = self._directory, edit, None, self._overrides, self._allowed
+        await asyncio.to_thread(save, *given)
         await self._end("promoted", ())
         return await self.status()
 
@@ -255,7 +259,7 @@ class LiveCanary:
         edits: dict[str, str | None] = dict.fromkeys(read_directory(self._directory, {})[0])
         edits.update(files)
         try:
-            return self._prepared(load(self._directory, self._overrides, edits))
+            return self._prepared(load(self._directory, self._overrides, edits, self._allowed))
         except CatalogInvalid as invalid:
             shown = (problem.inside(self._directory) for problem in invalid.problems)
             raise CatalogInvalid(tuple(Problem(p.file, p.line, p.message) for p in shown)) from None
