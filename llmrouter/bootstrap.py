@@ -66,7 +66,8 @@ from llmrouter.learning.online.online_learner import LearnerOptions, OnlineLearn
 from llmrouter.learning.online.outcome_labels import outcomes
 from llmrouter.observation import DecisionPages, Figures
 from llmrouter.preview import Place, Previewer
-from llmrouter.ratelimit.key_limits import RateLimiter, parse_policies, restricted
+from llmrouter.ratelimit.key_limits import RateLimiter
+from llmrouter.ratelimit.policies import parse_policies, policies_of, restricted
 from llmrouter.routing.pipeline import RoutingPipeline
 from llmrouter.routing.stages.default import Default
 from llmrouter.routing.stages.exploration import Budget, Exploration
@@ -188,14 +189,12 @@ async def service(
         )
         admission = LoadShedder(settings.max_in_flight)
         place = Place(settings.prompts, settings.store, overrides(), allowed)
-        keyring, limits = _keys(settings, store, telemetry)
-        managed = ManagedKeys(store, keyring)
+        keyring, limits, managed = _keys(settings, store, telemetry)
         await managed.refresh()
         keeping.start(managed.run(), "keys")
-        if limits is not None:
-            counting = Background()
-            stack.push_async_callback(counting.close, 0.0)
-            counting.start(limits.run(), limits.run.__qualname__)
+        counting = Background()
+        stack.push_async_callback(counting.close, 0.0)
+        counting.start(limits.run(), limits.run.__qualname__)
 
         async def find(decision_id: str, caller: Caller) -> Mapping[str, Any] | None:
             try:
@@ -467,7 +466,7 @@ def _watch_catalog(telemetry: Telemetry, holder: CatalogHolder) -> None:
 
 def _keys(
     settings: Settings, store: Store, telemetry: Telemetry
-) -> tuple[Authenticator, RateLimiter | None]:
+) -> tuple[Authenticator, RateLimiter, ManagedKeys]:
     try:
         keys = parse_keys(settings.api_keys.get_secret_value())
     except ValueError as error:
@@ -485,7 +484,14 @@ def _keys(
             f"there are {', '.join(sorted(names))}, and * for the rest"
         )
     keyring = Authenticator(keys, admin, isolate=settings.isolate_tenants)
-    return keyring, RateLimiter(policies, store, telemetry.count) if policies else None
+    limits = RateLimiter(policies, store, telemetry.count)
+    managed = ManagedKeys(
+        store,
+        keyring,
+        lambda wanted: limits.manage(policies_of(wanted)),
+        lambda made: restricted(made, policies),
+    )
+    return keyring, limits, managed
 
 
 class JudgingRecord:

@@ -98,6 +98,7 @@ PATHS: tuple[Path, ...] = (
     Path("DELETE", "/prompts/{path:.+}", prompts.delete, Access.ADMIN),
     Path("GET", "/keys", keys.keys, Access.ADMIN),
     Path("POST", "/keys", keys.create, Access.ADMIN),
+    Path("PATCH", "/keys/{id}", keys.change, Access.ADMIN),
     Path("DELETE", "/keys/{id}", keys.revoke, Access.ADMIN),
     Path("GET", "/canary", canary.status, Access.ADMIN),
     Path("POST", "/canary", canary.start, Access.ADMIN),
@@ -135,7 +136,7 @@ def paths_of(services: Dependencies) -> list[Path]:
         absent |= {prompts.files, prompts.edit, prompts.file, prompts.put, prompts.delete}
         absent |= {prompts.versions, prompts.version, prompts.revert, prompts.diff}
     if services.managed_keys is None:
-        absent |= {keys.keys, keys.create, keys.revoke}
+        absent |= {keys.keys, keys.create, keys.change, keys.revoke}
     if services.check is None:
         absent.add(catalog_check.check)
     if services.canary is None:

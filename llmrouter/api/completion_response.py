@@ -38,7 +38,7 @@ async def execute(
     explain: bool,
 ) -> web.StreamResponse:
     """Run a request and answer it; `explain` adds the `router` object. Holds its key's budget."""
-    limits = services.limits
+    limits = services.active_limits
     held: RequestReservation | None = None
     routed: Routed | None = None
     if limits is not None:
@@ -100,8 +100,8 @@ async def _answer(
         headers |= own_headers(spoken, request.headers, routed.decision.decision_id)
     name = name_to_show(services.answer_model, call.chat.model, request.headers)
     if routed.content_type.startswith("text/event-stream"):
-        if services.limits is not None:
-            headers.update(services.limits.headers(call.caller))
+        if (limits := services.active_limits) is not None:
+            headers.update(limits.headers(call.caller))
         last = last_chunk if call.explain else None
         return await stream(request, services, routed, headers, Wording(spoken, last, name))
     try:

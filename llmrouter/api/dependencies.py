@@ -228,7 +228,7 @@ class Dependencies:
 
     `editor` edits the catalog's files; `preview` says, as JSON, what edits would change for the
     newest recorded requests; `find_decision` reads one decision. Where one of the first two is
-    None, its paths are absent. `limits` None means no limits are configured at all. `read` keeps
+    None, its paths are absent. `limits` None means that no key can be limited. `read` keeps
     what recent bodies were parsed to. `public_details` says that `/metrics` and `/readyz` name keys
     and paths to everyone, not to the admin key alone. `store_problem` says why the
     store keeps nothing.
@@ -261,6 +261,12 @@ class Dependencies:
     started_at: float = field(default_factory=time.time)
     version: str = __version__
     read: Recent[tuple[str, bytes], ChatRequest] = field(default_factory=Recent)
+
+    @property
+    def active_limits(self) -> RateLimiter | None:
+        """The limiter while any key is limited."""
+        limits = self.limits
+        return limits if limits is not None and limits.active else None
 
 
 SERVICES: web.AppKey[Dependencies] = web.AppKey("services", Dependencies)

@@ -50,6 +50,12 @@ ADMIN_PATHS: dict[str, Any] = {
         ),
     },
     "/keys/{id}": {
+        "patch": keyed(
+            "Change a key's tier, targets or limits",
+            json_answers("Key", (400, 401, 403, 404, 408, 413, 500)),
+            parameters=[ID],
+            requestBody=json_body("KeyChange"),
+        ),
         "delete": keyed(
             "Revoke a key",
             {
@@ -57,7 +63,7 @@ ADMIN_PATHS: dict[str, Any] = {
                 **{str(status): error_answer(status) for status in (401, 403, 404, 500)},
             },
             parameters=[ID],
-        )
+        ),
     },
     "/canary": {
         "get": keyed("The canary's figures and verdict", json_answers("Canary", (401, 403, 500))),

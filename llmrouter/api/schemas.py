@@ -12,6 +12,7 @@ from llmrouter.api.router_options import MAX_IDS, MAX_NAME
 from llmrouter.catalog.loader import ROUTER, ROUTING, VERIFIER
 from llmrouter.domain.chat import CACHE_MODES, STRATEGIES
 from llmrouter.domain.decision import Source
+from llmrouter.ratelimit.policies import UNITS
 
 Schema = dict[str, Any]
 
@@ -226,6 +227,35 @@ _VERSION = {
     "changed": _list(_STRING),
     "removed": _list(_STRING),
 }
+_QUOTA = {"type": "string", "pattern": r"^\d+(\.\d+)?/\d*[smhd]$"}
+_LIMITS = {
+    "type": "object",
+    "properties": dict.fromkeys(UNITS, _QUOTA),
+    "additionalProperties": False,
+}
+_KEY_CHANGE = {
+    "tier": _or_null(_STRING),
+    "allow": _or_null(_list(_STRING)),
+    "limits": _or_null(_LIMITS),
+}
+_KEY = _record(
+    {
+        "id": _or_null(_STRING),
+        "name": _STRING,
+        **_KEY_CHANGE,
+        "admin": _BOOLEAN,
+        "managed": _BOOLEAN,
+        "created_at": _or_null(_NUMBER),
+    },
+    {
+        "usage": _list(
+            _record(
+                {"unit": {"enum": list(UNITS)}}
+                | {"limit": _NUMBER, "used": _NUMBER, "window_s": _NUMBER}
+            )
+        )
+    },
+)
 _PREVIEW = _record(
     {
         "headline": _STRING,
@@ -314,9 +344,11 @@ SCHEMAS: dict[str, Schema] = {
     "CatalogCheck": _record(
         {"ok": {"type": "boolean"}, "problems": _list(_PROBLEM), "warnings": _list(_PROBLEM)}
     ),
-    "Keys": _record({"keys": _list(_OBJECT)}),
-    "KeyWanted": _record({"name": _STRING}, {"tier": _STRING, "allow": _list(_STRING)}),
-    "NewKey": {"type": "object", "required": ["id", "name", "key"]},
+    "Key": _KEY,
+    "Keys": _record({"keys": _list(ref("Key"))}),
+    "KeyWanted": _record({"name": _STRING}, {**_KEY_CHANGE, "admin": _BOOLEAN}, closed=True),
+    "KeyChange": {**_record({}, _KEY_CHANGE, closed=True), "minProperties": 1},
+    "NewKey": {"allOf": [ref("Key"), _record({"key": _STRING})]},
     "CanaryStart": _record({"files": _OBJECT}, {"share": _NUMBER}),
     "Canary": {"type": "object", "properties": {"status": _STRING}, "required": ["status"]},
     "CatalogVersion": _record({}, {"version": _or_null(_STRING)}),

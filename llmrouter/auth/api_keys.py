@@ -38,12 +38,14 @@ class NoKey(Unauthorized):
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """One key, hashed. `allow` limits the targets it may reach."""
+    """One key, hashed. `allow` limits the targets it may reach; `admin` may do what the
+    admin key may."""
 
     name: str
     digest: bytes = field(repr=False)
     tier: str | None = None
     allow: frozenset[str] | None = None
+    admin: bool = False
 
 
 def hashed(secret: str) -> bytes:
@@ -99,7 +101,7 @@ class Authenticator:
         for key in keys:
             tenant = key.name if isolate else ""
             self._learn(key.digest, Caller(key.name, key.tier, tenant, key.allow))
-        self._fixed = bool(keys)
+        self.fixed = tuple(keys)
         self._managed: dict[bytes, tuple[bytes, Caller]] = {}
         self.open = not keys
         self.isolates = isolate
@@ -113,13 +115,13 @@ class Authenticator:
         for key in keys:
             index = self._index(key.digest)
             tenant = key.name if self.isolates else ""
-            caller = Caller(key.name, key.tier, tenant, key.allow)
+            caller = Caller(key.name, key.tier, tenant, key.allow, key.admin)
             known = self._managed.get(index)
             # an equal caller stays the same object: what is memoised for it stays valid
             same = known is not None and known[1] == caller
             managed[index] = known if same and known is not None else (key.digest, caller)
         self._managed = managed
-        self.open = not (self._fixed or managed)
+        self.open = not (self.fixed or managed)
 
     def __repr__(self) -> str:
         return f"<Keyring of {len(self._known)} keys>"

@@ -17,15 +17,15 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
-from llmrouter.auth.api_keys import ApiKey
 from llmrouter.domain.catalog import Catalog
 from llmrouter.domain.chat import Budget, Caller, ChatRequest
 from llmrouter.domain.completion import Completion
 from llmrouter.domain.interfaces import Store
-from llmrouter.domain.patterns import compile_pattern
 from llmrouter.domain.quick import quick
 from llmrouter.errors import RateLimited, StoreFailed
+from llmrouter.ratelimit.policies import UNLIMITED, KeyPolicy
 from llmrouter.ratelimit.quota_lease import REST_S, QuotaLease
 from llmrouter.ratelimit.sliding_window import Quota, QuotaExceeded, Reservation, SlidingWindow
 from llmrouter.ratelimit.worst_case import WorstCases, estimate_tokens, routing_usd
@@ -34,72 +34,16 @@ from llmrouter.util.tasks import repeatedly
 log = logging.getLogger(__name__)
 
 QUIET_S = 1.0  # how long a store that failed is left alone
-_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_QUOTA = compile_pattern(r"(\d+(?:\.\d+)?)/(\d*)([smhd])")
-
-
-@dataclass(frozen=True, slots=True)
-class KeyPolicy:
-    """What one key may use. Each quota is off when None; `allow` limits its targets."""
-
-    requests: Quota | None = None
-    tokens: Quota | None = None
-    spend_usd: Quota | None = None
-    allow: frozenset[str] | None = None
-
-
-UNLIMITED = KeyPolicy()
-
-
-class PoliciesInvalid(ValueError):
-    """The configured limits cannot be read."""
-
-
-def parse_policies(text: str) -> dict[str, KeyPolicy]:
-    """Read `name requests=60/m tokens=100000/h; * spend_usd=5/d allow=a|b`. Raises PoliciesInvalid.
-
-    Entries are separated by `;`. A quota is a number, a slash and a span (`30/10s`, `60/m`,
-    `5/d`). The name `*` is the policy of every key that has none of its own.
-    """
-    policies: dict[str, KeyPolicy] = {}
-    for entry in filter(None, (part.split() for part in text.split(";"))):
-        name, *settings = entry
-        if name in policies or not settings:
-            raise PoliciesInvalid(f"limits of {name}: write each key once, with its limits")
-        read: dict[str, Quota | frozenset[str]] = {}
-        for setting in settings:
-            what, _, value = setting.partition("=")
-            if what == "allow" and value:
-                read[what] = frozenset(value.split("|"))
-                continue
-            found = _QUOTA.fullmatch(value)
-            if what not in ("requests", "tokens", "spend_usd") or found is None:
-                raise PoliciesInvalid(
-                    f"limits of {name}: {setting} is not requests=, tokens= or spend_usd= with a "
-                    "quota such as 60/m, or allow=id|id"
-                )
-            limit, count, unit = found.groups()
-            quota = Quota(float(limit), float(count or 1) * _UNITS[unit])
-            if quota.limit <= 0 or quota.window_s <= 0:
-                raise PoliciesInvalid(f"limits of {name}: {setting} must be above zero")
-            read[what] = quota
-        policies[name] = KeyPolicy(**read)  # type: ignore[arg-type]  # one dict, checked above
-    return policies
-
-
-def restricted(keys: tuple[ApiKey, ...], policies: Mapping[str, KeyPolicy]) -> tuple[ApiKey, ...]:
-    """The keys with the targets their policies allow them."""
-    star = policies.get("*", UNLIMITED)
-    return tuple(replace(key, allow=policies.get(key.name, star).allow) for key in keys)
 
 
 @quick
 @dataclass(frozen=True, slots=True)
 class RequestReservation:
-    """What one request holds until its cost is known."""
+    """What one request holds until its cost is known, of which allowances."""
 
     tokens: Reservation | None
     spend: Reservation | None
+    held_of: _Allowances | None = None
 
 
 class _Allowances:
@@ -128,7 +72,10 @@ class _Allowances:
 
 
 class RateLimiter:
-    """All keys' allowances. Policies are by key name; `*` serves names without one."""
+    """All keys' allowances. Policies are by key name; `*` serves names without one.
+
+    `active` is whether any key is limited. What `manage` is given wins over `policies`.
+    """
 
     def __init__(
         self,
@@ -138,6 +85,8 @@ class RateLimiter:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._policies = policies
+        self._managed: Mapping[str, KeyPolicy] = {}
+        self.active = bool(policies)
         self._store = store
         self._count = count
         self._clock = clock
@@ -147,7 +96,38 @@ class RateLimiter:
 
     def policy(self, name: str) -> KeyPolicy:
         """The policy a key name falls under."""
-        return self._policies.get(name) or self._policies.get("*", UNLIMITED)
+        own = self._managed.get(name) or self._policies.get(name)
+        return own or self._policies.get("*", UNLIMITED)
+
+    async def manage(self, policies: Mapping[str, KeyPolicy]) -> None:
+        """Let these policies, and no others, win over those it was made with.
+
+        What a key has used counts on, as long as a quota keeps its span.
+        """
+        before, self._managed = self._managed, dict(policies)
+        self.active = bool(self._policies or policies)
+        for name in before.keys() | policies.keys():
+            if before.get(name) != policies.get(name):
+                await self._give_back(self._allowances.pop(name, None))
+
+    async def usage(self, name: str) -> list[dict[str, Any]]:
+        """How a key's quotas stand, over all workers: unit, limit, used, window_s."""
+        policy = self.policy(name)
+        found = []
+        for unit in ("requests", "tokens", "spend_usd"):
+            quota: Quota | None = getattr(policy, unit)
+            if quota is None:
+                continue
+            window = self._window(name, unit, quota)
+            try:
+                used = round(await window.used(), 9)
+            except StoreFailed as error:
+                log.warning("a quota cannot be read: %s", error)
+                continue
+            found.append(
+                {"unit": unit, "limit": quota.limit, "used": used, "window_s": quota.window_s}
+            )
+        return found
 
     async def admit(self, caller: Caller) -> None:
         """Count one request. Raises RateLimited."""
@@ -184,12 +164,12 @@ class RateLimiter:
                         caller, "spend_usd", allowances.spend, cost, partly=not whole
                     )
             except BaseException:  # refused, or the caller left
-                await self.settle(caller, RequestReservation(tokens, None), None)
+                await self.settle(caller, RequestReservation(tokens, None, allowances), None)
                 raise
             if spend is not None and spend.amount < cost:
                 returns_in_s = allowances.spend.returns_in_s(cost - spend.amount)
                 request = replace(request, budget=Budget(spend.amount, returns_in_s), kept=False)
-        return RequestReservation(tokens, spend), request
+        return RequestReservation(tokens, spend, allowances), request
 
     async def settle(
         self,
@@ -199,7 +179,7 @@ class RateLimiter:
         router_usd: float = 0.0,
     ) -> None:
         """Replace a reservation by what was used; None when nothing was executed."""
-        allowances = self._of(caller)
+        allowances = held.held_of or self._of(caller)
         tokens, cost = 0.0, router_usd
         if completion is not None:
             cost += completion.cost_usd
@@ -217,14 +197,15 @@ class RateLimiter:
         self, caller: Caller, request: ChatRequest, catalog: Catalog
     ) -> RequestReservation | None:
         """Hold what deciding alone may cost: a call of the router LLM. Raises RateLimited."""
-        spend = self._of(caller).spend
+        allowances = self._of(caller)
+        spend = allowances.spend
         cost = 0.0 if spend is None else routing_usd(request, catalog)
         if spend is None or cost <= 0.0:
             return None
         held = spend.at_once(cost)
         if held is None:
             held = await self._hold(caller, "spend_usd", spend, cost)
-        return RequestReservation(None, held)
+        return RequestReservation(None, held, allowances)
 
     async def charge(self, caller: Caller, cost_usd: float) -> None:
         """Count money that was spent without a reservation, such as the router LLM's."""
@@ -250,11 +231,14 @@ class RateLimiter:
 
     async def _rest(self, *, at_end: bool = False) -> None:
         for allowances in list(self._allowances.values()):
-            for *_, allowance in allowances.shown:
-                try:
-                    await allowance.rest(at_end=at_end)
-                except StoreFailed as error:
-                    self._store_failed(error)
+            await self._give_back(allowances, at_end=at_end)
+
+    async def _give_back(self, allowances: _Allowances | None, *, at_end: bool = True) -> None:
+        for *_, allowance in () if allowances is None else allowances.shown:
+            try:
+                await allowance.rest(at_end=at_end)
+            except StoreFailed as error:
+                self._store_failed(error)
 
     async def _hold(
         self,
@@ -288,7 +272,7 @@ class RateLimiter:
             allowances = _Allowances(
                 self._allowance(caller.name, "requests", policy.requests),
                 self._allowance(caller.name, "tokens", policy.tokens),
-                self._allowance(caller.name, "spend", policy.spend_usd),
+                self._allowance(caller.name, "spend_usd", policy.spend_usd),
             )
             self._allowances[caller.name] = allowances  # as many as there are keys
         return allowances
@@ -296,8 +280,11 @@ class RateLimiter:
     def _allowance(self, name: str, what: str, quota: Quota | None) -> QuotaLease | None:
         if quota is None:
             return None
-        window = SlidingWindow(self._store, f"limit:{name}:{what}", quota, self._clock)
-        return QuotaLease(window)
+        return QuotaLease(self._window(name, what, quota))
+
+    def _window(self, name: str, what: str, quota: Quota) -> SlidingWindow:
+        key = f"limit:{name}:{what}:{quota.window_s:g}"
+        return SlidingWindow(self._store, key, quota, self._clock)
 
     def _store_failed(self, error: StoreFailed) -> None:
         log.warning("limits could not be counted, requests pass: %s", error)

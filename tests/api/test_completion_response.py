@@ -8,7 +8,8 @@ import pytest
 
 from llmrouter.domain.completion import Attempt
 from llmrouter.errors import DeadlineExceeded, Overloaded, UpstreamFailed, UpstreamRefused
-from llmrouter.ratelimit.key_limits import KeyPolicy, RateLimiter
+from llmrouter.ratelimit.key_limits import RateLimiter
+from llmrouter.ratelimit.policies import KeyPolicy
 from llmrouter.ratelimit.sliding_window import Quota
 from tests.api.fakes import DECISION, Counters, FakeGateway, client_of, services
 

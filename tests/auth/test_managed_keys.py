@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 
 from llmrouter.auth.api_keys import ApiKey, Authenticator, NoKey, hashed
@@ -78,3 +80,50 @@ async def test_a_damaged_record_takes_no_other_key_with_it() -> None:
     await store.set_field(TABLE, "odd", b"{}")
     await managed.refresh()
     assert door.caller(bearer(made["key"])).name == "alice"
+
+
+async def test_limits_are_of_a_name_and_reach_every_worker() -> None:
+    """Set when a key is made or later; keys of one name share them, and null ends them."""
+    store = MemoryStore()
+    heard: list[dict[str, object]] = []
+
+    async def hear(limits: Mapping[str, object]) -> None:
+        heard.append(dict(limits))
+
+    managed = ManagedKeys(store, Authenticator((), "admin"))
+    other = ManagedKeys(store, Authenticator((), "admin"), hear)
+    first = await managed.create(KeyWanted("alice", limits={"requests": "60/m"}))
+    second = await managed.create(KeyWanted("alice"))
+    await managed.create(KeyWanted("bob"))
+    assert second["limits"] == {"requests": "60/m"}
+    await other.refresh()
+    assert heard.pop() == {"alice": {"requests": "60/m"}}
+    changed = await managed.change(first["id"], {"limits": {"spend_usd": "5/d"}, "tier": "pro"})
+    assert (changed["limits"], changed["tier"]) == ({"spend_usd": "5/d"}, "pro")
+    assert [one["limits"] for one in await managed.keys()] == [{"spend_usd": "5/d"}] * 2 + [None]
+    await managed.change(second["id"], {"limits": None})
+    await other.refresh()
+    assert heard.pop() == {}
+    with pytest.raises(NotFound):
+        await managed.change("key_x", {"tier": None})
+
+
+async def test_a_key_may_be_an_admins() -> None:
+    """So that versions of the catalog name who made them; it ends like any other."""
+    door = Authenticator((), "admin")
+    managed = ManagedKeys(MemoryStore(), door)
+    made = await managed.create(KeyWanted("carol", admin=True))
+    caller = door.caller(bearer(made["key"]))
+    door.may_administer(caller)
+    assert (caller.name, caller.admin) == ("carol", True)
+    await managed.revoke(made["id"])
+    with pytest.raises(NoKey):
+        door.may_administer(door.caller(bearer(made["key"])))
+
+
+async def test_the_environments_keys_are_listed_beside_them() -> None:
+    """Without an id, because they are not changed here."""
+    managed = ManagedKeys(MemoryStore(), Authenticator(ENVIRONMENT, "admin"))
+    await managed.create(KeyWanted("alice"))
+    shown = [(one["id"] is None, one["name"], one["managed"]) for one in await managed.keys()]
+    assert shown == [(True, "env", False), (False, "alice", True)]

@@ -10,20 +10,12 @@ import orjson
 import pytest
 
 from llmrouter.api.request_parser import Endpoint, parse
-from llmrouter.auth.api_keys import Authenticator, parse_keys
 from llmrouter.domain.catalog import RouterLLM
 from llmrouter.domain.chat import Caller, ChatRequest
 from llmrouter.domain.completion import Attempt, Completion, Usage
 from llmrouter.errors import RateLimited
-from llmrouter.ratelimit.key_limits import (
-    QUIET_S,
-    KeyPolicy,
-    PoliciesInvalid,
-    RateLimiter,
-    duration,
-    parse_policies,
-    restricted,
-)
+from llmrouter.ratelimit.key_limits import QUIET_S, RateLimiter, duration
+from llmrouter.ratelimit.policies import KeyPolicy
 from llmrouter.ratelimit.sliding_window import Quota
 from tests.api.fakes import CATALOG, Counters, FakeTelemetry
 
@@ -45,35 +37,6 @@ def a_completion(tokens: int, cost_usd: float) -> Completion:
     """What an execution came to."""
     attempt = Attempt("small", "ok", "", 1.0, cost_usd, Usage(tokens, 0))
     return Completion("small", (attempt,), cost_usd, 1.0)
-
-
-def test_policies_are_read() -> None:
-    """One line configures all keys."""
-    read = parse_policies("alice requests=60/m tokens=1000/10s allow=small|large; * spend_usd=5/d")
-    assert read["alice"].requests == Quota(60, 60)
-    assert read["alice"].tokens == Quota(1000, 10)
-    assert read["alice"].allow == frozenset({"small", "large"})
-    assert read["*"].spend_usd == Quota(5, 86400)
-    assert parse_policies("") == {}
-
-
-def test_a_policys_allow_list_reaches_its_keys() -> None:
-    """Eligibility reads it from the caller."""
-    policies = parse_policies("alice allow=small; * requests=1/s")
-    keys = restricted(parse_keys("alice:a,bob:b"), policies)
-    ring = Authenticator(keys)
-    assert ring.caller({"x-api-key": "a"}).allow == frozenset({"small"})
-    assert ring.caller({"x-api-key": "b"}).allow is None
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["alice", "alice rps=1/s", "alice requests=60", "a requests=0/m", "a allow=", "a x; a x"],
-)
-def test_policies_that_cannot_be_read_are_refused(text: str) -> None:
-    """A limit that is silently ignored is a bill."""
-    with pytest.raises(PoliciesInvalid):
-        parse_policies(text)
 
 
 async def test_each_key_has_its_own_quota_and_star_serves_the_rest() -> None:
@@ -315,3 +278,41 @@ async def test_what_is_held_ahead_goes_back_when_the_service_ends() -> None:
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     assert sum(store.values.values()) == pytest.approx(5)
+
+
+async def test_limits_that_an_admin_sets_win_and_end_without_a_restart() -> None:
+    """What was used counts on under a changed number; without limits nothing is counted."""
+    store = Counters()
+    held = limits({}, store)
+    assert not held.active
+    await held.manage({"alice": KeyPolicy(requests=Quota(2, 60))})
+    assert held.active
+    await held.admit(ALICE)
+    await held.admit(ALICE)
+    with pytest.raises(RateLimited):
+        await held.admit(ALICE)
+    await held.admit(BOB)
+    await held.manage({"alice": KeyPolicy(requests=Quota(3, 60))})
+    await held.admit(ALICE)
+    with pytest.raises(RateLimited):
+        await held.admit(ALICE)
+    assert await held.usage("alice") == [
+        {"unit": "requests", "limit": 3, "used": 3.0, "window_s": 60},
+    ]  # fmt: skip
+    await held.manage({})
+    assert (held.active, await held.usage("alice")) == (False, [])
+    await held.admit(ALICE)
+
+
+async def test_what_was_held_under_old_limits_is_settled_there() -> None:
+    """A request that was under way when its limits changed is charged once."""
+    held = limits({"alice": KeyPolicy(spend_usd=Quota(1.0, 86400))})
+    reservation, _ = await held.reserve(ALICE, a_request(), CATALOG)
+    assert reservation is not None
+    await held.manage({"alice": KeyPolicy(spend_usd=Quota(1.0, 3600))})
+    attempt = Attempt("small", "ok", "", 1.0, 0.25, Usage(3, 1))
+    await held.settle(ALICE, reservation, Completion("small", (attempt,), 0.25, 1.0))
+    assert (await held.usage("alice"))[0]["used"] == 0.0
+    await held.manage({})
+    await held.manage({"alice": KeyPolicy(spend_usd=Quota(1.0, 86400))})
+    assert (await held.usage("alice"))[0]["used"] == pytest.approx(0.25)

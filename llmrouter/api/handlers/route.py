@@ -17,7 +17,7 @@ from llmrouter.fastpath.response import FullResponse
 async def route(request: web.Request, services: Dependencies, caller: Caller) -> web.Response:
     """Decide and answer the decision."""
     chat = await read_request(request, services, Endpoint.ROUTE)
-    limits, router_usd = services.limits, 0.0
+    limits, router_usd = services.active_limits, 0.0
     held = None
     if limits is not None:
         held = await limits.reserve_routing(caller, chat, services.gateway.catalog.current)

@@ -22,7 +22,7 @@ CORS: web.RequestKey[Mapping[str, str]] = web.RequestKey("cors", dict)
 """The headers with which a page of an allowed origin may read the answer."""
 _EXPOSED: Final = "x-llmrouter-decision-id, x-llmrouter-target, x-llmrouter-source, Retry-After"
 _PREFLIGHT: Final = {
-    "Access-Control-Allow-Methods": "GET, POST, PUT, DELETE",
+    "Access-Control-Allow-Methods": "GET, POST, PUT, PATCH, DELETE",
     "Access-Control-Max-Age": "600",
 }
 

@@ -62,7 +62,7 @@ def middleware(guard: RequestPipeline, access: Mapping[object, Access]) -> Middl
 
 def request_pipeline(services: Dependencies) -> RequestPipeline:
     """The steps 1 to 5, outermost first; `app` says what each is for."""
-    start, admission, limits = services.telemetry.request, services.admission, services.limits
+    start, admission, limiter = services.telemetry.request, services.admission, services.limits
     keyring, hosts = services.keyring, services.hosts
     callers = _callers(keyring)
 
@@ -70,6 +70,7 @@ def request_pipeline(services: Dependencies) -> RequestPipeline:
         request: web.Request, route: str, needed: Access, answer: Answer
     ) -> web.StreamResponse:
         limited: Caller | None = None
+        limits = limiter if limiter is not None and limiter.active else None
         try:
             with start(request.method, route, request.headers) as span:
                 task = None

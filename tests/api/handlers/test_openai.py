@@ -9,7 +9,8 @@ import pytest
 
 from llmrouter.auth.api_keys import Authenticator, parse_keys
 from llmrouter.errors import NoEligibleTarget, UpstreamFailed
-from llmrouter.ratelimit.key_limits import KeyPolicy, RateLimiter
+from llmrouter.ratelimit.key_limits import RateLimiter
+from llmrouter.ratelimit.policies import KeyPolicy
 from llmrouter.ratelimit.sliding_window import Quota
 from tests.api.fakes import Counters, FakeGateway, chunk, services, serving
 

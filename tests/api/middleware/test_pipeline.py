@@ -16,7 +16,8 @@ from llmrouter.errors import (
     Overloaded,
     UpstreamFailed,
 )
-from llmrouter.ratelimit.key_limits import KeyPolicy, RateLimiter
+from llmrouter.ratelimit.key_limits import RateLimiter
+from llmrouter.ratelimit.policies import KeyPolicy
 from llmrouter.ratelimit.sliding_window import Quota
 from tests.api.calls import CHAT, HI, KEYS, ROUTED, bearer
 from tests.api.fakes import (
