@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test newest constraints check bench wheel clean
+.PHONY: help setup run demo test thorough newest constraints check bench wheel clean
 
 help: ## What each target does
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -44,6 +44,9 @@ demo: $(VENV)/.installed ## Start the service with a simulated upstream of sever
 TESTS ?= -n logical --dist loadfile
 test: setup ## The whole test suite, a process per CPU (one: make test TESTS=)
 	@$(BIN)/python -m pytest $(TESTS)
+
+thorough: setup ## The whole test suite with five times as many made-up inputs
+	@LLMROUTER_TESTS=thorough $(BIN)/python -m pytest $(TESTS)
 
 newest: ## The whole test suite on the newest releases that pyproject.toml allows, in .venv-newest
 	@$(PYTHON) -m venv .venv-newest

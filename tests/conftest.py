@@ -1,5 +1,6 @@
 """Settings of the whole suite: no test asserts a time, hypothesis' deadlines included, and chance
-(audits, back-off) falls the same way each time.
+(audits, back-off, made-up inputs) falls the same way each time. `make thorough` makes up five times
+as many inputs, others each time.
 """
 
 import os
@@ -8,7 +9,17 @@ import random
 import pytest
 from hypothesis import HealthCheck, settings
 
-settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+from tests.samples import THOROUGH, examples
+
+for threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(threads, "1")  # there is a test process a CPU already
+settings.register_profile(
+    "suite",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    max_examples=examples(100),
+    derandomize=not THOROUGH,
+)
 settings.load_profile("suite")
 os.environ.setdefault("EXAMPLE_KEY", "k")  # the key of the targets in `prompts_dir`
 

@@ -29,6 +29,7 @@ from tests.api.fakes import (
     services,
     serving,
 )
+from tests.samples import examples
 
 
 async def test_route_answers_the_decision_with_its_headers() -> None:
@@ -256,7 +257,7 @@ HEADER_VALUES = st.text(
 )
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given_that(
     st.sampled_from(["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "HEAD"]),
     st.sampled_from([*ROUTED, "/feedback", "/decisions", "/catalog/x", "/v1/models/%00", "/é"]),

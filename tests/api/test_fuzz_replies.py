@@ -29,6 +29,7 @@ from llmrouter.upstream.health import TargetHealth
 from tests.api.fakes import FakeGateway, services, serving
 from tests.fakes import RecordingObserver, a_catalog, a_decision, a_target
 from tests.faulty import COUNTS, DONE, END, ROLE, WORDS, completion
+from tests.samples import examples
 
 OURS = {"upstream_failed", "overloaded", "deadline_exceeded"}
 LIMITS = UpstreamLimits(connect_s=5.0)
@@ -208,7 +209,7 @@ def test_any_reply_of_an_upstream_becomes_a_documented_answer(
         context = standing(script)
         address, session = runner.run(context.__aenter__())
 
-        @settings(max_examples=250, suppress_health_check=list(HealthCheck))
+        @settings(max_examples=examples(250), suppress_health_check=list(HealthCheck))
         @given(replies(stream), st.booleans())
         def fuzz(pieces: list[bytes], reset: bool) -> None:
             script.pieces, script.reset = pieces, reset

@@ -25,11 +25,12 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from tests.samples import THOROUGH, examples
 from tests.served import Process, process
 
 ADMIN = "admin-key-0123456789"
-EXAMPLES = 40  # of each kind for each operation
-COSTLY = {"/catalog/preview": 4}  # a process each
+EXAMPLES = examples(40)  # of each kind for each operation
+COSTLY = {"/catalog/preview": 4 if THOROUGH else 1}  # a process each
 DEEP = {"/route", "/complete", "/v1/chat/completions"}  # must get to an answer, not to a refusal
 CHECKS = [status_code_conformance, content_type_conformance, response_schema_conformance]
 
@@ -82,7 +83,7 @@ def test_every_answer_is_a_documented_one(served: Process, mode: GenerationMode)
         statuses: set[int] = set()
 
         @settings(
-            max_examples=COSTLY.get(operation.path, EXAMPLES),
+            max_examples=COSTLY.get(operation.path, 20 if operation.path in DEEP else EXAMPLES),
             deadline=None,
             derandomize=True,
             database=None,

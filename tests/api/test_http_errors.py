@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.api.fakes import services, serving
+from tests.samples import examples
 
 LONG = b"x" * 10_000
 SECRET = b"sk-hidden"
@@ -71,7 +72,7 @@ async def test_a_body_packed_in_a_way_that_cannot_be_read_is_told_so(
     assert not caplog.records
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(
     st.sampled_from([b"", b"GET ", b"POST /route HTTP/1.1\r\n", b"GET / HTTP/1.1\r\nHost: x\r\n"]),
     st.binary(max_size=80),

@@ -87,28 +87,28 @@ def test_the_cache_alone_answers_repeats_as_the_router_did() -> None:
 
 def test_trust_is_earned_and_its_answers_agree() -> None:
     """With many near-repeats the model takes over some, at the agreement asked for."""
-    rows = _rows(400)
-    requests = stream(rows, Traffic(4000, near=0.8))
+    rows = _rows(100)
+    requests = stream(rows, Traffic(900, near=0.8))
     loop = Loop(audit_rate=0.2, settings=QUICK)
     served = Replay(rows, PRICES, RouterModel(accuracy=0.9, wobble=0.0), loop).run(requests)
-    late = summary(served[2000:], len(served))
+    late = summary(served[450:], len(served))
     assert late.learned > 0.05
     assert late.agreement is not None
     assert late.agreement >= 0.93
     assert late.audited > 0
-    assert summary(served[:200], 200).learned == 0
+    assert summary(served[:100], 100).learned == 0
 
 
 def test_without_outcomes_a_teacher_is_matched_as_far_as_it_matches_itself() -> None:
     """It changes its mind on one wording in ten; a choice is held to so much of what it repeats."""
-    rows = _rows(300)
-    requests = stream(rows, Traffic(4000, near=0.8))
+    rows = _rows(200)
+    requests = stream(rows, Traffic(2400, near=0.8))
     router = RouterModel(accuracy=0.6, wobble=0.1)
     loop = Loop(0.9, by_name=True, settings=QUICK)
     served = Replay(rows, PRICES, router, loop).run(requests)
     again = [one.again for one in served if one.again is not None]
-    late = summary(served[2000:], len(served))
-    assert len(again) > 50
+    late = summary(served[1200:], len(served))
+    assert len(again) > 30
     assert 0.85 < sum(again) / len(again) < 1.0
     assert late.learned > 0.05
     assert (late.same or 0.0) >= 0.9 * sum(again) / len(again) - 0.03
@@ -116,11 +116,11 @@ def test_without_outcomes_a_teacher_is_matched_as_far_as_it_matches_itself() -> 
 
 def test_a_graded_failure_of_the_router_llm_is_no_disagreement() -> None:
     """Without trials one target runs; a named target that is known to fail is matched."""
-    rows = _rows(300)
-    requests = stream(rows, Traffic(4000, near=0.8))
+    rows = _rows(100)
+    requests = stream(rows, Traffic(900, near=0.8))
     loop = Loop(trials=0.0, settings=QUICK)
     router = RouterModel(accuracy=0.5, wobble=0.0)
-    late = summary(Replay(rows, PRICES, router, loop).run(requests)[2000:], 4000)
+    late = summary(Replay(rows, PRICES, router, loop).run(requests)[450:], 900)
     assert late.learned > 0.05
     assert (late.agreement or 0.0) >= 0.93
     assert (late.same or 1.0) < (late.agreement or 0.0)

@@ -15,6 +15,7 @@ from llmrouter.domain.chat import ANONYMOUS, Caller, ChatRequest, Message, Route
 from llmrouter.features.extractor import Extractor
 from llmrouter.features.fingerprint import Fingerprinter, Prints, Subject, canonical
 from llmrouter.features.normalization import normalise
+from tests.samples import examples
 
 KEY = b"a key of sixteen"
 NAMES = Fingerprinter(KEY)
@@ -96,7 +97,7 @@ def requested(case: Any) -> str:
     return fingerprint(request, caller)
 
 
-@settings(max_examples=600)
+@settings(max_examples=examples(600))
 @given(CASES, CASES)
 def test_requests_share_a_name_exactly_when_they_mean_the_same(one: Any, other: Any) -> None:
     """Different constraints, turns, tenants or fields never meet; equal ones always do."""
@@ -204,7 +205,7 @@ NAME_PARTS = st.tuples(
 )
 
 
-@settings(max_examples=400)
+@settings(max_examples=examples(400))
 @given(NAME_PARTS, NAME_PARTS)
 def test_cache_keys_are_shared_only_by_equal_parts(one: Any, other: Any) -> None:
     """Fingerprint, revision and eligible targets cannot lend characters to each other."""

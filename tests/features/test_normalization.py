@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from llmrouter.features import normalization as module
 from llmrouter.features.compatibility import folded
 from llmrouter.features.normalization import normalise
+from tests.samples import examples
 
 PIECES = (
     "550e8400-e29b-41d4-a716-446655440000",
@@ -55,7 +56,7 @@ ANY = st.one_of(
 )
 
 
-@settings(max_examples=600)
+@settings(max_examples=examples(600))
 @given(ANY)
 def test_normalising_twice_changes_nothing(text: str) -> None:
     """The normal form is its own normal form, lone surrogates and placeholders included."""
@@ -63,14 +64,14 @@ def test_normalising_twice_changes_nothing(text: str) -> None:
     assert normalise(once) == once
 
 
-@settings(max_examples=600)
+@settings(max_examples=examples(600))
 @given(st.one_of(PASTED.filter(str.isascii), st.text(alphabet=st.characters(max_codepoint=127))))
 def test_the_short_way_for_ascii_gives_what_the_rules_give(text: str) -> None:
     """The class table is only a shortcut: it never decides differently."""
     assert normalise(text) == module._normalise_unicode(text)
 
 
-@settings(max_examples=600)
+@settings(max_examples=examples(600))
 @given(ANY)
 def test_the_class_check_overlooks_nothing(text: str) -> None:
     """Where the classes show no volatile part, the regular expression finds none, in any script."""

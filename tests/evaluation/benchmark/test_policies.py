@@ -11,6 +11,7 @@ from llmrouter.evaluation.benchmark.dataset import Row
 from llmrouter.evaluation.benchmark.estimates import PriorEstimates
 from llmrouter.evaluation.benchmark.estimators import HeldOut
 from llmrouter.evaluation.benchmark.policies import Truth
+from tests.samples import examples
 
 SCORE = np.array([[1.0, 1.0, 1.0], [0.0, 1.0, 1.0], [0.0, 0.0, 1.0], [0.0, 1.0, 0.0]])
 COST = np.tile([1.0, 2.0, 4.0], (4, 1))
@@ -28,7 +29,7 @@ def _held(quality: np.ndarray = SCORE) -> PriorEstimates:
     )
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(st.data())
 def test_the_fast_choice_is_the_shipped_choice(data: st.DataObject) -> None:
     """Over random qualities, costs and prices both rules pick the same target."""

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmrouter.evaluation.offpolicy.estimators import ENOUGH, Floats, Logged, judge, means
+from tests.samples import examples
 
 TARGETS = 3
 RATE = 0.3
@@ -237,7 +238,7 @@ def test_means_do_not_see_the_row_they_are_for() -> None:
     assert not np.array_equal(before[~own], after[~own])
 
 
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 3), st.floats(0, 1)), max_size=40))
 def test_means_stay_within_what_was_seen(rows: list[tuple[int, int, float]]) -> None:
     """However few: finite, and nowhere outside 0..1."""

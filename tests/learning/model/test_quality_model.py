@@ -16,6 +16,7 @@ from llmrouter.learning.model.mlp import NetworkSettings
 from llmrouter.learning.model.quality_model import Example, QualityModel
 from llmrouter.learning.model.storage import ModelUnreadable, pack, unpack
 from llmrouter.learning.model.training import FitSettings, Fitted, fit, folds_of
+from tests.samples import examples
 
 SMALL = FitSettings(
     width=16, vocabulary=500, trees=20, lists=8, capacity=400,
@@ -243,7 +244,7 @@ def test_storage_round_trip() -> None:
 
 
 @given(st.integers(0, 10**9), st.integers(1, 255))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 def test_damage_is_noticed(position: int, flip: int) -> None:
     """One flipped byte anywhere is a clear error, never a wrong model."""
     data = bytearray(_bytes())

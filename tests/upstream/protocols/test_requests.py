@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from llmrouter.errors import BadRequest, UpstreamFailure
 from llmrouter.upstream.protocols.interface import Losses
 from tests.fakes import a_target
+from tests.samples import examples
 from tests.upstream.protocols.written import FORMAT, NAMES
 
 TARGET = a_target(model="m", provider="other", max_output=500)
@@ -45,7 +46,7 @@ def conversations(draw: st.DrawFn) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(
     turns=conversations(),
     limit=st.none() | st.integers(1, 400),

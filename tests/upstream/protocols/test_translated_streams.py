@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from llmrouter.simulator.replies import Reply
 from llmrouter.upstream.protocols.interface import Piece, folded
+from tests.samples import examples
 from tests.upstream.protocols.written import (
     FORMAT,
     NAMES,
@@ -40,7 +41,7 @@ def decoded(name: str, stream: bytes) -> list[Piece]:
 
 @pytest.mark.parametrize(("source", "spoken"), PAIRS)
 @pytest.mark.parametrize("reply", REPLIES)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(data=st.data())
 def test_a_stream_in_any_chunks_gives_the_same_events(
     source: str, spoken: str, reply: str, data: st.DataObject
@@ -57,7 +58,7 @@ def test_a_stream_in_any_chunks_gives_the_same_events(
 
 
 @pytest.mark.parametrize(("source", "spoken"), PAIRS)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(data=st.data())
 def test_a_stream_that_breaks_off_gives_the_events_until_there(
     source: str, spoken: str, data: st.DataObject
@@ -88,7 +89,7 @@ def test_a_translated_stream_says_what_the_original_says(
 
 
 @pytest.mark.parametrize("name", NAMES)
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(
     parts=st.lists(
         st.tuples(st.sampled_from(["text", "reasoning"]), WORDS), min_size=1, max_size=5
