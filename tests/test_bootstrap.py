@@ -14,8 +14,10 @@ from typing import Any
 import aiohttp
 import orjson
 import pytest
+from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from llmrouter.api.http_errors import Runner
 from llmrouter.bootstrap import Service, service
 from llmrouter.settings import Settings
 from llmrouter.simulator.app import SimOptions, create_app
@@ -46,6 +48,13 @@ class Running:
             return response.status, orjson.loads(text) if is_json else text
 
 
+class Server(TestServer):
+    """An application on a socket, run as the service runs it."""
+
+    async def _make_runner(self, **kwargs: Any) -> web.BaseRunner:
+        return Runner(self.app, access_log=None, shutdown_timeout=1.0, **kwargs)
+
+
 @contextlib.asynccontextmanager
 async def running(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, headers: Any = None, **over: Any
@@ -60,7 +69,7 @@ async def running(
             **{"prompts": prompts, "store": f"disk:{tmp_path / 'store'}", "port": 0, **over},
             _env_file=None,
         )
-        async with service(settings) as built, TestServer(built.app) as server:
+        async with service(settings) as built, Server(built.app) as server:
             base = str(server.make_url("/"))
             async with aiohttp.ClientSession(base, headers=headers) as client:
                 yield Running(built, client, prompts)

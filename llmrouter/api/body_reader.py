@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from aiohttp import web
 
@@ -11,7 +12,7 @@ from llmrouter.api.body_limits import LONG_BODY
 from llmrouter.api.dependencies import Dependencies
 from llmrouter.api.error_response import JSON, HTTPRefused
 from llmrouter.api.formats import FORMAT_OF, FORWARDED, session_of
-from llmrouter.api.request_parser import Endpoint, in_session, parse, parse_as
+from llmrouter.api.request_parser import Endpoint, in_session, parse, parse_as, parse_object
 from llmrouter.domain.chat import ChatRequest
 from llmrouter.domain.decision import Decision
 from llmrouter.errors import BadRequest, PayloadTooLarge
@@ -83,6 +84,22 @@ async def _arriving(request: web.Request, services: Dependencies) -> bytes:
     except web.RequestPayloadError as error:
         why = str(error).rpartition("\n")[2].strip()
         raise BadRequest(f"the body cannot be read: {why}", code="invalid_body") from None
+
+
+async def read_object(
+    request: web.Request, services: Dependencies, *, optional: bool = False
+) -> dict[str, Any]:
+    """The one JSON object of a body that is no routed call's. Raises BadRequest, PayloadTooLarge.
+
+    Its bounds are those of every other body, and a long one is parsed off the loop too. Where it
+    is `optional`, nothing stands for an empty object.
+    """
+    body = await read_body(request, services)
+    if optional and not body:
+        return {}
+    if len(body) >= LONG_BODY:
+        return await asyncio.to_thread(parse_object, body, services.body_limits)
+    return parse_object(body, services.body_limits)
 
 
 async def read_request(

@@ -5,11 +5,10 @@ from __future__ import annotations
 import orjson
 from aiohttp import web
 
-from llmrouter.api.body_reader import read_body
+from llmrouter.api.body_reader import read_object
 from llmrouter.api.dependencies import CALLER, SERVICES, CanaryControl
 from llmrouter.api.error_response import JSON
 from llmrouter.api.handlers.catalog_files import whole_texts
-from llmrouter.api.request_parser import parse_object
 from llmrouter.api.router_options import wrong_type
 
 DEFAULT_SHARE = 0.1
@@ -22,7 +21,7 @@ async def status(request: web.Request) -> web.Response:
 
 async def start(request: web.Request) -> web.Response:
     """POST /canary: `{"files": {path: text}, "share": 0.1}`; the files are the whole catalog."""
-    body = parse_object(await read_body(request, request.app[SERVICES]))
+    body = await read_object(request, request.app[SERVICES])
     share = body.get("share", DEFAULT_SHARE)
     if isinstance(share, bool) or not isinstance(share, int | float):
         raise wrong_type("share", "a number", share)

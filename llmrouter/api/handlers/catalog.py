@@ -12,10 +12,9 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from llmrouter.api.body_reader import read_body
+from llmrouter.api.body_reader import read_body, read_object
 from llmrouter.api.dependencies import CALLER, SERVICES, CatalogEditor, CatalogStatus
 from llmrouter.api.error_response import JSON
-from llmrouter.api.request_parser import parse_object
 from llmrouter.api.router_options import wrong_type
 from llmrouter.catalog.editor import ANY, Edit, target_edit, target_path
 from llmrouter.catalog.target_file import id_problem
@@ -45,7 +44,7 @@ async def put(request: web.Request) -> web.Response:
 
     The body is the file's text (`text/markdown`) or `{"text": …}`.
     """
-    text = edit_text(request.content_type, await read_body(request, request.app[SERVICES]))
+    text = await edit_text(request)
     await _editor(request).save(_edit(request, text))
     return _served(request, tag(text))
 
@@ -65,8 +64,8 @@ async def history(request: web.Request) -> web.Response:
 
 async def revert(request: web.Request) -> web.Response:
     """POST /catalog/{id}/revert: go back to a version, by default what was before the last edit."""
-    body = await read_body(request, request.app[SERVICES])
-    version = parse_object(body).get("version") if body else None
+    body = await read_object(request, request.app[SERVICES], optional=True)
+    version = body.get("version")
     if version is not None and not isinstance(version, str):
         raise wrong_type("version", "a string", version)
     await _editor(request).undo(_edit(request, None), version)
@@ -111,15 +110,16 @@ def _served(request: web.Request, etag: str | None = None) -> web.Response:
     return answer
 
 
-def edit_text(content_type: str, body: bytes) -> str:
-    """The new text of a catalog file. Raises BadRequest."""
-    if content_type == JSON:
-        text = parse_object(body).get("text")
+async def edit_text(request: web.Request) -> str:
+    """The new text of a catalog file, as `text/markdown` or in JSON. Raises BadRequest."""
+    services = request.app[SERVICES]
+    if request.content_type == JSON:
+        text = (await read_object(request, services)).get("text")
         if not isinstance(text, str):
             raise wrong_type("text", "a string", text)
         return text
     try:
-        return body.decode()
+        return (await read_body(request, services)).decode()
     except UnicodeDecodeError as error:
         raise BadRequest(f"the file is not UTF-8: {error}", code="invalid_encoding") from None
 

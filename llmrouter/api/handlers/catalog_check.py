@@ -9,18 +9,17 @@ from __future__ import annotations
 import orjson
 from aiohttp import web
 
-from llmrouter.api.body_reader import read_body
+from llmrouter.api.body_reader import read_object
 from llmrouter.api.dependencies import SERVICES
 from llmrouter.api.error_response import JSON
 from llmrouter.api.handlers.catalog_files import edited_texts
-from llmrouter.api.request_parser import parse_object
 from llmrouter.errors import Problem
 
 
 async def check(request: web.Request) -> web.Response:
     """`{"files": {path: text or null}}` over what is on disk: its problems and its warnings."""
     services = request.app[SERVICES]
-    files = edited_texts(parse_object(await read_body(request, services)).get("files"))
+    files = edited_texts((await read_object(request, services)).get("files"))
     assert services.check is not None, "the path exists only where edits are"  # noqa: S101
     problems, warnings = await services.check(files)
     body = {

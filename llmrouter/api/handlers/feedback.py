@@ -9,10 +9,9 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from llmrouter.api.body_reader import read_body
+from llmrouter.api.body_reader import read_object
 from llmrouter.api.dependencies import CALLER, SERVICES
 from llmrouter.api.error_response import JSON
-from llmrouter.api.request_parser import parse_object
 from llmrouter.api.router_options import MAX_NAME, shown, wrong_type, wrong_value
 from llmrouter.domain.chat import Caller
 from llmrouter.domain.decision import Feedback
@@ -26,15 +25,14 @@ async def feedback(request: web.Request) -> web.Response:
     """Keep one judgement: 202, or 404 when the decision or the preferred target is unknown."""
     services = request.app[SERVICES]
     caller = request[CALLER]
-    given = parse_feedback(await read_body(request, services), caller)
+    given = parse_feedback(await read_object(request, services), caller)
     await services.gateway.record_feedback(given, caller)
     body = orjson.dumps({"status": "accepted", "decision_id": given.decision_id})
     return web.Response(status=202, body=body, headers={"Content-Type": JSON})
 
 
-def parse_feedback(body: bytes, caller: Caller) -> Feedback:
+def parse_feedback(document: dict[str, Any], caller: Caller) -> Feedback:
     """Check a feedback body. Raises BadRequest."""
-    document = parse_object(body)
     for key in document:
         if key not in _KEYS:
             near = get_close_matches(key[:64], _KEYS, 1)

@@ -9,10 +9,9 @@ from typing import Any, Final
 import orjson
 from aiohttp import web
 
-from llmrouter.api.body_reader import read_body
+from llmrouter.api.body_reader import read_object
 from llmrouter.api.dependencies import SERVICES
 from llmrouter.api.error_response import JSON
-from llmrouter.api.request_parser import parse_object
 from llmrouter.api.router_options import suggestion, wrong_type
 from llmrouter.auth.managed_keys import CHANGEABLE, KeyWanted, ManagedKeys
 from llmrouter.errors import BadRequest
@@ -59,7 +58,7 @@ async def revoke(request: web.Request) -> web.Response:
 
 async def _body(request: web.Request, allowed: tuple[str, ...]) -> dict[str, Any]:
     """The body, of which what can be changed is checked. Raises BadRequest."""
-    body = parse_object(await read_body(request, request.app[SERVICES]))
+    body = await read_object(request, request.app[SERVICES])
     for name in body:
         if name not in allowed:
             message = f"unknown key {name[:64]!r}{suggestion(name, allowed)}"

@@ -10,11 +10,10 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from llmrouter.api.body_reader import read_body
+from llmrouter.api.body_reader import read_object
 from llmrouter.api.dependencies import SERVICES, CatalogEditor
 from llmrouter.api.error_response import JSON
 from llmrouter.api.handlers.catalog_files import edited_texts
-from llmrouter.api.request_parser import parse_object
 from llmrouter.api.router_options import shown, suggestion, wrong_type, wrong_value
 from llmrouter.catalog.loader import TARGETS, Edits
 from llmrouter.catalog.target_file import id_problem
@@ -30,7 +29,7 @@ async def preview(request: web.Request) -> web.Response:
     services = request.app[SERVICES]
     look = services.preview
     assert look is not None, "the path exists only where edits can be previewed"  # noqa: S101
-    edits, last = parse_edits(parse_object(await read_body(request, services)))
+    edits, last = parse_edits(await read_object(request, services))
     if isinstance(edits, str):
         edits = await _reverted(services.editor, edits)
     return web.Response(body=await look(edits, last), headers={"Content-Type": JSON})

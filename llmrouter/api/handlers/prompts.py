@@ -12,12 +12,11 @@ from typing import Any, Final
 import orjson
 from aiohttp import web
 
-from llmrouter.api.body_reader import read_body
+from llmrouter.api.body_reader import read_object
 from llmrouter.api.dependencies import CALLER, SERVICES, CatalogEditor
 from llmrouter.api.error_response import JSON
 from llmrouter.api.handlers.catalog import edit_text, public, seen
 from llmrouter.api.handlers.catalog_files import edited_texts
-from llmrouter.api.request_parser import parse_object
 from llmrouter.api.router_options import suggestion, wrong_type
 from llmrouter.catalog.editor import Edit, Saved
 from llmrouter.catalog.loader import ROUTING
@@ -44,7 +43,7 @@ async def files(request: web.Request) -> web.Response:
 
 async def edit(request: web.Request) -> web.Response:
     """PUT /prompts: `{"files": {path: text or null}, "seen"?: {path: etag}}`, all or none."""
-    body = parse_object(await read_body(request, request.app[SERVICES]))
+    body = await read_object(request, request.app[SERVICES])
     for name in body:
         if name not in _KEYS:
             message = f"unknown key {name[:64]!r}{suggestion(name, _KEYS)}"
@@ -69,7 +68,7 @@ async def file(request: web.Request) -> web.Response:
 async def put(request: web.Request) -> web.Response:
     """PUT /prompts/{path}: replace one file, or add it. The body is its text or `{"text": …}`."""
     path = _path(request)
-    text = edit_text(request.content_type, await read_body(request, request.app[SERVICES]))
+    text = await edit_text(request)
     saved = await _editor(request).save(_edit(request, path, text))
     return _saved(request, saved, tag(text))
 
