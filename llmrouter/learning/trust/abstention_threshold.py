@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import NormalDist
 from typing import NamedTuple
@@ -25,6 +25,13 @@ import numpy as np
 
 ANY_TASK = ""
 """The window of requests whose task is not known."""
+
+
+class Asked(NamedTuple):
+    """One request as it came: the `confidence` of its choice, and the `facts` that follow from."""
+
+    confidence: float
+    facts: tuple[float, ...] = ()
 
 
 class Observation(NamedTuple):
@@ -48,7 +55,8 @@ def threshold(
     mean is the agreement to expect, and the mean of (agreed - confidence) over the `held` choices
     above it, `least` or more, is what that is off by. Their sum is taken at the lower end of a
     one-sided normal interval that misses with probability `risk`, as wide as agreement at the
-    target makes it. None: abstain.
+    target makes it. Cuts are tried at each confidence of the traffic, and at the highest one that
+    has `least` held choices above it. None: abstain.
     """
     if not 0 < target_agreement < 1 or not 0 < risk < 1:
         raise ValueError("target_agreement and risk are between 0 and 1, both excluded")
@@ -57,15 +65,18 @@ def threshold(
     sure, agreed = (np.array(column, np.float64) for column in zip(*held, strict=True))
     order = np.argsort(-sure)
     sure, agreed = sure[order], agreed[order]
-    cuts = -np.sort(-np.array(traffic, np.float64)) if traffic else sure
-    expected = np.add.accumulate(cuts) / np.arange(1, len(cuts) + 1)
+    asked = -np.sort(-np.array(traffic, np.float64)) if traffic else sure
+    cuts = -np.unique(-np.append(asked, sure[least - 1]))
+    share = np.searchsorted(-asked, -cuts, side="right")
+    total = np.concatenate(([0.0], np.add.accumulate(asked)))
+    expected = total[share] / np.maximum(share, 1)
     above = np.searchsorted(-sure, -cuts, side="right")
     off = np.concatenate(([0.0], np.add.accumulate(agreed - sure)))
     count = np.maximum(above, 1)
     spread = math.sqrt(target_agreement * (1 - target_agreement))
     slack = NormalDist().inv_cdf(1 - risk) * spread / np.sqrt(count)
     passing = (expected + off[above] / count - slack >= target_agreement) & (above >= least)
-    passing[:-1] &= cuts[1:] < cuts[:-1]  # a cut takes all that are as sure
+    passing &= share > 0
     at = np.flatnonzero(passing)
     return float(cuts[at[-1]]) if len(at) else None
 
@@ -105,7 +116,7 @@ class _Window:
 
     held: list[Observation] = field(default_factory=list)
     audits: list[tuple[str, bool]] = field(default_factory=list)
-    asked: deque[float] = field(default_factory=lambda: deque(maxlen=TRAFFIC))
+    asked: deque[Asked] = field(default_factory=lambda: deque(maxlen=TRAFFIC))
     cut: float | None = None
     news: int = 0
     answered: int = 0
@@ -132,7 +143,7 @@ class _Window:
 
     def traffic(self) -> Sequence[float]:
         """How sure requests are, once half of `TRAFFIC` have come."""
-        return self.asked if len(self.asked) * 2 >= TRAFFIC else ()
+        return [one.confidence for one in self.asked] if len(self.asked) * 2 >= TRAFFIC else ()
 
     def trim(self, size: int) -> None:
         """Keeps the newest `size` above the cut and the newest `size` below it.
@@ -215,13 +226,18 @@ class Windows:
             window.news = 0
         return window.cut
 
-    def trusts(self, task: str | None, confidence: float) -> bool:
-        """Whether a choice of this confidence may be answered for `task`; counts it as asked."""
+    def trusts(
+        self, task: str | None, confidence: float, facts: tuple[float, ...] = ()
+    ) -> bool:
+        """Whether a choice of this confidence may be answered for `task`; counts it as asked.
+
+        `facts` are what the confidence was computed from, so that it can be computed anew.
+        """
         cut = self.cut(task)
         sure = cut is not None and confidence >= cut
         window = self._windows.get(task or ANY_TASK)
         if window is not None:
-            window.asked.append(confidence)
+            window.asked.append(Asked(confidence, facts))
             window.answered += sure
         return sure
 
@@ -230,17 +246,23 @@ class Windows:
         window = self._windows.get(task or ANY_TASK)
         return YOUNG / (YOUNG + window.answered) if window is not None else 1.0
 
-    def successor(self) -> Windows:
+    def successor(
+        self, confidence: Callable[[tuple[float, ...], str], float] | None = None
+    ) -> Windows:
         """Windows without observations, that know the cuts and the traffic so far.
 
-        For confidences that are computed anew: the cuts say which observations to keep until the
-        first new cut.
+        For confidences that are computed anew, by `confidence` from facts and a task: the traffic's
+        are too, for both must be on one scale. The cuts say which observations to keep until the
+        first new cut. May run in a thread while requests come.
         """
         fresh = Windows(self.target_agreement, self.size, self.risk, self.least, self.tasks)
-        for name, window in self._windows.items():
-            fresh._windows[name] = _Window(
-                asked=window.asked.copy(), cut=window.cut, answered=window.answered
-            )
+        for name, window in list(self._windows.items()):
+            asked = window.asked.copy()
+            if confidence is not None:
+                for at, one in enumerate(asked):
+                    if one.facts:
+                        asked[at] = Asked(confidence(one.facts, name), one.facts)
+            fresh._windows[name] = _Window(asked=asked, cut=window.cut, answered=window.answered)
         return fresh
 
     def observations(self, task: str | None) -> tuple[Observation, ...]:

@@ -98,9 +98,9 @@ class AgreementModel:
             total += weight * fact
         return float(1 / (1 + np.exp(-min(max(total, -30.0), 30.0))))
 
-    def trusts(self, task: str | None, confidence: float) -> bool:
-        """Whether a choice of this confidence may be answered for `task`."""
-        return self.windows.trusts(task, confidence)
+    def trusts(self, task: str | None, confidence: float, known: Facts = ()) -> bool:
+        """Whether a choice of this confidence, which these facts gave, may be answered."""
+        return self.windows.trusts(task, confidence, known)
 
     def observe(self, one: Comparison) -> bool:
         """Adds a comparison; `one.facts` are those of before its answer was known.
@@ -141,8 +141,7 @@ class AgreementModel:
         A new object: swap it in whole. Comparisons observed meanwhile are carried by `follow`.
         """
         seen, past = self._seen, list(self._past)
-        windows = self.windows.successor()
-        fresh = AgreementModel(windows, self.kept, deque(past), seen)
+        fresh = AgreementModel(self.windows, self.kept, deque(past), seen)
         fresh._recount()
         fresh.named = sum(one.named for one in past) / len(past) if past else 1.0
         if len(past) >= ENOUGH and len({len(one.facts) for one in past}) == 1:
@@ -161,6 +160,7 @@ class AgreementModel:
             sure: list[float] = held.tolist()
         else:
             sure = [fresh.confidence(one.facts, one.task) for one in past]
+        fresh.windows = windows = self.windows.successor(fresh.confidence)
         for one, confidence in zip(past, sure, strict=True):
             windows.observe(one.task, confidence, one.agreed, one.audited, one.key)
         for name in windows.known():

@@ -61,7 +61,7 @@ class Predictor:
                 Alternative(context.eligible[i], round(float(quality[i]), 4))
                 for i in choice.order[1:]
             ),
-            trusted=self.trust.trusts(task, confidence),
+            trusted=self.trust.trusts(task, confidence, known),
             facts=known,
             audit=self.trust.windows.audit_share(task),
             again=self.steady.wanted() * self.trust.named,

@@ -127,6 +127,28 @@ def test_confidences_that_are_off_are_set_right() -> None:
     assert threshold(modest, 0.95, [0.8] * 200) == 0.8
 
 
+def test_traffic_that_is_surer_than_all_that_was_compared_is_trusted() -> None:
+    """Held-out confidences are a little lower than served ones; enough of them still vouch."""
+    held = [Observation(0.994, True)] * 100
+    assert threshold(held, 0.95, [0.996] * 200) == 0.994
+    assert threshold(held[:29], 0.95, [0.996] * 200) is None
+
+
+def test_traffic_is_measured_on_the_scale_of_the_newest_confidences() -> None:
+    """Successors compute the traffic's confidences anew, from its facts."""
+    windows = Windows(0.95)
+    windows.observe("code", 0.5, True)
+    for _ in range(100):
+        windows.trusts("code", 0.999, (0.5,))
+    right = windows.successor(lambda facts, _task: facts[0])
+    wrong = windows.successor(lambda facts, _task: facts[0])
+    for number in range(100):
+        right.observe("code", 0.5, True)
+        wrong.observe("code", 0.5, number % 5 > 0)
+    assert right.cut("code") == 0.5
+    assert wrong.cut("code") is None, "four in five agree, whatever the traffic was once said to be"
+
+
 def test_bad_audits_withdraw_at_once() -> None:
     """Forty audits with eight errors end the trust that a thousand agreements had earned."""
     windows = Windows(0.95)
