@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 from html import escape
 
 from llmrouter.evaluation.benchmark.plot import Axis, Mark, Plot, PlotLine, svg
-from llmrouter.evaluation.benchmark.report import bounds, figure, money, percent, signed
-from llmrouter.evaluation.benchmark.results import CurveResult, Report, SetResult
+from llmrouter.evaluation.benchmark.report import bounds, figure, money, noise, percent, signed
+from llmrouter.evaluation.benchmark.results import FIXED_PRICE, CurveResult, Report, SetResult
 
 STYLE = """
 :root { color-scheme: light dark; --paper:#fbfbf9; --card:#fff; --ink:#1d2433; --soft:#5b6475;
@@ -81,12 +81,14 @@ def document(title: str, body: str) -> str:
 
 
 def _section(one: SetResult) -> str:
-    notes = "".join(f'<p class="note">{escape(note)}</p>' for note in one.notes)
+    said = (*noise(one), *one.notes)
+    notes = "".join(f'<p class="note">{escape(note)}</p>' for note in said)
     unit = "USD" if one.unit == "USD" else one.unit
     return f"""<section><h2>{escape(one.name)}</h2>
 <p class="soft">{one.rows:,} rows; {escape(one.protocol)}; cost in {escape(unit)}
 ({escape(one.cost_source)})</p>
-{_figure(one)}{_policy_table(one)}{_curve_table(one)}{_pair_table(one)}{notes}</section>"""
+{_figure(one)}{_policy_table(one)}{_curve_table(one)}{_pair_table(one)}{_spread_table(one)}
+{notes}</section>"""
 
 
 def _figure(one: SetResult) -> str:
@@ -172,8 +174,9 @@ def _policy_table(one: SetResult) -> str:
 
 
 def _curve_table(one: SetResult) -> str:
-    saved = "saved at equal score", "within one point"
-    heads = ("policy", "score at best", "over neighbours", "area", *saved, "gap")
+    saved = "saved at equal score", "within one point", "average, 0 to 2 points"
+    fixed = "score at fixed price"
+    heads = ("policy", "score at best", "over neighbours", "area", *saved, fixed, "gap")
     rows = [
         (
             escape(c.policy),
@@ -182,14 +185,18 @@ def _curve_table(one: SetResult) -> str:
             _both(figure(c.area.value), bounds(c.area)),
             _both(percent(c.saving_equal.value), bounds(c.saving_equal, share=True)),
             _both(percent(c.saving_point.value), bounds(c.saving_point, share=True)),
+            _both(percent(c.saving_average.value), bounds(c.saving_average, share=True)),
+            _both(figure(c.fixed.value), bounds(c.fixed)),
             percent(c.oracle_share.value),
         )
         for c in one.curves
     ]
     foot = (
         "Read off the rows evaluated, so slightly kind. Area: mean score over costs from the "
-        "cheapest target's to always-best's. Gap: how far the score at best goes from "
-        "always-best to the oracle."
+        "cheapest target's to always-best's. What is saved at an equal score jumps with a single "
+        "row; its average over 0 to 2 points below does not. Fixed price: "
+        f"{FIXED_PRICE} of quality for the dearest target's cost. Gap: how far the score at best "
+        "goes from always-best to the oracle."
     )
     return _table("Whole range of the dial", heads, rows, foot) if rows else ""
 
@@ -210,6 +217,18 @@ def _pair_table(one: SetResult) -> str:
     strong, weak = escape(one.pairs[0].strong), escape(one.pairs[0].weak)
     title = f"{strong} over {weak}, as RouteLLM measures"
     return _table(title, heads, rows, "Chance has an APGR of 0.5.")
+
+
+def _spread_table(one: SetResult) -> str:
+    heads = ("figure", "mean", "least", "most")
+    rows = [
+        (escape(part.figure), figure(part.mean), figure(part.low), figure(part.high))
+        for part in one.spread
+    ]
+    if not rows:
+        return ""
+    foot = "The bootstrap intervals above do not hold this."
+    return _table(f"{one.spread[0].fits} fits that differ in their seed alone", heads, rows, foot)
 
 
 def _both(value: str, interval: str) -> str:

@@ -43,7 +43,7 @@ def _show_set(one: SetResult, out: Console) -> None:
         out.print(_curves(one))
     if one.pairs:
         out.print(_pairs(one))
-    for line in _honesty(one):
+    for line in (*noise(one), *spread(one)):
         out.print(Text(line, style="dim"))
     for note in one.notes:
         out.print(Text(f"note: {note}", style="yellow"))
@@ -85,21 +85,24 @@ def _policies(one: SetResult) -> Table:
     return table
 
 
-def _honesty(one: SetResult) -> list[str]:
-    """What the figures vary by, between draws of rows and between fits."""
-    lines = []
-    if one.noise is not None:
-        lines.append(
-            f"noise: between draws of {one.noise.rows:,} rows the score at best varies by "
-            f"{one.noise.score:.3f} and its lead over always-best by {one.noise.gain:.3f} "
-            "(standard deviations); a smaller difference is no progress"
-        )
-    lines += [
+def noise(one: SetResult) -> list[str]:
+    """How far figures vary between draws of as many rows, as a sentence; none where unknown."""
+    if one.noise is None:
+        return []
+    return [
+        f"noise: between draws of {one.noise.rows:,} rows the score at best varies by "
+        f"{one.noise.score:.3f} and its lead over always-best by {one.noise.gain:.3f} "
+        "(standard deviations); a smaller difference is no progress"
+    ]
+
+
+def spread(one: SetResult) -> list[str]:
+    """How far figures vary between fits with other seeds, a line for each figure."""
+    return [
         f"{part.fits} fits: {part.figure} {part.mean:.3f} on average, "
         f"{part.low:.3f} to {part.high:.3f}"
         for part in one.spread
     ]
-    return lines
 
 
 def _curves(one: SetResult) -> Table:

@@ -28,6 +28,9 @@ TRUSTED = 0.5
 """How far weights move from these to those of least squares. Where folds differ more than requests
 will (each holds out one template, say), every view errs out of fold and least squares drops all."""
 
+SUM_IS_FIRM = 1e3
+"""How much the weights' sum counts beside all errors together."""
+
 
 @dataclass(frozen=True, slots=True)
 class BlendWeights:
@@ -108,9 +111,11 @@ def fit_weights(
 ) -> Floats:
     """Weights [V] of out-of-fold `views` (V of [n, T]) by non-negative least squares.
 
-    `grades` [n, T] count where `mass` [n, T] > 0, as much as that says. Weights stay half way to
-    `start` [V]; a view that starts at 0 stays there. `level` (0..1) is what errors in a row's mean
-    over its targets count beside differences between targets, which alone decide a choice.
+    They sum to what `start` [V] does: views that all err out of fold, or are all too timid there,
+    say which of them errs least, and nothing about how far to follow them. `grades` [n, T] count
+    where `mass` [n, T] > 0, as much as that says. Weights stay half way to `start`; a view that
+    starts at 0 stays there. `level` (0..1) is what errors in a row's mean over its targets count
+    beside differences between targets, which alone decide a choice.
     """
     from scipy.optimize import nnls
 
@@ -122,7 +127,9 @@ def fit_weights(
     parts = [_levelled(one, mass, level) * weight for one in columns]
     wanted = _levelled((grades - prior).astype(np.float64), mass, level) * weight
     seen = np.stack([part.ravel() for part in parts], axis=1)
-    found, _ = nnls(seen, wanted.ravel())
+    firm = SUM_IS_FIRM * float(np.sqrt((seen**2).sum()) + 1e-6)
+    seen = np.vstack((seen, np.full((1, len(used)), firm)))
+    found, _ = nnls(seen, np.append(wanted.ravel(), firm * start[used].sum()))
     weights = start.astype(np.float32)
     weights[used] += TRUSTED * (found - start[used])
     return weights

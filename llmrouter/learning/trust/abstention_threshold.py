@@ -226,9 +226,7 @@ class Windows:
             window.news = 0
         return window.cut
 
-    def trusts(
-        self, task: str | None, confidence: float, facts: tuple[float, ...] = ()
-    ) -> bool:
+    def trusts(self, task: str | None, confidence: float, facts: tuple[float, ...] = ()) -> bool:
         """Whether a choice of this confidence may be answered for `task`; counts it as asked.
 
         `facts` are what the confidence was computed from, so that it can be computed anew.

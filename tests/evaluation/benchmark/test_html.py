@@ -8,6 +8,8 @@ from llmrouter.evaluation.benchmark.metrics import Interval
 from llmrouter.evaluation.benchmark.plot import Axis, Mark, Plot, PlotLine, svg, ticks
 from llmrouter.evaluation.benchmark.results import (
     CurveResult,
+    FitSpread,
+    Noise,
     Point,
     PolicyResult,
     Report,
@@ -64,6 +66,20 @@ def test_the_page_needs_nothing_else() -> None:
     found = page(_report("set"))
     assert not any(part in found for part in ("<link", "<script", "<img", "@import", "url("))
     assert "prefers-color-scheme: dark" in found
+
+
+def test_the_page_says_how_far_figures_vary() -> None:
+    """The noise of a draw, the fits' spread, the averaged saving, the score at a fixed price."""
+    plain = _report("set")
+    spread = (FitSpread("score at best", 3, 0.641, 0.632, 0.653),)
+    told = replace(plain.sets[0], noise=Noise(896, 0.016, 0.011), spread=spread)
+    found = page(Report((told,), 0, 10))
+    assert "between draws of 896 rows the score at best varies by 0.016" in found
+    assert "3 fits that differ in their seed alone" in found
+    assert all(f"<td>{value}</td>" in found for value in ("0.641", "0.632", "0.653"))
+    assert "average, 0 to 2 points" in found
+    assert "score at fixed price" in found
+    assert "fits that differ" not in page(plain)
 
 
 def test_an_empty_report_says_so() -> None:

@@ -7,8 +7,6 @@ import sys
 import time
 from pathlib import Path
 
-import pytest
-
 from llmrouter.domain.interfaces import Store
 from llmrouter.learning.online.online_learner import LearnerOptions
 from llmrouter.learning.online.snapshot import Snapshot, current, publish
@@ -118,7 +116,6 @@ async def test_a_fitter_that_died_keeps_nobody_from_fitting_for_ever() -> None:
         await until(lambda: alive.counted("model_fits"))
 
 
-@pytest.mark.xfail(reason="not met since learned blend and gains; open in issue 12")
 async def test_a_running_service_takes_over_what_was_trained() -> None:
     """Within a check, with the lessons so far in its memory; trust is earned anew."""
     store, elsewhere = MemoryStore(), Bench(options=NEVER_FITS)

@@ -73,7 +73,6 @@ def test_a_flood_of_one_key_s_words_and_failures_changes_nothing(attack: object)
     assert bench.counted("feedback_ignored") > FLOOD * 0.9
 
 
-@pytest.mark.xfail(reason="not met since learned blend and gains; open in issue 12")
 def test_one_key_s_labels_do_not_outvote_the_others() -> None:
     """A flood of talked-over requests is held to what all others have; nobody's lesson leaves."""
     bench = Bench()
