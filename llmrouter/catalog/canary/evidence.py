@@ -10,6 +10,7 @@ from typing import Any, Final
 from llmrouter.catalog.canary.sequential_test import (
     Rate,
     Sample,
+    crosses,
     difference,
     evidence,
     exceeds,
@@ -19,9 +20,11 @@ CANARY: Final = "canary"
 CURRENT: Final = "current"
 ARMS: Final = (CURRENT, CANARY)
 
-GRADE_ALPHA: Final = 0.035
-OTHER_ALPHA: Final = 0.005
-"""One look for "worse" at grades and three at failures, cost and latency: one in twenty in all."""
+GRADE_ALPHA: Final = 0.036
+LATE_GRADE_ALPHA: Final = 0.004
+OTHER_ALPHA: Final = 0.003
+"""How often an unchanged catalog is called "worse": by its grades up to the horizon, by its grades
+at any time, and by each of failures, cost and latency. One in twenty in all is 0.05."""
 BETTER_ALPHA: Final = 0.05
 DEARER: Final = math.log(1.25)
 """A cost or latency that is surely a quarter higher is "worse"."""
@@ -109,7 +112,9 @@ def judge(arms: Mapping[str, Arm], share: float) -> Verdict:
 
 def _worse(current: Arm, canary: Arm, share: float) -> list[str]:
     found = []
-    if evidence(_grades(current), _grades(canary), share, lower=True) >= 1 / GRADE_ALPHA:
+    if crosses(_graded(current), _graded(canary), share, GRADE_ALPHA, lower=True) or (
+        evidence(_grades(current), _grades(canary), share, lower=True) >= 1 / LATE_GRADE_ALPHA
+    ):
         found.append(f"grades: {_share(_grades(canary))} against {_share(_grades(current))}")
     if evidence(_answered(current), _answered(canary), share, lower=True) >= 1 / OTHER_ALPHA:
         answered = _share(_answered(canary)), _share(_answered(current))

@@ -1,13 +1,26 @@
 """Tests that may be looked at after every request: their error rates hold at all times together.
 
-**Rates** (graded answers, failures). Traffic goes to the canary with a known share s, whatever
-comes of it. If both catalogs answer alike, a graded request has the same distribution in both arms,
-so for any rates a (current), b (canary) and o = (1 - s) a + s b the product over requests of
-p_arm(y) / p_o(y) has expectation 1, also when the common rate drifts. A mixture of such products is
-again one. By Ville's inequality it ever exceeds 1/alpha with probability at most alpha. Grades
-between 0 and 1 enter linearly in the logarithm, which keeps the expectation at most 1, so sums are
-all that must be kept. (Turner, Ly, Grunwald, "Generic E-variables for exact sequential k-sample
-tests", 2024.)
+All assume that grades and requests of different sessions are independent, that both arms are
+graded alike, and that there are many sessions: requests of one session that fare alike count as
+several.
+
+**Grades, up to a horizon.** The standardised difference of the arms' means, times the square root
+of how much of the information of `HORIZON` graded requests of the canary is there, is Brownian
+motion if the catalogs answer alike. It ever reaches c before the horizon with probability
+2 (1 - Phi(c)) (the reflection principle), so c = Phi^-1(1 - alpha / 2). This is O'Brien and
+Fleming's boundary for looks at all times: early looks spend almost nothing, and at the horizon the
+test is nearly as strong as one that looks once (Lan and DeMets, "Discrete sequential boundaries for
+clinical trials", 1983). It needs large samples: the variance is never taken to be below
+`LEAST_VARIANCE`, because the mean of rare events is skewed.
+
+**Rates, for ever** (graded answers, failures). Traffic goes to the canary with a known share s,
+whatever comes of it. If both catalogs answer alike, a graded request has the same distribution in
+both arms, so for any rates a (current), b (canary) and o = (1 - s) a + s b the product over
+requests of p_arm(y) / p_o(y) has expectation 1, also when the common rate drifts. A mixture of such
+products is again one. By Ville's inequality it ever exceeds 1/alpha with probability at most alpha.
+Grades between 0 and 1 enter linearly in the logarithm, which keeps the expectation at most 1, so
+sums are all that must be kept. (Turner, Ly, Grunwald, "Generic E-variables for exact sequential
+k-sample tests", 2024.)
 
 **Means** (logarithms of cost and latency). The mixture sequential ratio test with a normal mixture
 over the difference, with variances estimated from the data: valid for large samples (Johari et al.,
@@ -18,9 +31,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
+from statistics import NormalDist
 from typing import Final
 
 LEAST: Final = 30
+HORIZON: Final = 500
+"""Graded requests of the canary within which a loss should be found."""
+LEAST_VARIANCE: Final = 0.05
+"""Of one grade from 0 to 1: a yes-or-no grade that is yes in 95% of requests has as much."""
 _RATES: Final = (0.1, 0.3, 0.5, 0.65, 0.8, 0.9, 0.96)
 _LOSSES: Final = ((0.05, 0.15), (0.1, 0.6), (0.2, 0.2), (0.35, 0.05))
 """Differences that are looked for, and how much each weighs: ten points above all."""
@@ -61,6 +80,35 @@ class Sample:
             return math.inf
         spread = max(self.squares - self.total * self.total / self.count, 0.0)
         return spread / (self.count - 1) / self.count
+
+    def __add__(self, other: Sample) -> Sample:
+        return Sample(
+            self.count + other.count, self.total + other.total, self.squares + other.squares
+        )
+
+
+def crosses(current: Sample, canary: Sample, share: float, alpha: float, *, lower: bool) -> bool:
+    """Whether the canary's grades are surely lower (or higher) than the current catalog's.
+
+    If both have one mean, this is ever true with probability at most `alpha`; after `HORIZON`
+    graded requests of the canary it is never true. `share` is the canary's of the sessions.
+    """
+    if not current.count or not canary.count:
+        return False
+    weight = 1.0 / current.count + 1.0 / canary.count
+    information = (1.0 / HORIZON / (1.0 - share)) / weight
+    if information > 1.0:
+        return False
+    both = current + canary
+    one = max(both.squares / both.count - both.mean * both.mean, LEAST_VARIANCE)
+    difference = canary.mean - current.mean
+    z = (-difference if lower else difference) / math.sqrt(one * weight)
+    return z * math.sqrt(information) >= _boundary(alpha)
+
+
+@cache
+def _boundary(alpha: float) -> float:
+    return NormalDist().inv_cdf(1.0 - alpha / 2.0)
 
 
 def evidence(current: Rate, canary: Rate, share: float, *, lower: bool) -> float:
