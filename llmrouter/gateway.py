@@ -42,8 +42,9 @@ STORE_RETRY_S = 5.0
 Escalate = Callable[[ChatRequest, Features, Caller, str], Awaitable[int]]
 """The step at which the cascade of a decision (its id) starts (`cascade.implicit_feedback`)."""
 
-KeepFeedback = Callable[[Decision, Feedback], Awaitable[None]]
-"""Returns once feedback is kept for good; raises StoreFailed (`journal.Journal.keep_feedback`)."""
+KeepFeedback = Callable[[Decision, Feedback], Awaitable[Feedback]]
+"""Returns feedback once it is kept for good, with the `earlier` one that it takes the place of.
+Raises StoreFailed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +112,7 @@ class Gateway:
         signed = replace(feedback, caller=caller.name, created_at=time.time())
         if self._rooms.keep_feedback is not None:
             try:
-                await self._rooms.keep_feedback(decision, signed)
+                signed = await self._rooms.keep_feedback(decision, signed)
             except StoreFailed:
                 raise Overloaded(
                     "the feedback cannot be kept now, send it again later",

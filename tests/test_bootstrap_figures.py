@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from llmrouter.journal.journal import Journal
 from llmrouter.store.factory import open_store
+from llmrouter.usage.totals import usage_totals
 from tests.catalog.prompts_dir import ROUTING, written
 from tests.test_bootstrap import Running, running
 
@@ -67,3 +69,44 @@ async def test_accounts_outlive_a_restart(tmp_path: Path, monkeypatch: pytest.Mo
             assert spent > 0
             assert sum(line["now"]["rated"] for line in lines) == count
             assert all(line["before"]["requests"] == 0 for line in lines)
+
+
+async def test_one_keys_ratings_of_one_decision_count_once_and_the_last_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In figures, today's account, metrics, the decision's story and the journal."""
+    async with running(tmp_path, monkeypatch) as up:
+        _, body, _ = await up.post("/complete", prompt="Say something about stones.")
+        name, target = body["router"]["decision_id"], body["router"]["target"]
+
+        async def rate(score: float) -> None:
+            assert (await up.post("/feedback", decision_id=name, score=score))[0] == 202
+
+        await asyncio.gather(*(rate(-1.0) for _ in range(40)))
+        await rate(0.5)
+        _, story = await up.get(f"/decisions/{name}")
+        assert [one["score"] for one in story["feedback"]] == [0.5]
+        async with asyncio.timeout(60):
+            rated: dict[str, Any] = {}
+            while rated.get("quality") != 0.75:
+                await asyncio.sleep(0.01)
+                _, stats = await up.get("/stats")
+                lines = stats["today_and_last_week"].get("general", {})
+                rated = lines.get(target, {}).get("now", {})
+        assert rated["rated"] == 1
+        shown = stats["tasks"]["general"][target]
+        assert (shown["ratings"], shown["quality"]) == (1, 0.75)
+        _, metrics = await up.get("/metrics")
+        labels = f'{{target="{target}",task="general"}}'
+        found = dict(line.rsplit(" ", 1) for line in metrics.splitlines() if line[0] != "#")
+        assert float(found[f"llmrouter_feedback_total{labels}"]) == 1
+        praise, blame = (
+            float(found[f"llmrouter_feedback_{side}_total{labels}"]) for side in ("praise", "blame")
+        )
+        assert praise - blame == 0.5
+        assert float(found[f"llmrouter_feedback_score{labels}"]) == 0.5
+    store = open_store(f"disk:{tmp_path / 'store'}")
+    entries = await Journal(store).tail(1000)
+    await store.close()
+    (account,) = usage_totals(entries, 0.0, 1e12).values()
+    assert (account.rated, account.quality) == (1, 0.75)

@@ -59,6 +59,7 @@ from llmrouter.features.fingerprint import Fingerprinter
 from llmrouter.features.prompt_view import bounded_view
 from llmrouter.gateway import Gateway, GatewayDependencies
 from llmrouter.journal.journal import Journal, JournalOptions
+from llmrouter.journal.ratings import Ratings
 from llmrouter.journal.stories import Stories
 from llmrouter.judging.cache import CachePolicy, JudgementCache
 from llmrouter.judging.estimates import Estimates
@@ -302,6 +303,12 @@ async def _gateway(
         journal.shadowed(one)
 
     parts = StageParts(judgements, judging, asked, learner, store, telemetry, background, shadowed)
+    ratings = Ratings(store)
+
+    async def kept(decision: Decision, feedback: Feedback) -> Feedback:
+        await journal.keep_feedback(decision, feedback)
+        return replace(feedback, earlier=await ratings.earlier(feedback))
+
     rooms = GatewayDependencies(
         canary=canary,
         catalog=holder,
@@ -313,7 +320,7 @@ async def _gateway(
         observer=telemetry,
         journal=everyone,
         sessions=follow.memory,
-        keep_feedback=journal.keep_feedback,
+        keep_feedback=kept,
         escalate=Escalation(
             holder, telemetry, store, background, EscalationOptions(heard=everyone.heard)
         ),

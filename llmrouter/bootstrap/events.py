@@ -38,7 +38,9 @@ class JudgingRecord:
             self._judged.observe(decision, {one.target: one.grade}, one.weight)
 
     def observe_feedback(self, decision: Decision, feedback: Feedback) -> None:
-        """A caller's word grades the target that was chosen, and the one preferred."""
+        """A caller's first word grades the target that was chosen, and the one preferred."""
+        if feedback.earlier is not None:
+            return
         grades = {decision.target: (feedback.score + 1.0) / 2.0}
         if feedback.preferred is not None:
             grades[feedback.preferred] = 1.0

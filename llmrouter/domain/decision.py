@@ -241,7 +241,10 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Feedback:
-    """What a caller said about a decision: `score` -1..1, perhaps a better target."""
+    """What a caller said about a decision: `score` -1..1, perhaps a better target.
+
+    `earlier` is the score by the same key that this one takes the place of, None for the first.
+    """
 
     decision_id: str
     score: float
@@ -249,6 +252,7 @@ class Feedback:
     comment: str | None = None
     caller: str = ""
     created_at: float = field(default=0.0)
+    earlier: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ class _Story:
     """What the journal knows of one decision."""
 
     decision: Entry
-    grades: dict[str, list[float]] = field(default_factory=dict)
+    said: dict[object, dict[str, float]] = field(default_factory=dict)  # each key's last grades
     rejected: set[str] = field(default_factory=set)
     costs: dict[str, float] = field(default_factory=dict)
 
@@ -32,14 +32,19 @@ class _Story:
             chosen = str(self.decision["target"])
             found = {str(name): float(name == chosen) for name in self.decision["eligible"]}
         found |= dict.fromkeys(self.rejected, 0.0)
-        return found | {target: sum(own) / len(own) for target, own in self.grades.items()}
+        grades: dict[str, list[float]] = {}
+        for of_key in self.said.values():
+            for target, grade in of_key.items():
+                grades.setdefault(target, []).append(grade)
+        return found | {target: sum(own) / len(own) for target, own in grades.items()}
 
 
 def rows(entries: Iterable[Entry], *, labels: bool = False) -> list[dict[str, Any]]:
     """One row a decision with recorded text, in the order of decisions.
 
     Entries of other kinds, of unknown decisions and with missing keys are passed over: a journal
-    is bounded, so its beginning may be cut off. Several grades of one target are averaged.
+    is bounded, so its beginning may be cut off. Of one key's feedback the last counts; grades of
+    several keys are averaged.
     """
     stories: dict[str, _Story] = {}
     for entry in entries:
@@ -63,9 +68,10 @@ def rows(entries: Iterable[Entry], *, labels: bool = False) -> list[dict[str, An
 def _add(story: _Story, entry: Entry) -> None:
     if entry.get("kind") == "feedback":
         grade = (min(max(float(entry["score"]), -1.0), 1.0) + 1.0) / 2.0
-        story.grades.setdefault(str(entry["target"]), []).append(grade)
+        grades = {str(entry["target"]): grade}
         if entry.get("preferred"):
-            story.grades.setdefault(str(entry["preferred"]), []).append(1.0)
+            grades[str(entry["preferred"])] = 1.0
+        story.said[entry.get("key", len(story.said))] = grades
     elif entry.get("kind") == "outcome":
         for attempt in entry.get("attempts", ()):
             target = str(attempt["target"])

@@ -26,7 +26,7 @@ WAITING: Final = 20_000
 TOGETHER: Final = 32
 """How many writes are under way at once."""
 RATINGS: Final = 20
-"""Ratings of one decision that are shown, the newest."""
+"""Ratings of one decision that are shown, one a key."""
 
 
 class Stories:
@@ -48,7 +48,7 @@ class Stories:
             self._executions[decision.decision_id] = completion
 
     def observe_feedback(self, decision: Decision, feedback: Feedback) -> None:
-        """Keep a rating; its comment only where prompts may be recorded."""
+        """Keep a key's last rating; its comment only where prompts may be recorded."""
         if len(self._ratings) < WAITING:
             rating = {
                 "score": feedback.score,
@@ -74,7 +74,8 @@ class Stories:
                 await asyncio.gather(*puts)
             for name, several in ratings.items():
                 known = await self._read(f"ratings:{name}") or []
-                newest = orjson.dumps([*known, *several][-RATINGS:])
+                of_key = {rating["key"]: rating for rating in (*known, *several)}
+                newest = orjson.dumps([*of_key.values()][-RATINGS:])
                 await self._store.put(f"ratings:{name}", newest, TTL_S)
         except StoreFailed as failure:
             log.warning("what came of decisions is not kept: %s", failure)

@@ -169,10 +169,10 @@ class Stats:
         tally.best_usd += best_usd
 
     def observe_feedback(self, task: str, decision: Decision, feedback: Feedback) -> None:
-        """One rating."""
+        """A key's first rating of a decision, or another in its place."""
         tally = self._tally(task, decision.target)
-        tally.ratings += 1
-        tally.score += feedback.score
+        tally.ratings += feedback.earlier is None
+        tally.score += feedback.score - (feedback.earlier or 0.0)
 
     def snapshot(self) -> dict[str, Any]:
         """Everything, as JSON-ready values. `savings` is against always using the best target."""

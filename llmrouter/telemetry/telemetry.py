@@ -173,9 +173,11 @@ class Telemetry:
         """Feedback arrived."""
         task = self.metrics.capped("task", decision.task)
         labels = (("target", decision.target), ("task", task))
-        self.metrics.add("feedback", 1, labels)
-        side = "praise" if feedback.score >= 0 else "blame"
-        self.metrics.add(f"feedback_{side}", abs(feedback.score), labels)
+        if feedback.earlier is None:
+            self.metrics.add("feedback", 1, labels)
+        change = feedback.score - (feedback.earlier or 0.0)
+        side = "praise" if change >= 0 else "blame"
+        self.metrics.add(f"feedback_{side}", abs(change), labels)
         self.stats.observe_feedback(task, decision, feedback)
         if decision.tenant:
             self.stats_of(decision.tenant).observe_feedback(task, decision, feedback)

@@ -54,9 +54,8 @@ class UsageStore:
 
     def observe_feedback(self, decision: Decision, feedback: Feedback) -> None:
         """A rating of the target that was chosen."""
-        self._account((decision.tenant, decision.task, decision.target)).record_feedback(
-            feedback.score
-        )
+        account = self._account((decision.tenant, decision.task, decision.target))
+        account.record_feedback(feedback.score, feedback.earlier)
 
     def audited(self, place: Place, cost_usd: float) -> None:
         """What an audit of a learned answer cost."""

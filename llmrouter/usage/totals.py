@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Final
 
@@ -66,8 +66,8 @@ class UsageTotals:
 
     @property
     def quality(self) -> float | None:
-        """Mean rating, None without any."""
-        return self.ratings / self.rated if self.rated else None
+        """Mean rating, None without any; one that was corrected later cannot leave 0..1."""
+        return min(1.0, max(0.0, self.ratings / self.rated)) if self.rated else None
 
     @property
     def acceptance(self) -> float | None:
@@ -98,12 +98,12 @@ class UsageTotals:
             "quality_per_usd": self.quality_per_usd,
         }
 
-    def record_feedback(self, score: float) -> None:
-        """One rating, -1 to 1."""
-        value = (min(max(score, -1.0), 1.0) + 1.0) / 2.0
-        self.rated += 1
-        self.ratings += value
-        self.squares += value * value
+    def record_feedback(self, score: float, earlier: float | None = None) -> None:
+        """One rating, -1 to 1, in place of an `earlier` one where there was one."""
+        value, before = _quality(score), 0.0 if earlier is None else _quality(earlier)
+        self.rated += earlier is None
+        self.ratings += value - before
+        self.squares += value * value - before * before
 
     def execute(self, cost_usd: float, attempts: Iterable[tuple[str, float]]) -> None:
         """One execution of `attempts` (outcome, USD); what is over their sum went to a judge."""
@@ -138,9 +138,12 @@ class Fall:
 
 
 def split(entries: Iterable[Entry], bounds: Sequence[float]) -> list[dict[Key, UsageTotals]]:
-    """Accounts of journal entries, one set between each two of the rising `bounds` (seconds)."""
+    """Accounts of journal entries, one set between each two of the rising `bounds` (seconds).
+
+    Of several ratings of one decision by one key the last counts.
+    """
     out: list[dict[Key, UsageTotals]] = [{} for _ in range(len(bounds) - 1)]
-    for entry in entries:
+    for entry in last_ratings(entries):
         piece = bisect_right(bounds, float(entry.get("at") or 0.0)) - 1
         book = _BOOKS.get(str(entry.get("kind")))
         if 0 <= piece < len(out) and book is not None and "target" in entry:
@@ -149,9 +152,29 @@ def split(entries: Iterable[Entry], bounds: Sequence[float]) -> list[dict[Key, U
     return out
 
 
+def last_ratings(entries: Iterable[Entry]) -> Iterator[Entry]:
+    """Journal entries without the ratings that the same key replaced later."""
+    known = list(entries)
+    last = {rating: number for number, entry in enumerate(known) if (rating := _rating(entry))}
+    for number, entry in enumerate(known):
+        rating = _rating(entry)
+        if rating is None or last[rating] == number:
+            yield entry
+
+
+def _rating(entry: Entry) -> tuple[Any, Any] | None:
+    if entry.get("kind") != "feedback" or "decision_id" not in entry:
+        return None
+    return entry["decision_id"], entry.get("key")
+
+
 def usage_totals(entries: Iterable[Entry], start: float, end: float) -> dict[Key, UsageTotals]:
     """Accounts of journal entries with `start <= at < end` (seconds since the epoch)."""
     return split(entries, (start, end))[0]
+
+
+def _quality(score: float) -> float:
+    return (min(max(score, -1.0), 1.0) + 1.0) / 2.0
 
 
 def _decision(account: UsageTotals, entry: Entry) -> None:

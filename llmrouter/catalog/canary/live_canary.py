@@ -131,7 +131,7 @@ class LiveCanary:
         """Count the first grade of a decision: feedback from -1 to 1 as 0 to 1."""
         if self._catalog is None or decision.arm not in ARMS:
             return
-        if self._graded.get(decision.decision_id) is not None:
+        if feedback.earlier is not None or self._graded.get(decision.decision_id) is not None:
             return
         self._graded.keep(decision.decision_id, True, 0)
         self._own[decision.arm].grade((min(max(feedback.score, -1.0), 1.0) + 1.0) / 2.0)

@@ -54,7 +54,7 @@ class _Story:
     """What the journal knows of one decision."""
 
     decision: Entry
-    scores: list[float] = field(default_factory=list)
+    scores: dict[object, float] = field(default_factory=dict)  # each key's last
     costs: list[float] = field(default_factory=list)
     verified: float | None = None
 
@@ -85,7 +85,7 @@ def read(entries: Iterable[Entry], since: float = 0.0) -> Record:
 
 
 def _row(name: str, story: _Story) -> Row:
-    entry, scores, costs = story.decision, story.scores, story.costs
+    entry, scores, costs = story.decision, story.scores.values(), story.costs
     return Row(
         name,
         str(entry.get("task") or ""),
@@ -100,7 +100,8 @@ def _row(name: str, story: _Story) -> Row:
 
 def _add(story: _Story, kind: str, entry: Entry) -> None:
     if kind == "feedback":
-        story.scores.append((min(max(float(entry["score"]), -1.0), 1.0) + 1.0) / 2.0)
+        key = entry.get("key", len(story.scores))
+        story.scores[key] = (min(max(float(entry["score"]), -1.0), 1.0) + 1.0) / 2.0
     elif kind == "outcome":
         story.costs.append(float(entry.get("cost_usd") or 0.0))
         for attempt in entry.get("attempts", ()):
