@@ -303,12 +303,6 @@ async def _gateway(
         journal.shadowed(one)
 
     parts = StageParts(judgements, judging, asked, learner, store, telemetry, background, shadowed)
-    ratings = Ratings(store)
-
-    async def kept(decision: Decision, feedback: Feedback) -> Feedback:
-        await journal.keep_feedback(decision, feedback)
-        return replace(feedback, earlier=await ratings.earlier(feedback))
-
     rooms = GatewayDependencies(
         canary=canary,
         catalog=holder,
@@ -320,7 +314,7 @@ async def _gateway(
         observer=telemetry,
         journal=everyone,
         sessions=follow.memory,
-        keep_feedback=kept,
+        keep_feedback=Ratings(store, journal.keep_feedback).keep,
         escalate=Escalation(
             holder, telemetry, store, background, EscalationOptions(heard=everyone.heard)
         ),

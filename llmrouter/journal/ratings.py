@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from hashlib import blake2b
 from typing import Final
 
 import orjson
 
-from llmrouter.domain.decision import Feedback
+from llmrouter.domain.decision import Decision, Feedback
 from llmrouter.domain.interfaces import Store
 from llmrouter.errors import StoreFailed
 
 log = logging.getLogger(__name__)
 
+Write = Callable[[Decision, Feedback], Awaitable[None]]
 TTL_S: Final = 86_400.0
 """As long as a decision can be rated."""
 LOOKS, LOOK_S = 20, 0.02
@@ -28,11 +31,17 @@ be writing it."""
 
 
 class Ratings:
-    """What each key said last of each decision."""
+    """What each key said last of each decision. `write` keeps feedback for good."""
 
-    def __init__(self, store: Store, look_s: float = LOOK_S) -> None:
+    def __init__(self, store: Store, write: Write, look_s: float = LOOK_S) -> None:
         self._store = store
+        self._write = write
         self._look_s = look_s
+
+    async def keep(self, decision: Decision, feedback: Feedback) -> Feedback:
+        """Feedback that is kept, with the `earlier` one whose place it takes. Raises StoreFailed."""
+        await self._write(decision, feedback)
+        return replace(feedback, earlier=await self.earlier(feedback))
 
     async def earlier(self, feedback: Feedback) -> float | None:
         """The score (-1..1) that this rating takes the place of; None where it is the first.

@@ -6,12 +6,16 @@ import asyncio
 import random
 from dataclasses import replace
 
-from llmrouter.domain.decision import Feedback
+from llmrouter.domain.decision import Decision, Feedback
 from llmrouter.errors import StoreFailed
 from llmrouter.journal.ratings import Ratings
 from llmrouter.store.memory import MemoryStore
 
 SAID = Feedback("dec_1", 0.5, None, None, "me")
+
+
+async def written(decision: Decision, feedback: Feedback) -> None:
+    """A journal that has it."""
 
 
 class Slow(MemoryStore):
@@ -31,7 +35,7 @@ class Slow(MemoryStore):
 
 async def test_the_first_rating_is_new_and_each_other_takes_the_place_of_the_one_before() -> None:
     """Another key, and another decision, have ratings of their own."""
-    ratings = Ratings(MemoryStore())
+    ratings = Ratings(MemoryStore(), written)
     said = [replace(SAID, score=score) for score in (0.5, -1.0, 1.0)]
     assert [await ratings.earlier(one) for one in said] == [None, 0.5, -1.0]
     assert await ratings.earlier(replace(SAID, caller="you")) is None
@@ -41,7 +45,7 @@ async def test_the_first_rating_is_new_and_each_other_takes_the_place_of_the_one
 async def test_many_at_once_on_many_workers_add_up_to_one_rating() -> None:
     """The sum of all changes is the score of one of them, however they overlap."""
     store = Slow()
-    workers = [Ratings(store, look_s=0.001) for _ in range(4)]
+    workers = [Ratings(store, written, look_s=0.001) for _ in range(4)]
     said = [replace(SAID, score=(n % 21 - 10) / 10) for n in range(80)]
     earlier = await asyncio.gather(*(workers[n % 4].earlier(one) for n, one in enumerate(said)))
     assert earlier.count(None) == 1
@@ -52,7 +56,7 @@ async def test_many_at_once_on_many_workers_add_up_to_one_rating() -> None:
 async def test_where_the_rating_before_is_lost_nothing_changes() -> None:
     """A worker that died in the middle, and a store that fails: the sums stay what they were."""
     store = MemoryStore()
-    ratings = Ratings(store, look_s=0.0)
+    ratings = Ratings(store, written, look_s=0.0)
     await ratings.earlier(SAID)
     (counter,) = store._counters
     await store.increment(counter, 1, 60.0)  # numbered, and never written
@@ -63,4 +67,4 @@ async def test_where_the_rating_before_is_lost_nothing_changes() -> None:
         async def increment(self, key: str, by: float, ttl_s: float) -> float:
             raise StoreFailed("no")
 
-    assert await Ratings(Down()).earlier(SAID) == SAID.score
+    assert await Ratings(Down(), written).earlier(SAID) == SAID.score
