@@ -39,7 +39,7 @@ class Ratings:
         self._look_s = look_s
 
     async def keep(self, decision: Decision, feedback: Feedback) -> Feedback:
-        """Feedback that is kept, with the `earlier` one whose place it takes. Raises StoreFailed."""
+        """Keep feedback, and say which `earlier` one it replaces. Raises StoreFailed."""
         await self._write(decision, feedback)
         return replace(feedback, earlier=await self.earlier(feedback))
 
