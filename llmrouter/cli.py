@@ -100,7 +100,7 @@ def _serve(
     settings: Settings,
     fd: int | None = None,
     ready_fd: int | None = None,
-    announce: Callable[[str, int], None] | None = None,
+    announce: Callable[[str], None] | None = None,
 ) -> None:
     import socket
 
@@ -109,7 +109,7 @@ def _serve(
     from llmrouter.commands.init import listens
     from llmrouter.commands.startup_report import report
     from llmrouter.server.worker import bind, run_worker, run_workers
-    from llmrouter.settings import unknown
+    from llmrouter.settings import base_of, unknown
 
     try:
         check_exposure(settings)
@@ -121,7 +121,8 @@ def _serve(
         catalog = load(settings.prompts, overrides())
         listening = bind(settings.host, settings.port)
         if announce is not None:
-            announce(*listening.getsockname()[:2])
+            host, port = listening.getsockname()[:2]
+            announce(f"http://{host}:{port}{base_of(settings.base_path)}")
         report(catalog, os.environ, listens)
         if settings.workers == 1:
             run_worker(settings, listening)
@@ -196,8 +197,7 @@ def run(
         raise fail(error.message, 1) from None
 
 
-def _announce(answers: str, host: str, port: int) -> None:
-    base = f"http://{host}:{port}"
+def _announce(answers: str, base: str) -> None:
     json = "-H 'content-type: application/json'"
     typer.echo(
         f"""

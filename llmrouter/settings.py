@@ -52,6 +52,7 @@ class Settings(BaseSettings):
     body_timeout_s: float = Field(120.0, gt=0)
     hosts: str = ""
     cors_origins: str = ""
+    base_path: str = Field("", pattern=r"^(/?|(/[A-Za-z0-9._~-]+)+/?)$")
     public_details: bool = False
     catalog_keys: str = ""
     catalog_hosts: str = ""
@@ -97,6 +98,11 @@ def unknown(environ: Mapping[str, str] = os.environ) -> list[str]:
 def listed(text: str) -> list[str]:
     """The items of a setting that is a list with commas."""
     return [one.strip() for one in text.split(",") if one.strip()]
+
+
+def base_of(path: str) -> str:
+    """A base path as it stands before every path: "" for none, else `/llm`."""
+    return path.rstrip("/")
 
 
 def is_loopback(host: str) -> bool:

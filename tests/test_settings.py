@@ -12,7 +12,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from llmrouter.environment import load_env
-from llmrouter.settings import Settings, unknown
+from llmrouter.settings import Settings, base_of, unknown
 from tests.catalog.prompts_dir import LARGE, ROUTING, SMALL, written
 from tests.served import environment, process
 
@@ -140,3 +140,18 @@ def test_a_misspelt_variable_is_found() -> None:
         "there is no setting LLMROUTER_API_KEY; is it LLMROUTER_API_KEYS?",
         "there is no setting LLMROUTER_COLOUR",
     ]
+
+
+@pytest.mark.parametrize(
+    ("given", "base"), [("", ""), ("/", ""), ("/llm", "/llm"), ("/team/llm/", "/team/llm")]
+)
+def test_a_base_path_ends_without_a_slash(given: str, base: str) -> None:
+    """However it was written."""
+    assert base_of(Settings(_env_file=None, base_path=given).base_path) == base
+
+
+@pytest.mark.parametrize("given", ["llm", "//llm", "/llm?x", "/{llm}", "http://x/llm", "/a//b"])
+def test_what_is_no_base_path_is_refused(given: str) -> None:
+    """Before anything listens."""
+    with pytest.raises(ValueError, match="base_path"):
+        Settings(_env_file=None, base_path=given)

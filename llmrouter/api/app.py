@@ -169,6 +169,11 @@ def _handler(answer: Answer) -> Handler:
     return handle
 
 
+async def _to_console(request: web.Request) -> web.Response:
+    """GET on the base path: the console's relative links need the slash."""
+    raise web.HTTPPermanentRedirect(request.path + "/")
+
+
 def _front(guard: RequestPipeline, routed: Mapping[str, Answer], otherwise: Handler) -> Handler:
     """What a connection asks first: routed calls go straight to their guard and handler.
 
@@ -189,9 +194,12 @@ def _front(guard: RequestPipeline, routed: Mapping[str, Answer], otherwise: Hand
 def create_app(services: Dependencies) -> web.Application:
     """The aiohttp application over `services`."""
     logging.getLogger("aiohttp.server").addFilter(_QUIET)
-    routed = {path: _answer(handler, services) for path, handler in ROUTED.items()}
+    base = services.base_path
+    routed = {base + path: _answer(handler, services) for path, handler in ROUTED.items()}
     calls = [Path("POST", path, _handler(a), Access.ROUTED) for path, a in routed.items()]
-    paths = [*calls, *paths_of(services)]
+    paths = [*calls, *(one._replace(path=base + one.path) for one in paths_of(services))]
+    if base:
+        paths.append(Path("GET", base, _to_console, Access.PUBLIC))
     access: dict[object, Access] = {path.handler: path.access for path in paths}
     if services.keyring.isolates:
         access[metrics.metrics] = Access.ADMIN  # they are of all tenants together

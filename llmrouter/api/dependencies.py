@@ -229,9 +229,9 @@ class Dependencies:
     `editor` edits the catalog's files; `preview` says, as JSON, what edits would change for the
     newest recorded requests; `find_decision` reads one decision. Where one of the first two is
     None, its paths are absent. `limits` None means that no key can be limited. `read` keeps
-    what recent bodies were parsed to. `public_details` says that `/metrics` and `/readyz` name keys
-    and paths to everyone, not to the admin key alone. `store_problem` says why the
-    store keeps nothing.
+    what recent bodies were parsed to. `base_path` (`/llm`, or "") stands before every path.
+    `public_details` says that `/metrics` and `/readyz` name keys and paths to everyone, not to
+    the admin key alone. `store_problem` says why the store keeps nothing.
     """
 
     gateway: Gateway
@@ -254,6 +254,7 @@ class Dependencies:
     answer_model: AnswerModel = "auto"
     body_limits: BodyLimits = DEFAULT_LIMITS
     hosts: HostPolicy = ANY_HOST
+    base_path: str = ""
     store_problem: Callable[[], str | None] = lambda: None
     public_details: bool = False
     timeouts: Timeouts = DEFAULT_TIMEOUTS

@@ -56,8 +56,15 @@ def session_of(headers: Mapping[str, str]) -> str | None:
 
 
 def format_of(path: str) -> WireFormat:
-    """The format that callers of a path know; chat completions for everything else."""
-    return FORMAT_OF.get(path, CHAT)
+    """The format that callers of a path know; chat completions for everything else.
+
+    A base path may stand before it.
+    """
+    found = FORMAT_OF.get(path)
+    while found is None and (at := path.find("/", 1)) > 0:
+        path = path[at:]
+        found = FORMAT_OF.get(path)
+    return found or CHAT
 
 
 def request_id(error: LLMRouterError) -> str:

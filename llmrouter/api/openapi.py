@@ -46,6 +46,7 @@ def build(services: Dependencies, paths: Sequence[str]) -> bytes:
             "version": services.version,
             "description": "Decides which LLM should answer a request, says why, and executes it.",
         },
+        "servers": [{"url": services.base_path or "/"}],
         "paths": {path: PATHS[path] for path in dict.fromkeys(paths)},
         "components": {
             "schemas": SCHEMAS,

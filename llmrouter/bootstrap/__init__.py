@@ -77,7 +77,7 @@ from llmrouter.routing.stages.judged import Judging
 from llmrouter.routing.stages.session_affinity import SessionFollower
 from llmrouter.routing.utility import Utility
 from llmrouter.routing.worth import Worth
-from llmrouter.settings import Settings, listed
+from llmrouter.settings import Settings, base_of, listed
 from llmrouter.store.decision_log import DecisionLog
 from llmrouter.telemetry.telemetry import Telemetry
 from llmrouter.telemetry.worker_pages import WorkerPages
@@ -208,6 +208,7 @@ async def service(
                 max_body_bytes=int(settings.max_body_mb * 1024 * 1024),
                 answer_model=settings.answer_model,
                 hosts=hosts_of(settings),
+                base_path=base_of(settings.base_path),
                 store_problem=lambda: getattr(store, "problem", None),
                 public_details=settings.public_details,
                 timeouts=timeouts_of(settings),

@@ -29,7 +29,7 @@ from aiohttp import web
 from llmrouter.api.http_errors import Runner
 from llmrouter.api.load_shedding import LoadShedder
 from llmrouter.bootstrap import METRICS_DIR, service
-from llmrouter.settings import Settings
+from llmrouter.settings import Settings, base_of
 from llmrouter.util.tasks import Background, repeatedly
 
 log = logging.getLogger(__name__)
@@ -101,7 +101,8 @@ async def _serve(settings: Settings, listening: socket.socket, ready_fd: int | N
         site = web.SockSite(runner, listening, backlog=2048)
         settle_garbage_collector()
         await site.start()
-        log.info("serving on http://%s:%d", *listening.getsockname()[:2])
+        where = (*listening.getsockname()[:2], base_of(settings.base_path))
+        log.info("serving on http://%s:%d%s", *where)
         if ready_fd is not None:
             os.write(ready_fd, b"1")
             os.close(ready_fd)

@@ -8,6 +8,7 @@ import gzip
 import hashlib
 import io
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -287,3 +288,28 @@ async def test_nothing_sent_is_a_defect(
     assert answer.status < 500
     if answer.status >= 400 and method != "HEAD":
         assert answer.error["message"]
+
+
+async def test_a_base_path_stands_before_every_path() -> None:
+    """Nothing is answered outside it; it leads to the console, and the document says where."""
+    given = replace(services(), base_path="/team/llm")
+    async with client_of(given) as client:
+        for path in ("/healthz", "/openapi.json", "/", "/v1/models", "/stats"):
+            assert (await client.get("/team/llm" + path)).status == 200, path
+            assert (await client.get(path)).status == 404, path
+        routed = await client.post("/team/llm/route", {"prompt": "hi"})
+        assert (routed.status, routed.json["target"]) == (200, "small")
+        assert (await client.post("/route", {"prompt": "hi"})).status == 404
+        moved = await client.call("GET", "/team/llm", allow_redirects=False)
+        assert (moved.status, moved.headers["Location"]) == (308, "/team/llm/")
+        document = (await client.get("/team/llm/openapi.json")).json
+        assert document["servers"] == [{"url": "/team/llm"}]
+        assert "/route" in document["paths"]
+        wrong = await client.post("/team/llm/v1/messages", {"model": 7})
+        assert (wrong.status, wrong.json["type"]) == (400, "error")
+
+
+async def test_without_a_base_path_the_service_is_at_the_root() -> None:
+    """The document says so too."""
+    async with client_of(services()) as client:
+        assert (await client.get("/openapi.json")).json["servers"] == [{"url": "/"}]
