@@ -70,7 +70,7 @@ def running(
             raise
 
 
-def _wait(process: subprocess.Popen[bytes], url: str, limit_s: float = 60.0) -> None:
+def _wait(process: subprocess.Popen[bytes], url: str, limit_s: float = 240.0) -> None:
     deadline = time.monotonic() + limit_s
     while time.monotonic() < deadline:
         if process.poll() is not None:

@@ -512,10 +512,10 @@ async def test_route_is_refused_for_money_where_it_may_cost_a_router_call(
     """A spent budget buys no router call either; without a router LLM, deciding is free."""
     async with FaultyUpstream() as routers:
         routing = LLM_ROUTING.format(url=routers.url("ok"))
-        limits = {"key_limits": "* spend_usd=0.05/h", **KEYS}
+        limits = {"key_limits": "* spend_usd=8/h", **KEYS}
         async with shop(tmp_path / "paid", routing, **limits) as up:
             assert (await up.ask("/route"))[0] == 200
-            counted = {"prompt_tokens": 10, "completion_tokens": 100}
+            counted = {"prompt_tokens": 10, "completion_tokens": 7900}
             up.upstream.script["ok2"] = [replies(monkeypatch, completion(usage=counted))]
             assert (await up.ask(model="small", max_tokens=5))[0] == 200
             asked = routers.hits("ok")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
 import orjson
@@ -23,7 +24,7 @@ from llmrouter.domain.chat import Caller, ChatRequest
 from llmrouter.domain.completion import ResponseEvent
 from llmrouter.errors import LLMRouterError
 from llmrouter.fastpath.response import FullResponse
-from llmrouter.ratelimit.key_limits import RequestReservation
+from llmrouter.ratelimit.key_limits import RateLimiter, RequestReservation
 from llmrouter.ratelimit.worst_case import routing_usd
 
 MAX_WARNINGS = 2000
@@ -54,6 +55,9 @@ async def execute(
             router_usd = left_while_deciding_usd(services, chat)
             raise
         router_usd = _router_usd(routed, chat)
+        if held is not None and held.spend is not None and limits is not None:
+            left_usd = held.spend.amount - router_usd
+            routed.pays(_afford(limits, caller, held, router_usd), left_usd)
         return await _answer(request, services, Call(caller, chat, explain), routed)
     finally:
         completion = None if routed is None else routed.completion
@@ -62,6 +66,17 @@ async def execute(
             services.telemetry.spent(caller.name, answered_usd + router_usd)
         if held is not None and limits is not None and (routed is None or completion is not None):
             await limits.settle(caller, held, completion, router_usd)
+
+
+def _afford(
+    limits: RateLimiter, caller: Caller, held: RequestReservation, router_usd: float
+) -> Callable[[float], Awaitable[bool]]:
+    """Whether a key can pay for an execution that comes to so much, beside what deciding took."""
+
+    def afford(cost_usd: float) -> Awaitable[bool]:
+        return limits.extend(caller, held, cost_usd + router_usd)
+
+    return afford
 
 
 def left_while_deciding_usd(services: Dependencies, chat: ChatRequest) -> float:

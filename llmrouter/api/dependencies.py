@@ -72,6 +72,10 @@ class Routed(Protocol):
         """Execute up to the first event; before it every failure raises."""
         ...
 
+    def pays(self, afford: Callable[[float], Awaitable[bool]], held_usd: float) -> None:
+        """Have it ask before it comes to more (USD in all) than is held."""
+        ...
+
     def __aiter__(self) -> AsyncIterator[ResponseEvent]:
         """The reply's events, the first included."""
         ...

@@ -118,7 +118,7 @@ def parse_as(
     stream = document.get("stream")
     if stream is not None and not isinstance(stream, bool):
         raise wrong_type("stream", "a boolean", stream)
-    for name in ("max_tokens", "max_output_tokens", "n"):
+    for name in ("max_tokens", "max_output_tokens", "n", "best_of"):
         if document.get(name) is not None:
             _positive(name, document[name])
     model = _model(document.get("model"), endpoint)

@@ -7,9 +7,10 @@ read on first use and then kept: a cached decision never pays for them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 from llmrouter.domain.quick import quick
 
@@ -68,8 +69,9 @@ class Features:
     without the constraints: what a judgement is about. `conversation` names the
     conversation (keyed hash of system prompt and first user turn). `needs` are capability names a
     target must have. `input_tokens` is an estimate; `output_tokens` is what the caller asked for
-    or a default. `continuation` is true on tool-result and `Observation:` turns, which never
-    re-route. `text` is the last user turn as it stands; nothing may store it unasked.
+    or a default, over all `answers`. `continuation` is true on tool-result and `Observation:`
+    turns, which never re-route. `text` is the last user turn as it stands; nothing may store it
+    unasked.
     """
 
     fingerprint: str
@@ -85,6 +87,7 @@ class Features:
     asked_output: bool = False
     read_traits: Callable[[], Traits] = field(default=Traits, repr=False, compare=False)
     content: str = ""
+    answers: int = 1
 
     @cached_property
     def traits(self) -> Traits:
@@ -98,5 +101,25 @@ class Features:
 
     @property
     def total_tokens(self) -> int:
-        """What must fit into a context window."""
-        return self.input_tokens + self.output_tokens
+        """What must fit into a context window: the request and one answer."""
+        return self.input_tokens + self.answer_tokens
+
+    @property
+    def answer_tokens(self) -> int:
+        """The length of one answer."""
+        return self.output_tokens if self.answers == 1 else self.output_tokens // self.answers
+
+
+def output_limit(document: Mapping[str, Any]) -> int | None:
+    """The most tokens that one answer may have, as the request says; None where it does not.
+
+    The larger, where both names are used: servers differ in which one they read.
+    """
+    limits = [document.get(name) for name in ("max_completion_tokens", "max_tokens")]
+    return max((int(n) for n in limits if isinstance(n, int | float) and n > 0), default=None)
+
+
+def answers_of(document: Mapping[str, Any]) -> int:
+    """How many answers are written, and billed: `n`, or `best_of` where that is more."""
+    counts = [document.get(name) for name in ("n", "best_of")]
+    return max((int(n) for n in counts if isinstance(n, int | float) and n > 1), default=1)

@@ -59,6 +59,7 @@ class AttemptRequest:
 
     `refused` says why it cannot be sent at all. `rewritten` is set where the body is not the
     caller's own, `headers` are those of the caller's that belong to the wire format.
+    `output_tokens` is how many are expected at most.
     `hurried`: the caller's deadline is nearer than the target's own timeout. `early`: it probes a
     target whose circuit is open.
     """
@@ -69,6 +70,7 @@ class AttemptRequest:
     input_tokens: int
     timeout_s: float
     attempt_timeout_s: float
+    output_tokens: int = 0
     number: int = 0
     detail: bool = False
     protocol: str = "openai-chat"
@@ -319,11 +321,23 @@ class AttemptRunner:
         if usage is None and failure is not None:
             usage = failure.usage
         if usage is not None:
-            sending = self._sending
-            return believable(usage, self.target, len(sending.body), sending.choices), False
-        if self._step is None or (self._ttft_ms is None and outcome == "failed"):
+            size = len(self._sending.body)
+            return believable(usage, self.target, size, self._sending.choices), False
+        if self._step is None:
             return NO_USAGE, False
-        return estimated_usage(self._sending.input_tokens, self._received), True
+        sending = self._sending
+        if self._ttft_ms is not None:
+            return estimated_usage(sending.input_tokens, self._received), True
+        hurried = sending.hurried and failure is not None and failure.kind == "timeout"
+        if outcome == "failed" and not hurried:
+            return NO_USAGE, False
+        return Usage(sending.input_tokens, self._unheard(), estimated=True), True
+
+    def _unheard(self) -> int:
+        """About how many tokens were written by the time that the caller would wait no longer."""
+        latency, took_ms = self.target.latency, (self._desk.clock() - self._started) * 1000.0
+        written = (took_ms - latency.ttft_ms) * latency.tokens_per_s / 1000.0
+        return int(min(max(0.0, written), self._sending.output_tokens))
 
     def _check(self, billed: Usage, failure: UpstreamFailure | None) -> None:
         """Say where an upstream counted more than this request can have used."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from llmrouter.domain.chat import CHAT_WIRE
@@ -19,6 +20,7 @@ from llmrouter.execution.request_body import choices_of, prepare
 from llmrouter.execution.retry_policy import Next, consequence, rejected_option
 from llmrouter.execution.retry_state import RetryState
 
+Afford = Callable[[float], Awaitable[bool]]
 _REASONING = compile_bytes(rb"signature|thinking|encrypted_content|reasoning", ignore_case=True)
 _STREAM_FACTOR = 10.0  # a stream may flow this many times longer than its target's timeout_s
 
@@ -42,7 +44,11 @@ class ExecutionRecord:
 
 
 class AttemptSession:
-    """One order being executed. `refused` remembers options that targets refused: (id, option)."""
+    """One order being executed. `refused` remembers options that targets refused: (id, option).
+
+    `afford` says whether the caller's key can pay so many USD for the whole execution; None where
+    its budget has no end.
+    """
 
     def __init__(
         self, desk: ExecutionContext, order: ExecutionRequest, refused: set[tuple[str, str]]
@@ -52,6 +58,7 @@ class AttemptSession:
         self.account = ExecutionRecord([], desk.clock())
         self._refused = refused
         self._unsigned: set[str] = set()  # who turned down the history's signed reasoning
+        self.afford: Afford | None = None
         self._started = 0
         self._probed: Target | None = None
 
@@ -92,6 +99,7 @@ class AttemptSession:
             input_tokens=order.decision.estimate.input_tokens,
             timeout_s=total,
             attempt_timeout_s=patience,
+            output_tokens=order.decision.estimate.output_tokens,
             number=number,
             detail=detail,
             protocol=spoken,
@@ -221,6 +229,19 @@ class AttemptSession:
             course.failures, course.final, self.account.attempts, self.order.deadline
         )
 
+    async def affords(self, target: Target) -> bool:
+        """Whether the caller's key can pay for one more attempt, after those that were billed."""
+        spent = self.spent_usd
+        if self.afford is None or not spent:
+            return True
+        return await self.afford(spent + self.order.bound_usd(target))
+
+    @property
+    def spent_usd(self) -> float:
+        """What has been billed so far, running attempts aside."""
+        account = self.account
+        return math.fsum(a.cost_usd for a in account.attempts) + account.final_usd
+
     def completion(self) -> Completion:
         """The account as the domain knows it. The phases after the first add up to `latency_ms`."""
         account, decision = self.account, self.order.decision
@@ -238,7 +259,7 @@ class AttemptSession:
         return Completion(
             target=account.target or decision.target,
             attempts=attempts,
-            cost_usd=math.fsum(a.cost_usd for a in attempts) + account.final_usd,
+            cost_usd=self.spent_usd,
             latency_ms=latency_ms,
             finish_reason=account.finish_reason,
             phases_ms=phases,

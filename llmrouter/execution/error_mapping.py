@@ -115,6 +115,11 @@ def error_event(
             param=said.param,
         )
     error.type = said.type or error.type
+    return event_of(error)
+
+
+def event_of(error: LLMRouterError) -> tuple[ResponseEvent, LLMRouterError]:
+    """An error as a stream's last event, and the error itself."""
     body = orjson.dumps(
         {
             "error": {

@@ -19,18 +19,21 @@ from llmrouter.domain.completion import Completion, ResponseEvent, Usage
 from llmrouter.domain.decision import Decision
 from llmrouter.domain.interfaces import Health, Observer, Rewriter, Upstream
 from llmrouter.domain.target import Target
-from llmrouter.errors import DeadlineExceeded, LLMRouterError, UpstreamFailure
+from llmrouter.errors import DeadlineExceeded, LLMRouterError, RateLimited, UpstreamFailure
 from llmrouter.execution.attempt import AttemptRunner, ExecutionContext
-from llmrouter.execution.attempt_session import AttemptSession
+from llmrouter.execution.attempt_session import Afford, AttemptSession
 from llmrouter.execution.cascade.runner import cascade
 from llmrouter.execution.cascade.verification import Verifier
 from llmrouter.execution.concurrency import ConcurrencyLimiter
-from llmrouter.execution.error_mapping import error_event
+from llmrouter.execution.error_mapping import error_event, event_of
 from llmrouter.execution.hedging import hedged
 from llmrouter.execution.plan import ExecutionRequest, plan
 from llmrouter.execution.pricing import cost_usd
 from llmrouter.execution.retry_policy import consequence
 from llmrouter.execution.retry_state import RetryState
+
+PAY_AHEAD = 1.25
+"""How much of a stream's cost is taken from its key's budget, so that few events have to ask."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +100,7 @@ class Execution:
         self._pending: deque[ResponseEvent] = deque()
         self._run: AttemptRunner | None = None
         self._opened = False
+        self._held_usd = 0.0
 
     @property
     def target(self) -> str | None:
@@ -144,6 +148,8 @@ class Execution:
             raise StopAsyncIteration
         try:
             while (event := await run.next_event()) is not None:
+                if self._flow.afford is not None and not await self._affords(run):
+                    return await self._out_of_money()
                 if not event.usage_only:
                     return event
         except UpstreamFailure as failure:
@@ -159,6 +165,26 @@ class Execution:
         run.report_success()
         await self._end("ok")
         raise StopAsyncIteration
+
+    async def _affords(self, run: AttemptRunner) -> bool:
+        """Whether the caller's key can pay for what has come so far."""
+        afford, cost = self._flow.afford, self._flow.spent_usd + run.spent_usd
+        if afford is None or cost <= self._held_usd:
+            return True
+        self._held_usd = PAY_AHEAD * cost
+        return await afford(self._held_usd)
+
+    async def _out_of_money(self) -> ResponseEvent:
+        """The last event of a stream whose caller's key has nothing left."""
+        last, self.error = event_of(
+            RateLimited("the reply ended with this key's budget", code="insufficient_quota")
+        )
+        await self._end("cancelled", "the key's budget is used up")
+        return last
+
+    def pays(self, afford: Afford, held_usd: float) -> None:
+        """Have the execution ask before it comes to more than is held (see `AttemptSession`)."""
+        self._flow.afford, self._held_usd = afford, held_usd
 
     async def aclose(self) -> None:
         """Let go of the upstream at once; idempotent."""
@@ -195,6 +221,8 @@ class Execution:
             flow.last_resort() or self._first(remaining_s),
         )
         while (step := course.next(order.deadline.remaining_s())) is not None:
+            if not await flow.affords(step.target):
+                break
             if step.wait_s:
                 await flow.wait(step.wait_s)
             if fallback.hedge and step.following is not None:

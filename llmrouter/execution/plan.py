@@ -18,6 +18,7 @@ from llmrouter.domain.chat import ANONYMOUS, Caller, ChatRequest
 from llmrouter.domain.completion import WorstCase
 from llmrouter.domain.deadline import NEVER, Deadline
 from llmrouter.domain.decision import Decision, Estimate, Exclusion
+from llmrouter.domain.features import answers_of
 from llmrouter.domain.quick import quick
 from llmrouter.domain.target import Target
 from llmrouter.execution.cascade.judge import judge_bound_usd, judge_of
@@ -44,6 +45,12 @@ class ExecutionRequest:
     signed_by: str | None = None
     session: str | None = None
 
+    def bound_usd(self, target: Target) -> float:
+        """The most that one attempt at a target may cost."""
+        estimate = self.decision.estimate
+        size = estimate.input_tokens, estimate.output_tokens
+        return bound_usd(target, *size, answers_of(self.request.document))
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -63,6 +70,7 @@ class Plan:
     spares: tuple[Target, ...] = ()
     judge_usd: float = 0.0
     judge_ms: float = 0.0
+    answers: int = 1
 
     @property
     def bounds(self) -> WorstCase:
@@ -73,7 +81,8 @@ class Plan:
         """
         sent, written = self.estimate.input_tokens, self.estimate.output_tokens
         tried = self.targets[: self.max_attempts]
-        cost_usd = self.samples * sum(bound_usd(target, sent, written) for target in tried)
+        each = [bound_usd(target, sent, written, self.answers) for target in tried]
+        cost_usd = self.samples * sum(each)
         times = [target.latency.total_ms(written) for target in tried]
         verified = times[:-1]
         sampled_ms = sum(verified) if self.samples > 1 else 0.0
@@ -141,23 +150,23 @@ def _cascade(order: ExecutionRequest, targets: tuple[Target, ...], remaining_s: 
             out.append(Exclusion(target.id, reason))
             continue
         kept.append(target)
-        bound = bound_usd(target, estimate.input_tokens, estimate.output_tokens)
+        bound = order.bound_usd(target)
         spent += samples * bound + judge_usd
         waited_s += expected_latency_ms(target, order) / 1000.0
     names = {target.id for target in targets}
     spares = _known(catalog, (n for n in order.decision.fallbacks if n not in names))
     most = max(1, catalog.fallback.max_attempts)
     verifying = samples, tuple(out), spares, judge_usd, judge_ms
-    return Plan(tuple(kept), True, most, estimate, *verifying)
+    answers = answers_of(order.request.document)
+    return Plan(tuple(kept), True, most, estimate, *verifying, answers)
 
 
 def _why_not(
     order: ExecutionRequest, target: Target, remaining_s: float, spent_usd: float
 ) -> str | None:
-    estimate = order.decision.estimate
     limit = order.request.limit_usd
     if limit is not None:
-        cost = bound_usd(target, estimate.input_tokens, estimate.output_tokens)
+        cost = order.bound_usd(target)
         if spent_usd + cost > limit:
             asked = order.request.options.max_cost_usd
             bound = "max_cost_usd" if asked == limit else "what is left of the key's budget"

@@ -63,8 +63,9 @@ def _closing_quote(data: bytes, start: int) -> int:
     return len(data)
 
 
-def bound_usd(target: Target, input_tokens: int, output_tokens: int) -> float:
-    """The most one attempt may cost if it writes `output_tokens` (or the target's own limit)."""
+def bound_usd(target: Target, input_tokens: int, output_tokens: int, answers: int = 1) -> float:
+    """The most one attempt may cost if it writes `output_tokens` over all answers (or the target's
+    own limit, which holds for each)."""
     if target.max_output is not None:
-        output_tokens = min(output_tokens, target.max_output)
+        output_tokens = min(output_tokens, answers * target.max_output)
     return target.price.cost(input_tokens, output_tokens)

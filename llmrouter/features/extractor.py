@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from llmrouter.domain.chat import Caller, ChatRequest, Message
-from llmrouter.domain.features import Features, Traits
+from llmrouter.domain.features import Features, Traits, answers_of, output_limit
 from llmrouter.domain.parts import NOTHING, media_of, output_needs
 from llmrouter.features.fingerprint import (
     SHAPING,
@@ -97,6 +97,7 @@ class Extractor:
             tools=bool(shape) and bool(document.get("tools") or document.get("functions")),
             continuation=_continues(messages[-1], text),
             asked_output=asked,
+            answers=answers_of(document),
             read_traits=lambda: self._traits(prints.fingerprint, text, system, task),
             content=prints.content,
         )
@@ -113,11 +114,10 @@ def estimate_tokens(text: str) -> float:
 
 def requested_output(document: Mapping[str, Any]) -> tuple[int, bool]:
     """Output tokens over all `n` choices, and whether the caller set the limit."""
-    limit = document.get("max_completion_tokens") or document.get("max_tokens")
-    choices = document.get("n") or 1
+    limit, answers = output_limit(document), answers_of(document)
     if limit is None:
-        return DEFAULT_OUTPUT_TOKENS * int(choices), False
-    return int(limit) * int(choices), True
+        return DEFAULT_OUTPUT_TOKENS * answers, False
+    return limit * answers, True
 
 
 def needs_of(document: Mapping[str, Any], media: frozenset[str]) -> frozenset[str]:

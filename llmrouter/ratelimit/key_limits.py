@@ -22,32 +22,44 @@ from typing import Any
 from llmrouter.domain.catalog import Catalog
 from llmrouter.domain.chat import Budget, Caller, ChatRequest
 from llmrouter.domain.completion import Completion
+from llmrouter.domain.features import answers_of, output_limit
 from llmrouter.domain.interfaces import Store
-from llmrouter.domain.quick import quick
 from llmrouter.errors import RateLimited, StoreFailed
 from llmrouter.ratelimit.policies import UNLIMITED, KeyPolicy
 from llmrouter.ratelimit.quota_lease import REST_S, QuotaLease
 from llmrouter.ratelimit.sliding_window import Quota, QuotaExceeded, Reservation, SlidingWindow
-from llmrouter.ratelimit.worst_case import WorstCases, estimate_tokens, routing_usd
+from llmrouter.ratelimit.worst_case import (
+    ASSUMED_OUTPUT_TOKENS,
+    WorstCases,
+    estimate_tokens,
+    routing_usd,
+)
 from llmrouter.util.tasks import repeatedly
 
 log = logging.getLogger(__name__)
 
+_FORGET = 0.02
 QUIET_S = 1.0  # how long a store that failed is left alone
 
 
-@quick
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RequestReservation:
-    """What one request holds until its cost is known, of which allowances."""
+    """What one request holds until its cost is known, of which allowances.
+
+    `unlimited` is how many answers it asks for without a limit on their length; 0 with one.
+    """
 
     tokens: Reservation | None
     spend: Reservation | None
     held_of: _Allowances | None = None
+    unlimited: int = 0
 
 
 class _Allowances:
-    """One key's quotas; `shown` is what `x-ratelimit-*` headers are written from."""
+    """One key's quotas; `shown` is what `x-ratelimit-*` headers are written from.
+
+    `longest` is about how many tokens its longest answers without a limit have had of late.
+    """
 
     def __init__(
         self, requests: QuotaLease | None, tokens: QuotaLease | None, spend: QuotaLease | None
@@ -55,6 +67,7 @@ class _Allowances:
         self.requests = requests
         self.tokens = tokens
         self.spend = spend
+        self.longest = float(ASSUMED_OUTPUT_TOKENS)
         self.shown = [
             (
                 tuple(f"x-ratelimit-{what}-{name}" for what in ("limit", "remaining", "reset")),
@@ -69,6 +82,27 @@ class _Allowances:
             )
             if allowance is not None
         ]
+
+    def written(self, tokens: float) -> None:
+        """An answer without a limit had so many tokens; a shorter one counts a little."""
+        if tokens > self.longest:
+            self.longest = tokens
+        else:
+            least = max(tokens, ASSUMED_OUTPUT_TOKENS)
+            self.longest += _FORGET * (least - self.longest)
+
+
+def _within(request: ChatRequest, budget: Budget, catalog: Catalog) -> ChatRequest:
+    """The request with what is left of its key's budget, less what deciding may cost.
+
+    Where that would take it all, the router LLM is not asked.
+    """
+    routing = routing_usd(request, catalog)
+    if routing < budget.left_usd:
+        left = replace(budget, left_usd=budget.left_usd - routing)
+        return replace(request, budget=left, kept=False)
+    options = replace(request.options, strategy="rules")
+    return replace(request, budget=budget, options=options, kept=False)
 
 
 class RateLimiter:
@@ -145,12 +179,12 @@ class RateLimiter:
         allowances = self._of(caller)
         if allowances.tokens is None and allowances.spend is None:
             return None, request
-        size = estimate_tokens(request)
+        size = estimate_tokens(request, int(allowances.longest))
         pinned = None if request.model is None else catalog.named(request.model)
         tokens: Reservation | None = None
         spend: Reservation | None = None
         if allowances.tokens is not None:
-            used = float(self._worst.most_tokens(caller, pinned, catalog, size))
+            used = float(self._worst.most_tokens(caller, request, catalog, size))
             tokens = allowances.tokens.at_once(used)
             if tokens is None:
                 tokens = await self._hold(caller, "tokens", allowances.tokens, used)
@@ -168,8 +202,29 @@ class RateLimiter:
                 raise
             if spend is not None and spend.amount < cost:
                 returns_in_s = allowances.spend.returns_in_s(cost - spend.amount)
-                request = replace(request, budget=Budget(spend.amount, returns_in_s), kept=False)
-        return RequestReservation(tokens, spend, allowances), request
+                request = _within(request, Budget(spend.amount, returns_in_s), catalog)
+        document = request.document
+        unlimited = answers_of(document) if output_limit(document) is None else 0
+        return RequestReservation(tokens, spend, allowances, unlimited), request
+
+    async def extend(self, caller: Caller, held: RequestReservation, cost_usd: float) -> bool:
+        """Hold `cost_usd` in all for a request that comes to more than was foreseen.
+
+        False where its key has not so much left.
+        """
+        allowances, known = held.held_of or self._of(caller), held.spend
+        allowance = allowances.spend
+        if allowance is None or known is None or cost_usd <= known.amount:
+            return True
+        try:
+            got = await allowance.take(cost_usd - known.amount)
+        except StoreFailed as error:
+            self._store_failed(error)
+            return True
+        if isinstance(got, QuotaExceeded):
+            return False
+        held.spend = Reservation(got.index, known.amount + got.amount)
+        return True
 
     async def settle(
         self,
@@ -185,6 +240,8 @@ class RateLimiter:
             cost += completion.cost_usd
             for attempt in completion.attempts:
                 tokens += attempt.usage.input_tokens + attempt.usage.output_tokens
+                if held.unlimited:
+                    allowances.written(attempt.usage.output_tokens / held.unlimited)
         try:
             if allowances.tokens is not None and held.tokens is not None:
                 await allowances.tokens.settle(held.tokens, tokens)
@@ -204,7 +261,7 @@ class RateLimiter:
             return None
         held = spend.at_once(cost)
         if held is None:
-            held = await self._hold(caller, "spend_usd", spend, cost)
+            held = await self._hold(caller, "spend_usd", spend, cost, partly=False)
         return RequestReservation(None, held, allowances)
 
     async def charge(self, caller: Caller, cost_usd: float) -> None:

@@ -51,7 +51,7 @@ class _RequestIndependent:
         features, options = demand.features, demand.options
         return (
             features.total_tokens <= self.window
-            and (features.output_tokens <= self.output or not features.asked_output)
+            and (features.answer_tokens <= self.output or not features.asked_output)
             and options.latency_budget_ms is None
             and options.max_cost_usd is None
             and demand.budget is None
@@ -237,9 +237,9 @@ def sizing_reason(target: Target, demand: RequestConstraints) -> str | None:
     if (
         features.asked_output
         and target.max_output is not None
-        and features.output_tokens > target.max_output
+        and features.answer_tokens > target.max_output
     ):
-        return f"{features.output_tokens} output tokens asked, its limit is {target.max_output}"
+        return f"{features.answer_tokens} output tokens asked, its limit is {target.max_output}"
     if options.latency_budget_ms is not None:
         first = target.latency.ttft_ms
         if first > options.latency_budget_ms:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -132,6 +132,9 @@ class FakeRouted:
             raise self.fails
         self.tried += 1
         self.target = self.target or self.decision.target
+
+    def pays(self, afford: Callable[[float], Awaitable[bool]], held_usd: float) -> None:
+        """It never asks."""
 
     def __aiter__(self) -> AsyncIterator[ResponseEvent]:
         return self._read()

@@ -81,12 +81,13 @@ def test_parts_ask_for_capabilities(part: dict[str, Any], need: set[str]) -> Non
         ({}, DEFAULT_OUTPUT_TOKENS, False),
         ({"n": 3}, 3 * DEFAULT_OUTPUT_TOKENS, False),
         ({"max_tokens": 100}, 100, True),
-        ({"max_tokens": 100, "max_completion_tokens": 70}, 70, True),
+        ({"max_tokens": 100, "max_completion_tokens": 70}, 100, True),
+        ({"n": 2, "best_of": 3, "max_tokens": 10}, 30, True),
         ({"max_tokens": 100.0, "n": 2}, 200, True),
     ],
 )
 def test_output_tokens_are_what_was_asked(fields: dict[str, Any], tokens: int, asked: bool) -> None:
-    """The newer limit wins, choices multiply, and a default says that it is one."""
+    """The larger limit counts, answers multiply, and a default says that it is one."""
     measured = features(**fields)
     assert (measured.output_tokens, measured.asked_output) == (tokens, asked)
 

@@ -119,7 +119,7 @@ async def test_deciding_alone_is_held_and_settled() -> None:
     """A router call is money; where none can be made nothing is held."""
     llm = RouterLLM("tiny", "http://r.example", price_input=1000.0, price_output=1000.0)
     paid = replace(CATALOG, router=llm)
-    held = limits({"*": KeyPolicy(spend_usd=Quota(3.0, 60))})
+    held = limits({"*": KeyPolicy(spend_usd=Quota(6.0, 60))})
     assert await held.reserve_routing(ALICE, a_request(), CATALOG) is None
     assert await held.reserve_routing(ALICE, a_request(model="small"), paid) is None
     got = await held.reserve_routing(ALICE, a_request(), paid)

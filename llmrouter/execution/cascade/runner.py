@@ -36,7 +36,6 @@ from llmrouter.execution.cascade.verification import (
 )
 from llmrouter.execution.json_splice import without_logprobs
 from llmrouter.execution.plan import expected_latency_ms, plan
-from llmrouter.execution.pricing import bound_usd
 from llmrouter.execution.request_body import sample
 from llmrouter.execution.retry_state import RetryState
 
@@ -67,6 +66,8 @@ async def cascade(flow: AttemptSession, verifier: Verifier) -> Answer:
     while (step := course.next(order.deadline.remaining_s())) is not None:
         if best is not None and (step.wait_s or not _affordable(flow, step.target)):
             continue
+        if not await flow.affords(step.target):
+            break
         if step.wait_s:
             await flow.wait(step.wait_s)
         held = await _hold(flow, verifier, course, step.target, step.following)
@@ -94,6 +95,8 @@ async def cascade(flow: AttemptSession, verifier: Verifier) -> Answer:
         spares = replace(planned, targets=planned.spares)
         spare = RetryState(lambda: spares, order.catalog.fallback)
         while (step := spare.next(order.deadline.remaining_s())) is not None:
+            if not await flow.affords(step.target):
+                break
             held = await _hold(flow, verifier, spare, step.target, step.following)
             if held is not None:
                 await flow.close(held[0], "ok", "every target of the cascade failed")
@@ -191,8 +194,8 @@ async def _asked(
     accept = order.catalog.cascade.accept
     remarks: list[str] = []
     if accept.samples > 1:
-        further, estimate = accept.samples - 1, order.decision.estimate
-        bound = bound_usd(answer.target, estimate.input_tokens, estimate.output_tokens)
+        further = accept.samples - 1
+        bound = order.bound_usd(answer.target)
         if further * bound > left_usd:
             return [], [*remarks, "accepted without samples: they could cost more than is left"]
         left_usd -= further * bound
@@ -288,8 +291,7 @@ def _affordable(flow: AttemptSession, target: Target, spent_usd: float = 0.0) ->
     order = flow.order
     if expected_latency_ms(target, order) / 1000.0 > order.deadline.remaining_s():
         return False
-    estimate = order.decision.estimate
-    bound = bound_usd(target, estimate.input_tokens, estimate.output_tokens)
+    bound = order.bound_usd(target)
     return bound <= _left_usd(flow) - spent_usd
 
 

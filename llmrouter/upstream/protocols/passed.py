@@ -48,9 +48,14 @@ class Passed:
             raise bad(self.field, "is missing", "missing_required_parameter")
         text = _text(document[self.field])
         inside: dict[str, Any] = {"messages": [{"role": "user", "content": text}]}
-        for name in ("model", "stream", "max_tokens", "n", "router"):
+        for name in ("model", "stream", "max_tokens", "router"):
             if document.get(name) is not None:
                 inside[name] = document[name]
+        if self.answers == "choices":
+            prompts = _prompts(document[self.field])
+            for name in ("n", "best_of"):
+                if (count := document.get(name)) is not None or prompts > 1:
+                    inside[name] = prompts * int(count or 1)
         return ParsedRequest(inside, frozenset({self.capability}))
 
     def read(self, document: Document) -> ParsedResponse:
@@ -91,6 +96,12 @@ class Passed:
     def error_event(self, error: LLMRouterError, request_id: str) -> bytes:
         """An error object as the last data."""
         return event(self.error(error, request_id))
+
+
+def _prompts(value: object) -> int:
+    """How many prompts there are: texts, or lists of token ids. Each is answered by itself."""
+    several = isinstance(value, list) and value and isinstance(value[0], str | list)
+    return len(value) if isinstance(value, list) and several else 1
 
 
 def _text(value: object) -> str:
