@@ -48,7 +48,8 @@ PROMPT = "{% for target in targets %}{{ target.id }}: {{ target.description }}\n
 @dataclass
 class Meter:
     """An upstream that bills. A target's name says how it behaves: `silent` counts no usage,
-    `empty` answers nothing, `slow` takes half a second; without a limit an answer has `written` tokens.
+    `empty` answers nothing, `slow` takes half a second. Without a limit an answer has `written`
+    tokens, and the router LLM takes `router_s` seconds for its useless one.
     """
 
     written: int = 500
