@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
 import signal
 import subprocess
@@ -26,7 +25,9 @@ from llmrouter.commands.common import (
     refused,
     settings_of,
 )
+from llmrouter.commands.report import report
 from llmrouter.commands.route import route
+from llmrouter.commands.train import train
 from llmrouter.environment import load_env
 from llmrouter.errors import CatalogInvalid, ExtraMissing, LLMRouterError
 from llmrouter.evaluation.benchmark.arguments import EvalCommand, eval_command
@@ -266,93 +267,8 @@ def key(
 app.command()(route)
 
 
-@app.command()
-def train(
-    dataset: Annotated[
-        list[Path] | None, typer.Argument(help="Outcome files (.jsonl, .jsonl.gz).")
-    ] = None,
-    journal: Annotated[bool, typer.Option("--journal", help="Learn from the journal too.")] = False,
-    from_rules: Annotated[
-        bool,
-        typer.Option(
-            "--from-rules",
-            help="Label what nobody graded by the rules of routing.yaml: the dataset's prompts, or "
-            "recorded requests where none is given.",
-        ),
-    ] = False,
-    encoder: Annotated[
-        str | None,
-        typer.Option(
-            help="hashing, local:MODEL or openai:MODEL@BASE_URL. [default: routing.yaml's]"
-        ),
-    ] = None,
-    prompts: PromptsDir = None,
-    rollback: Annotated[
-        bool, typer.Option("--rollback", help="Go back to the model before this one.")
-    ] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Of the fit.")] = 0,
-) -> None:
-    """Learn preferences from outcomes or rules; a running service takes the model over."""
-    from llmrouter.api.request_parser import Endpoint, parse
-    from llmrouter.evaluation.training.command import TrainOptions, run_train
-
-    settings = settings_of(None, None, None, prompts)
-    options = TrainOptions(
-        settings.store, settings.prompts, journal, from_rules, rollback, encoder, seed
-    )
-    raise typer.Exit(run_train(dataset or [], options, lambda body: parse(body, Endpoint.COMPLETE)))
-
-
-@app.command()
-def report(
-    days: Annotated[
-        float | None,
-        typer.Option(min=0.01, help="How long now is. [default: 1; of `--policy`: 7]"),
-    ] = None,
-    against: Annotated[
-        float, typer.Option(min=0.01, help="The days before, that now is compared with.")
-    ] = 7.0,
-    json: Annotated[Path | None, typer.Option(help="Write every figure as JSON.")] = None,
-    export: Annotated[
-        Path | None, typer.Option(help="Write the journal as rows for `eval` and `train`.")
-    ] = None,
-    policy: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="What it would have scored on this traffic instead: learned, rules, "
-            "always-<target> or all; may be repeated. Needs `learned.explore_rate`."
-        ),
-    ] = None,
-    quality: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Of `--policy learned`.")
-    ] = None,
-    clip: Annotated[float, typer.Option(min=1, help="Largest weight of `--policy`.")] = math.inf,
-) -> None:
-    """Quality to cost per task and target, everything included: today against last week."""
-    if policy and export:
-        raise fail("--export is of the report itself: leave out --policy")
-    if not policy and (quality is not None or clip != math.inf):
-        raise fail("--quality and --clip are of --policy: name one")
-    if policy:
-        _judge(policy, days or 7.0, quality, clip, json)
-    from llmrouter.evaluation.usage_report.command import ReportOptions, run_report
-
-    settings = settings_of(None, None, None, None)
-    raise typer.Exit(run_report(ReportOptions(settings.store, days or 1.0, against, json, export)))
-
-
-def _judge(
-    policies: list[str], days: float, quality: float | None, clip: float, json: Path | None
-) -> None:
-    from llmrouter.api.request_parser import Endpoint, parse
-    from llmrouter.evaluation.offpolicy.command import OffPolicyOptions, run_offpolicy
-
-    logging.getLogger("llmrouter.learning").setLevel(logging.WARNING)
-    settings = settings_of(None, None, None, None)
-    options = OffPolicyOptions(
-        settings.store, settings.prompts, tuple(policies), days, quality, clip, json
-    )
-    raise typer.Exit(run_offpolicy(options, lambda body: parse(body, Endpoint.COMPLETE)))
+app.command()(train)
+app.command()(report)
 
 
 @catalog_app.command("check")

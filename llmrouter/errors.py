@@ -156,6 +156,16 @@ class UpstreamFailed(LLMRouterError):
     label = "upstream_failed"
 
 
+@dataclass(frozen=True, slots=True)
+class RefusalBody:
+    """An upstream's refusal as it came: `protocol` is the wire format of `body`, "" if unknown."""
+
+    status: int
+    body: bytes
+    content_type: str = "application/json"
+    protocol: str = ""
+
+
 class UpstreamRefused(LLMRouterError):
     """The target itself refused the request (a 4xx that is the caller's to mend).
 
@@ -172,20 +182,17 @@ class UpstreamRefused(LLMRouterError):
     def __init__(
         self,
         message: str,
+        said: RefusalBody,
         *,
-        status: int,
-        body: bytes,
-        content_type: str,
         type: str | None = None,  # noqa: A002 - the envelope's own key
         param: str | None = None,
         code: str | None = None,
-        protocol: str = "",
     ) -> None:
         super().__init__(message, param=param, code=code)
-        self.protocol = protocol
-        self.status = status
-        self.body = body
-        self.content_type = content_type
+        self.protocol = said.protocol
+        self.status = said.status
+        self.body = said.body
+        self.content_type = said.content_type
         if type is not None:
             self.type = type
 
@@ -247,9 +254,9 @@ class RouterLLMFailed(Exception):
     `kind` is one of `timeout`, `connect`, `http`, `truncated`, `refusal`, `unknown_target`,
     `malformed`, `thought` (thought without an answer), `missing` (a question was not answered),
     `low_mass` (too little probability on valid answers), `no_logprobs`, `circuit_open`,
-    `rate_limited`, `misconfigured`; each is counted on its own. The tokens are what the useless
-    answer cost, where there was one; `status` is the server's, where it refused, and `category`
-    an `ErrorCategory`. `cost_usd` is what the whole judgement that failed came to.
+    `rate_limited`, `misconfigured`; each is counted on its own. `tokens` (input, output,
+    cached) are what the useless answer took, where there was one; `status` is the server's, where
+    it refused, and `category` an `ErrorCategory`. `cost_usd` is what the whole judgement that failed came to.
     """
 
     def __init__(
@@ -257,9 +264,7 @@ class RouterLLMFailed(Exception):
         kind: str,
         detail: str = "",
         *,
-        input_tokens: int = 0,
-        output_tokens: int = 0,
-        cached_tokens: int = 0,
+        tokens: tuple[int, int, int] = (0, 0, 0),
         status: int | None = None,
         category: str | None = None,
     ) -> None:
@@ -268,9 +273,7 @@ class RouterLLMFailed(Exception):
         self.detail = detail
         self.status = status
         self.category = category
-        self.input_tokens = input_tokens
-        self.output_tokens = output_tokens
-        self.cached_tokens = cached_tokens
+        self.input_tokens, self.output_tokens, self.cached_tokens = tokens
         self.cost_usd = 0.0
 
 
@@ -310,12 +313,10 @@ class UpstreamFailure(Exception):
         body: bytes = b"",
         retry_after_s: float | None = None,
         content_type: str = "application/json",
-        usage: Any = None,
-        category: str | None = None,
     ) -> None:
         super().__init__(f"{kind}: {detail}")
-        self.usage = usage
-        self.category = category
+        self.usage: Any = None
+        self.category: str | None = None
         self.kind = kind
         self.detail = detail
         self.status = status
@@ -323,3 +324,8 @@ class UpstreamFailure(Exception):
         self.retry_after_s = retry_after_s
         self.content_type = content_type
         self.protocol = ""
+
+    def billed(self, usage: Any) -> UpstreamFailure:
+        """The same failure of a reply that says what it used."""
+        self.usage = usage
+        return self

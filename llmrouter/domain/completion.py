@@ -33,6 +33,11 @@ class Usage:
     estimated: bool = False
     cache_write_tokens: int = 0
 
+    @property
+    def tokens(self) -> tuple[int, int, int]:
+        """Input, output and cached tokens."""
+        return self.input_tokens, self.output_tokens, self.cached_tokens
+
     def joined(self, later: Usage) -> Usage:
         """This count and a later one of the same reply: the larger of each.
 

@@ -16,6 +16,7 @@ from llmrouter.errors import (
     LLMRouterError,
     NoEligibleTarget,
     Overloaded,
+    RefusalBody,
     TargetsRateLimited,
     UpstreamFailed,
     UpstreamFailure,
@@ -77,12 +78,10 @@ def refusal_of(failure: UpstreamFailure) -> UpstreamRefused | None:
             return None
         status = 400
     said = read_error(failure.body)
+    body = failure.body if said.shaped and status == failure.status else b""
     return UpstreamRefused(
         said.message or f"the upstream refused the request: {failure.detail}",
-        status=status,
-        body=failure.body if said.shaped and status == failure.status else b"",
-        content_type=failure.content_type,
-        protocol=failure.protocol,
+        RefusalBody(status, body, failure.content_type, failure.protocol),
         type=said.type,
         param=said.param,
         code=_CODES.get(category) or said.code,

@@ -142,8 +142,7 @@ def label_shares(answer: TokenAnswer, labels: str) -> tuple[tuple[float, ...], f
         raise RouterLLMFailed(
             "low_mass",
             f"{mass:.1%} of the probability on valid labels",
-            input_tokens=answer.usage.input_tokens,
-            output_tokens=answer.usage.output_tokens,
+            tokens=answer.usage.tokens,
         )
     return shares(list(found.values())), mass
 

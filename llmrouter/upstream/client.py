@@ -290,7 +290,7 @@ class Reply:
             event = replace(event, data=call.translation.whole(body))
         if self._call.stream:
             message = "the upstream answered a stream with plain JSON"
-            raise UpstreamFailure("malformed", message, usage=event.usage)
+            raise UpstreamFailure("malformed", message).billed(event.usage)
         self._whole = event
         incoming.leave()
 

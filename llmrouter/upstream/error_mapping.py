@@ -63,15 +63,16 @@ def refused(
     category = classify(status, said)
     asked = wait_s(status, headers, time.time() if now is None else now)
     secret = _unspoken(status, category, said.message)
-    return UpstreamFailure(
+    failure = UpstreamFailure(
         "status",
         secret or f"{status} {said.message}".strip()[:MAX_DETAIL],
         status=status,
         body=b"" if secret else body,
         retry_after_s=said.retry_after_s if asked is None else asked,
         content_type=content_type,
-        category=category,
     )
+    failure.category = category
+    return failure
 
 
 def _unspoken(status: int, category: ErrorCategory, message: str) -> str | None:

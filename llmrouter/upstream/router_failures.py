@@ -71,7 +71,7 @@ def refusal_of(error: ServerRefused, key: str | None) -> ServerRefusal:
 def timed_out(timeout_s: float, prompt_chars: int) -> RouterLLMFailed:
     """No answer in time. The server has read the question, so that is billed, as an estimate."""
     detail = f"no answer within {timeout_s * 1000:.0f} ms"
-    return RouterLLMFailed("timeout", detail, input_tokens=prompt_chars // 4)
+    return RouterLLMFailed("timeout", detail, tokens=(prompt_chars // 4, 0, 0))
 
 
 def document_of(reply: bytes) -> Mapping[str, Any]:

@@ -218,9 +218,11 @@ def whole(body: bytes, kind: str, spoken: WireFormat = CHAT) -> ResponseEvent:
     error = spoken.error_of(document)
     if error is not None:
         message, status = error
-        raise UpstreamFailure("error_body", message, status=status, body=body, usage=reading.usage)
+        failure = UpstreamFailure("error_body", message, status=status, body=body)
+        raise failure.billed(reading.usage)
     if not reading.choices or says_nothing(reading.finish_reason, reading.has_content):
-        raise UpstreamFailure("empty", "the upstream's answer has no content", usage=reading.usage)
+        said_nothing = UpstreamFailure("empty", "the upstream's answer has no content")
+        raise said_nothing.billed(reading.usage)
     return ResponseEvent(
         body,
         "application/json",

@@ -10,7 +10,7 @@ import logging
 import math
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any, TypedDict
+from typing import Any
 
 import orjson
 
@@ -38,24 +38,24 @@ def answer_of(body: bytes, model: str, prompt_chars: int, schema: Mapping[str, A
         raise RouterLLMFailed("malformed", "the server's answer is no JSON object")
     reading = read(document)
     usage = _billed(reading, prompt_chars, len(body))
-    spent = tokens_of(usage)
+    spent = usage.tokens
     check_error(document, None if reading.usage is None else usage)
     if reading.refusal:
-        raise RouterLLMFailed("refusal", "the model declined to answer", **spent)
+        raise RouterLLMFailed("refusal", "the model declined to answer", tokens=spent)
     cut = reading.finish_reason == "length"
     text, thought = split(document, reading.text)
     if not text.strip() and thought:
         heard = None if cut else answer_in(thought, schema)
         if heard is None:
             said = "the token limit was spent on thought" if cut else "there is thought alone"
-            raise RouterLLMFailed("thought", said, **spent)
+            raise RouterLLMFailed("thought", said, tokens=spent)
         text = heard
     if cut:
-        raise RouterLLMFailed("truncated", "the answer hit its token limit", **spent)
+        raise RouterLLMFailed("truncated", "the answer hit its token limit", tokens=spent)
     if not text.strip():
-        raise RouterLLMFailed("malformed", "the answer is empty", **spent)
+        raise RouterLLMFailed("malformed", "the answer is empty", tokens=spent)
     if len(text) > MAX_ANSWER_CHARS:
-        raise RouterLLMFailed("malformed", f"over {MAX_ANSWER_CHARS} characters", **spent)
+        raise RouterLLMFailed("malformed", f"over {MAX_ANSWER_CHARS} characters", tokens=spent)
     return ChatAnswer(
         text=text,
         usage=usage,
@@ -76,10 +76,10 @@ def next_token_of(body: bytes, model: str, prompt_chars: int) -> TokenAnswer:
         raise RouterLLMFailed("malformed", "the server's answer is no JSON object")
     reading = read(document)
     usage = _billed(reading, prompt_chars, len(body))
-    spent = tokens_of(usage)
+    spent = usage.tokens
     check_error(document, None if reading.usage is None else usage)
     if reading.refusal:
-        raise RouterLLMFailed("refusal", "the model declined to answer", **spent)
+        raise RouterLLMFailed("refusal", "the model declined to answer", tokens=spent)
     found: dict[str, float] = {}
     try:
         first = document["choices"][0]["logprobs"]["content"][0]
@@ -89,16 +89,8 @@ def next_token_of(body: bytes, model: str, prompt_chars: int) -> TokenAnswer:
     except (KeyError, IndexError, TypeError, ValueError, OverflowError, AttributeError):
         found = {}
     if not found:
-        raise RouterLLMFailed("no_logprobs", "the answer has no log-probabilities", **spent)
+        raise RouterLLMFailed("no_logprobs", "the answer has no log-probabilities", tokens=spent)
     return TokenAnswer(found, usage, reading.model or model, reading.finish_reason)
-
-
-class Tokens(TypedDict):
-    """What an answer of no use took."""
-
-    input_tokens: int
-    output_tokens: int
-    cached_tokens: int
 
 
 def check_error(document: Mapping[str, Any], usage: Usage | None) -> None:
@@ -112,17 +104,8 @@ def check_error(document: Mapping[str, Any], usage: Usage | None) -> None:
             f"an error in a 200: {said}",
             status=status,
             category=category,
-            **tokens_of(usage or Usage()),
+            tokens=(usage or Usage()).tokens,
         )
-
-
-def tokens_of(usage: Usage) -> Tokens:
-    """A usage as RouterLLMFailed takes it."""
-    return {
-        "input_tokens": usage.input_tokens,
-        "output_tokens": usage.output_tokens,
-        "cached_tokens": usage.cached_tokens,
-    }
 
 
 def _billed(reading: ParsedResponse, prompt_chars: int, received: int) -> Usage:

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from llmrouter.errors import (
     Problem,
+    RefusalBody,
     UpstreamRefused,
 )
 from tests.api.calls import CHAT, HI, KEYS, ROUTED, bearer
@@ -148,9 +149,7 @@ async def test_what_an_upstream_refused_is_answered_as_it_said() -> None:
     """Clients know their provider's errors."""
     gateway = FakeGateway()
     body = b'{"error":{"message":"bad tool","type":"x","param":null,"code":"y"},"id":1}'
-    gateway.fails = UpstreamRefused(
-        "bad tool", status=418, body=body, content_type="application/json"
-    )
+    gateway.fails = UpstreamRefused("bad tool", RefusalBody(418, body))
     async with client_of(services(gateway)) as client:
         answer = await client.post("/v1/chat/completions", CHAT)
     assert (answer.status, answer.body) == (418, body)

@@ -7,7 +7,13 @@ from typing import Any
 import pytest
 
 from llmrouter.domain.completion import Attempt
-from llmrouter.errors import DeadlineExceeded, Overloaded, UpstreamFailed, UpstreamRefused
+from llmrouter.errors import (
+    DeadlineExceeded,
+    Overloaded,
+    RefusalBody,
+    UpstreamFailed,
+    UpstreamRefused,
+)
 from llmrouter.ratelimit.key_limits import RateLimiter
 from llmrouter.ratelimit.policies import KeyPolicy
 from llmrouter.ratelimit.sliding_window import Quota
@@ -103,7 +109,7 @@ async def test_an_upstreams_refusal_is_relayed_with_the_decision(path: str) -> N
     gateway = FakeGateway()
     body = b'{"error":{"message":"bad tool","type":"x","param":null,"code":"y"},"id":1}'
     gateway.unanswered = UpstreamRefused(
-        "bad tool", status=422, body=body, content_type="application/json; charset=utf-8"
+        "bad tool", RefusalBody(422, body, "application/json; charset=utf-8")
     )
     gateway.failed = (FAILED,)
     async with client_of(services(gateway)) as client:

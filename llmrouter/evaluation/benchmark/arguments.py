@@ -6,11 +6,14 @@ Only the arguments: what evaluates is imported when the command is called.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand
+
+from llmrouter.util.arguments import takes
 
 
 class EvalCommand(TyperCommand):
@@ -42,37 +45,51 @@ Files = Annotated[
 ]
 
 
-def eval_command(
-    test: Files,
+@dataclass(frozen=True, slots=True)
+class EvalArguments:
+    """The arguments and options, in the order of the help."""
+
+    test: Files
     train: Annotated[
         list[Path] | None,
         typer.Option(help="Files to fit on; several may follow. Without: cross-validation."),
-    ] = None,
+    ] = None
     prices: Annotated[
         Path | None,
         typer.Option(help="YAML of `target: USD per 1M tokens`, or `{input: …, output: …}`."),
-    ] = None,
-    json: Annotated[Path | None, typer.Option(help="Write every figure as JSON.")] = None,
-    html: Annotated[Path | None, typer.Option(help="Write one page with plots.")] = None,
+    ] = None
+    json: Annotated[Path | None, typer.Option(help="Write every figure as JSON.")] = None
+    html: Annotated[Path | None, typer.Option(help="Write one page with plots.")] = None
     predictions: Annotated[
         Path | None,
         typer.Option(
             help='Write `{"id", "scores": {target: 0..1}, "costs"?: {target: USD}}` a row.'
         ),
-    ] = None,
+    ] = None
     encoder: Annotated[
         list[str] | None,
         typer.Option(help="hashing, local:MODEL or openai:MODEL@BASE_URL; may be repeated."),
-    ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of fits and bootstrap.")] = 0,
-    draws: Annotated[int, typer.Option(min=20, max=20_000, help="Of the bootstrap.")] = 1000,
+    ] = None
+    seed: Annotated[int, typer.Option(min=0, help="Of fits and bootstrap.")] = 0
+    draws: Annotated[int, typer.Option(min=20, max=20_000, help="Of the bootstrap.")] = 1000
     fits: Annotated[
         int, typer.Option(min=1, max=20, help="Fit so often, to say how far figures vary.")
-    ] = 1,
-) -> None:
+    ] = 1
+
+
+@takes(EvalArguments)
+def eval_command(given: EvalArguments) -> None:
     """Evaluate every policy on recorded outcomes: score against cost, with intervals."""
     from llmrouter.evaluation.benchmark.command import EvalOptions, Outputs, run_eval
 
-    outputs = Outputs(json, html, predictions)
-    given = EvalOptions(train or (), prices, encoder or (), seed, draws, fits, outputs)
-    raise typer.Exit(run_eval(test, given))
+    outputs = Outputs(given.json, given.html, given.predictions)
+    options = EvalOptions(
+        given.train or (),
+        given.prices,
+        given.encoder or (),
+        given.seed,
+        given.draws,
+        given.fits,
+        outputs,
+    )
+    raise typer.Exit(run_eval(given.test, options))

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from llmrouter.evaluation.benchmark.costs import Prices, counted, fill, mean_costs
 from llmrouter.evaluation.benchmark.dataset import Row
 from llmrouter.evaluation.benchmark.estimators import (
+    FitInputs,
     HeldOut,
     Learner,
     Prediction,
@@ -101,9 +102,7 @@ def _from_training(
                 family.rows,
                 test,
                 targets,
-                prices=fitting.prices,
-                seed=fitting.seed,
-                progress=step,
+                FitInputs(fitting.prices, fitting.seed, step),
             )
             done += 1
     pick = _homes(test, homes)
@@ -197,9 +196,7 @@ def _cross_validated(
                 rest,
                 part,
                 targets,
-                prices=fitting.prices,
-                seed=fitting.seed,
-                progress=step,
+                FitInputs(fitting.prices, fitting.seed, step),
             )
             quality[learner.name][at] = one.quality
             expected[learner.name][at] = one.expected

@@ -91,22 +91,28 @@ def learners(specs: Sequence[str]) -> tuple[Learner, ...]:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class FitInputs:
+    """What a fit is given besides rows: prices, the seed of its chance, who is told of progress."""
+
+    prices: Prices
+    seed: int
+    progress: Progress
+
+
 def predict(
     learner: Learner,
     train: Sequence[Row],
     test: Sequence[Row],
     targets: Sequence[str],
-    *,
-    prices: Prices,
-    seed: int,
-    progress: Progress,
+    given: FitInputs,
 ) -> Prediction:
     """Fits on `train` and estimates `targets` for `test`."""
     if learner.kind == "model":
-        return _model(learner, train, test, targets, prices, seed, progress)
+        return _model(learner, train, test, targets, given)
     quality = _baseline(learner.kind, train, test, targets)
-    progress(learner.name, 1.0)
-    return Prediction(quality, mean_costs(train, test, targets, prices))
+    given.progress(learner.name, 1.0)
+    return Prediction(quality, mean_costs(train, test, targets, given.prices))
 
 
 def _model(
@@ -114,10 +120,9 @@ def _model(
     train: Sequence[Row],
     test: Sequence[Row],
     targets: Sequence[str],
-    prices: Prices,
-    seed: int,
-    progress: Progress,
+    given: FitInputs,
 ) -> Prediction:
+    prices, progress = given.prices, given.progress
     examples = [Example(row.prompt, row.outcomes, 1.0, row.task or None) for row in train]
     stages = {"encode": (0.0, 0.05), "hold out": (0.05, 0.7), "fit": (0.7, 0.95)}
 
@@ -132,7 +137,7 @@ def _model(
         learner.settings,
         encoder=learner.encoder,
         costs=_costs(train, graded, expected_train, prices),
-        seed=seed,
+        seed=given.seed,
         progress=stage,
     )
     model = fitted.model

@@ -92,7 +92,7 @@ def evaluate(
         rows = [test.rows[number] for number in graded]
         notes = _notes(rows, targets, trained, shared, held)
         part = _part(held, np.array(graded))
-        result = _measured(test.name, rows, part, options, trained, notes, progress)
+        result = _measured(_Graded(test.name, rows, part), options, trained, notes, progress)
         if options.fits > 1:
             again = fitted_again(test.rows, targets, trained, options.fitting, options.fits)
             each = [held, *again]
@@ -166,15 +166,23 @@ def _notes(
     return notes
 
 
+@dataclass(frozen=True, slots=True)
+class _Graded:
+    """The rows of a test set that have outcomes, and what is estimated of them."""
+
+    name: str
+    rows: Sequence[Row]
+    held: PriorEstimates
+
+
 def _measured(
-    name: str,
-    rows: Sequence[Row],
-    held: PriorEstimates,
+    graded: _Graded,
     options: Options,
     trained: Sequence[Family],
     notes: list[str],
     progress: Progress,
 ) -> SetResult:
+    rows, held = graded.rows, graded.held
     score, known = policies.weighed(rows, held.targets)
     strong = int(held.mean_quality.mean(axis=0).argmax())
     nothing = np.full_like(held.mean_cost, np.nan)
@@ -197,7 +205,7 @@ def _measured(
             curves.append(_curve(one, one.curve, _Marks(reference, top, plain, lowest), draws))
         progress("bootstrap", 0.85 + 0.15 * (number + 1) / len(played))
     return SetResult(
-        name=name,
+        name=graded.name,
         rows=len(rows),
         protocol=_protocol(trained, options),
         unit=costs.unit,

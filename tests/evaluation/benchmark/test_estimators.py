@@ -7,7 +7,13 @@ import numpy as np
 import pytest
 
 from llmrouter.evaluation.benchmark.dataset import Row
-from llmrouter.evaluation.benchmark.estimators import learner, learners, mean_quality, predict
+from llmrouter.evaluation.benchmark.estimators import (
+    FitInputs,
+    learner,
+    learners,
+    mean_quality,
+    predict,
+)
 from llmrouter.evaluation.text_encoders import UnknownEncoder
 from tests.evaluation.embedding_server import serving
 
@@ -32,9 +38,7 @@ def test_an_embeddings_endpoint_is_learned_from(
         for n in range(300)
     ]
     test = [Row("a", "a cat sat"), Row("b", "a dog sat")]
-    found = predict(
-        made, train, test, ("m", "n"), prices={}, seed=0, progress=lambda _name, _share: None
-    )
+    found = predict(made, train, test, ("m", "n"), FitInputs({}, 0, lambda _name, _share: None))
     assert found.quality[0, 0] > 0.7
     assert found.quality[1, 0] < 0.3
     assert np.isnan(found.expected).all()
@@ -68,9 +72,7 @@ def test_the_baselines_learn_words_and_survive_having_none(kind: str) -> None:
 
     def quality(rows: list[Row], asked: list[Row]) -> list[float]:
         made = learner(kind)
-        found = predict(
-            made, rows, asked, ("m",), prices={}, seed=0, progress=lambda _name, _share: None
-        )
+        found = predict(made, rows, asked, ("m",), FitInputs({}, 0, lambda _name, _share: None))
         return [float(one) for one in found.quality[:, 0]]
 
     good, bad = quality(train, test)
