@@ -256,7 +256,8 @@ class RouterLLMFailed(Exception):
     `low_mass` (too little probability on valid answers), `no_logprobs`, `circuit_open`,
     `rate_limited`, `misconfigured`; each is counted on its own. `tokens` (input, output,
     cached) are what the useless answer took, where there was one; `status` is the server's, where
-    it refused, and `category` an `ErrorCategory`. `cost_usd` is what the whole judgement that failed came to.
+    it refused, and `category` an `ErrorCategory`. `cost_usd` is what the whole
+    judgement that failed came to.
     """
 
     def __init__(
