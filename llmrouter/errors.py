@@ -147,6 +147,24 @@ class TargetsRateLimited(LLMRouterError):
     label = "targets_rate_limited"
 
 
+class Misdirected(LLMRouterError):
+    """`Host` names another service than this one."""
+
+    status = 421
+    type = "invalid_request_error"
+    default_code = "misdirected_request"
+    label = "misdirected"
+
+
+class CrossOrigin(LLMRouterError):
+    """A page of another site calls a service that has no keys to tell callers apart."""
+
+    status = 403
+    type = "permission_error"
+    default_code = "cross_origin"
+    label = "forbidden"
+
+
 class UpstreamFailed(LLMRouterError):
     """Every attempt failed, fallbacks included."""
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from functools import partial
@@ -53,10 +52,10 @@ class CatalogHolder:
     """Holds the current catalog of `directory`.
 
     Raises CatalogInvalid at once when there is none to start with. `problems` says why the newest
-    files are not the ones that serve, by their paths inside the directory; `loaded_at` is when the
-    current catalog came in (seconds since the epoch); each of `on_change` is called with every new
-    catalog, in the event loop. With `environ`, targets whose key is not set in it are unusable.
-    `allowed` bounds what edits (`save`, `check`) may use; files edited on disk are not held to it.
+    files are not the ones that serve, by their paths inside the directory; each of `on_change` is
+    called with every new catalog, in the event loop. With `environ`, targets whose key is not set
+    in it are unusable. `allowed` bounds what edits (`save`, `check`) may use; files edited on disk
+    are not held to it.
     """
 
     def __init__(
@@ -77,7 +76,6 @@ class CatalogHolder:
             self._record(self._texts)
         self._turn = asyncio.Lock()
         self.problems: tuple[Problem, ...] = ()
-        self.loaded_at = time.time()
         self.on_change: list[Callable[[Catalog], None]] = []
 
     @property
@@ -232,7 +230,7 @@ class CatalogHolder:
         fresh = self.usable(fresh)
         if fresh == self._current:
             return
-        self._current, self.loaded_at = fresh, time.time()
+        self._current = fresh
         log.info("catalog %s serves, %d targets", fresh.revision, len(fresh.enabled))
         for tell in tuple(self.on_change):
             try:

@@ -20,7 +20,6 @@ CHECKS: Final = (
     "language",
     "python",
 )
-CHECK_NAMES: Final = frozenset(CHECKS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +84,7 @@ class Acceptance:
     `min_confidence` and `min_margin` bound what the answer's own log-probabilities are worth: the
     mean of them, and how far each token was ahead of the next likeliest (0..1 both).
 
-    Each of `checks` maps names of CHECK_NAMES to their value, all of which must hold:
+    Each of `checks` maps names of CHECKS to their value, all of which must hold:
     `{max_chars: 800, required_sections: [Summary]}`; `python` is "module:function".
     """
 

@@ -78,10 +78,10 @@ class RoutingContext:
 class StageResult:
     """A stage's answer. A stage that has none returns None instead.
 
-    `confidence` is 0..1 or None where the stage has no measure of it. `cacheable` is true only for
-    verdicts that cost something to get. `cascade` asks for escalation from cheap to strong, with
-    `target` first. `propensity` is the probability with which an exploring policy picked `target`.
-    `judge` names whose judgement was used, as `protocol/model`, "" where none was.
+    `confidence` is 0..1 or None where the stage has no measure of it. `cascade` asks for escalation
+    from cheap to strong, with `target` first. `propensity` is the probability with which an
+    exploring policy picked `target`. `judge` names whose judgement was used, as `protocol/model`,
+    "" where none was.
     """
 
     target: str
@@ -90,7 +90,6 @@ class StageResult:
     confidence: float | None = None
     task: str | None = None
     alternatives: tuple[Alternative, ...] = ()
-    cacheable: bool = False
     cascade: bool = False
     cost_usd: float = 0.0
     propensity: float = 1.0

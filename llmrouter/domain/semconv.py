@@ -21,7 +21,6 @@ GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK: Final = "gen_ai.response.time_to_first_chun
 HTTP_STATUS_CODE: Final = "http.response.status_code"
 
 JUDGE_PROTOCOL: Final = "llmrouter.judge.protocol"
-JUDGE_VALID_MASS: Final = "llmrouter.judge.valid_mass"
 ATTEMPT: Final = "llmrouter.attempt"
 TARGET: Final = "llmrouter.target"
 COST_USD: Final = "llmrouter.cost_usd"

@@ -54,10 +54,6 @@ class JudgementProtocol(Protocol):
         ...
 
 
-class NotSpoken(RouterLLMFailed):
-    """The server does not speak this protocol; another one may do."""
-
-
 def not_spoken(failure: RouterLLMFailed) -> bool:
     """Whether a failure says that the path or the shape of the request is unknown there."""
     return failure.status in (400, 404, 405, 415, 422, 501)

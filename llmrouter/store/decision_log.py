@@ -54,7 +54,6 @@ class DecisionLog:
         self._unwritten: list[Decision] = []
         self._chunk = secrets.token_hex(6)
         self._number = 0
-        self._lost = 0
 
     def new_id(self) -> str:
         """An id for a decision about to be made: its chunk, then its place there."""
@@ -69,8 +68,6 @@ class DecisionLog:
             recent.popitem(last=False)
         if len(self._unwritten) < self._options.chunk * 8:
             self._unwritten.append(decision)
-        else:
-            self._lost += 1
 
     async def find(self, decision_id: str, tenant: str | None) -> Decision | None:
         """The tenant's decision, or None. Another tenant's is as absent as one never made.

@@ -15,7 +15,7 @@ from typing import Final
 
 from aiohttp import web
 
-from llmrouter.errors import LLMRouterError
+from llmrouter.errors import CrossOrigin, Misdirected
 
 LOOPBACK: Final = frozenset({"localhost", "ip6-localhost"})
 CORS: web.RequestKey[Mapping[str, str]] = web.RequestKey("cors", dict)
@@ -25,24 +25,6 @@ _PREFLIGHT: Final = {
     "Access-Control-Allow-Methods": "GET, POST, PUT, PATCH, DELETE",
     "Access-Control-Max-Age": "600",
 }
-
-
-class Misdirected(LLMRouterError):
-    """`Host` names another service than this one."""
-
-    status = 421
-    type = "invalid_request_error"
-    default_code = "misdirected_request"
-    label = "misdirected"
-
-
-class CrossOrigin(LLMRouterError):
-    """A page of another site calls a service that has no keys to tell callers apart."""
-
-    status = 403
-    type = "permission_error"
-    default_code = "cross_origin"
-    label = "forbidden"
 
 
 @dataclass(frozen=True, slots=True)

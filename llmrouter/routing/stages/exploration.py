@@ -214,6 +214,5 @@ def explored(verdict: StageResult, target: str, propensity: float) -> StageResul
         reason=f"exploring: {target!r} serves {propensity:.2%} of such requests, to learn from it; "
         f"chosen was {verdict.target!r} ({verdict.reason})",
         confidence=known[target].probability if target in known else None,
-        cacheable=False,
         propensity=propensity,
     )

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from llmrouter.domain.catalog import CHECK_NAMES, Acceptance
+from llmrouter.domain.catalog import CHECKS as NAMES
+from llmrouter.domain.catalog import Acceptance
 from llmrouter.execution.cascade.checks import CHECKS
 from llmrouter.execution.cascade.verification import (
     Answer,
@@ -174,7 +175,7 @@ def test_language_is_checked_where_it_can_be_told() -> None:
 
 def test_every_check_a_catalog_may_name_exists() -> None:
     """The names users may write are the names that are known here."""
-    assert {*CHECKS, "python", "language"} == CHECK_NAMES
+    assert {*CHECKS, "python", "language"} == set(NAMES)
 
 
 def test_tool_calls_skip_text_checks() -> None:

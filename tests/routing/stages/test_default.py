@@ -23,11 +23,10 @@ CATALOG = a_catalog(FREE, CHEAP, MIDDLE, DEAR, default="middle")
 
 
 async def test_the_catalog_s_default() -> None:
-    """It claims no confidence, and may not be cached."""
+    """It claims no confidence."""
     verdict = await Default().decide(a_question(catalog=CATALOG, eligible=("cheap", "middle")))
     assert (verdict.target, verdict.source) == ("middle", Source.DEFAULT)
     assert verdict.confidence is None
-    assert verdict.cacheable is False
 
 
 async def test_the_nearest_in_price_stands_in() -> None:

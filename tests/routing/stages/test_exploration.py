@@ -100,7 +100,7 @@ async def test_an_explored_verdict_says_so() -> None:
         Alternative("large", 0.8, 0.9),
         Alternative("medium", 0.4, 0.6),
     )
-    chosen = says("small", confidence=0.7, alternatives=scores, cacheable=True, cost_usd=0.01)
+    chosen = says("small", confidence=0.7, alternatives=scores, cost_usd=0.01)
     bench = Bench(chosen, dice=always(0.2))
     verdict = await bench.said()
     assert verdict.target == "medium"
@@ -108,7 +108,7 @@ async def test_an_explored_verdict_says_so() -> None:
     assert verdict.reason.startswith("exploring: 'medium' serves 12.50% of such requests")
     assert "chosen was 'small' (a test)" in verdict.reason
     assert verdict.alternatives == scores
-    assert (verdict.confidence, verdict.cost_usd, verdict.cacheable) == (0.6, 0.01, False)
+    assert (verdict.confidence, verdict.cost_usd) == (0.6, 0.01)
     assert verdict.propensity == pytest.approx(0.25 * 0.5)
     assert bench.observer.counts == [("explored", 1, {"target": "medium"})]
 
