@@ -86,7 +86,7 @@ class AttemptRunner:
     """An attempt in progress: `open`, then `more` until None, then `close` (idempotent)."""
 
     __slots__ = (
-        "_desk",
+        "_context",
         "_ended",
         "_events",
         "_finish_reason",
@@ -105,11 +105,11 @@ class AttemptRunner:
         "target",
     )
 
-    def __init__(self, desk: ExecutionContext, target: Target, sending: AttemptRequest) -> None:
-        self._desk = desk
+    def __init__(self, context: ExecutionContext, target: Target, sending: AttemptRequest) -> None:
+        self._context = context
         self.target = target
         self._sending = sending
-        self._started = desk.clock()
+        self._started = context.clock()
         self._ended: float | None = None  # when a reply was read to its end
         self._slot = False
         self._probing = False  # it was admitted, and has not told yet how the target is
@@ -142,28 +142,28 @@ class AttemptRunner:
 
     async def open(self) -> ResponseEvent:
         """The first event: the commit point. Raises UpstreamFailure."""
-        desk, target, sending = self._desk, self.target, self._sending
+        context, target, sending = self._context, self.target, self._sending
         if sending.refused is not None:
             raise sending.refused
-        rest = desk.health.resting(target.id)
+        rest = context.health.resting(target.id)
         if rest is not None and (rest.rate_limited or not sending.early):
             kind = "cooldown" if rest.rate_limited else "circuit_open"
             raise UpstreamFailure(kind, rest.reason, retry_after_s=rest.retry_after_s)
-        if not desk.limits.try_acquire(target.id):
-            await desk.limits.acquire(target.id, sending.attempt_timeout_s)
+        if not context.limits.try_acquire(target.id):
+            await context.limits.acquire(target.id, sending.attempt_timeout_s)
         self._slot = True
-        if not desk.health.admit(target.id, early=sending.early):
+        if not context.health.admit(target.id, early=sending.early):
             wait_s = 1.0 if rest is None else rest.retry_after_s
             said = "another request is probing the target"
             raise UpstreamFailure("circuit_open", said, retry_after_s=wait_s)
         self._probing = True
-        started = self._started = desk.clock()
+        started = self._started = context.clock()
         attributes: dict[str, Attribute] = {semconv.TARGET: target.id}
         if sending.number:
             attributes[semconv.ATTEMPT] = sending.number
         if sending.stream:
             attributes[semconv.GEN_AI_REQUEST_STREAM] = True
-        step = desk.observer.attempt(target, attributes)
+        step = context.observer.attempt(target, attributes)
         span = step.__enter__()
         self._step, self._span = step, span
         call = UpstreamRequest(
@@ -182,15 +182,15 @@ class AttemptRunner:
             translation=None if sending.rewritten is None else sending.rewritten.translation,
             extra_headers=sending.headers,
         )
-        wire = desk.upstream.send(call)
+        wire = context.upstream.send(call)
         self._events = await wire.__aenter__()
         self._wire = wire
         try:
             event = await self._events.__anext__()
         except StopAsyncIteration:
             raise UpstreamFailure("empty", "the upstream said nothing") from None
-        self._ttft_ms = (desk.clock() - started) * 1000.0
-        desk.pace.note(target.id, sending.stream, self._ttft_ms)
+        self._ttft_ms = (context.clock() - started) * 1000.0
+        context.pace.note(target.id, sending.stream, self._ttft_ms)
         self._note(event)
         return event
 
@@ -202,7 +202,7 @@ class AttemptRunner:
         try:
             event = await events.__anext__()
         except StopAsyncIteration:
-            self._ended = self._desk.clock()
+            self._ended = self._context.clock()
             return None
         self._note(event)
         return event
@@ -244,9 +244,9 @@ class AttemptRunner:
         """
         self._probing = False
         if whole:
-            self._desk.health.record(self.target.id, ok=True)
+            self._context.health.record(self.target.id, ok=True)
         else:
-            self._desk.health.answered(self.target.id)
+            self._context.health.answered(self.target.id)
 
     def report_failure(self, failure: UpstreamFailure, result: RetryDecision) -> None:
         """Tell the target's health what a failure says of it.
@@ -255,7 +255,7 @@ class AttemptRunner:
         deadline or request led to. A refusal shows that the target answers. Where the target gave
         no time, `failure.retry_after_s` is set to how long it rests.
         """
-        health, name = self._desk.health, self.target.id
+        health, name = self._context.health, self.target.id
         asked = failure.retry_after_s
         if result.rest or (result.ill and asked):
             reason = result.rest or "overloaded"
@@ -287,7 +287,7 @@ class AttemptRunner:
             return self.attempt
         usage, estimated = self._spent(outcome, failure)
         self._check(usage, failure)
-        ended = self._desk.clock() if self._ended is None else self._ended
+        ended = self._context.clock() if self._ended is None else self._ended
         attempt = self.attempt = Attempt(
             target=self.target.id,
             outcome=outcome,
@@ -306,13 +306,13 @@ class AttemptRunner:
                 await self._wire.__aexit__(None, None, None)
         finally:
             if self._probing:
-                self._desk.health.release(self.target.id)
+                self._context.health.release(self.target.id)
             if self._slot:
-                self._desk.limits.release(self.target.id)
+                self._context.limits.release(self.target.id)
             if self._step is not None:
                 self._describe(attempt, failure)
                 self._step.__exit__(None, None, None)
-                self._desk.observer.attempted(self.target, attempt)
+                self._context.observer.attempted(self.target, attempt)
         return attempt
 
     def _spent(self, outcome: str, failure: UpstreamFailure | None) -> tuple[Usage, bool]:
@@ -335,7 +335,7 @@ class AttemptRunner:
 
     def _unheard(self) -> int:
         """About how many tokens were written by the time that the caller would wait no longer."""
-        latency, took_ms = self.target.latency, (self._desk.clock() - self._started) * 1000.0
+        latency, took_ms = self.target.latency, (self._context.clock() - self._started) * 1000.0
         written = (took_ms - latency.ttft_ms) * latency.tokens_per_s / 1000.0
         return int(min(max(0.0, written), self._sending.output_tokens))
 
@@ -354,7 +354,7 @@ class AttemptRunner:
             billed.input_tokens,
             billed.output_tokens,
         )
-        self._desk.observer.count("usage_not_believed", 1, {"target": self.target.id})
+        self._context.observer.count("usage_not_believed", 1, {"target": self.target.id})
 
     def _describe(self, attempt: Attempt, failure: UpstreamFailure | None) -> None:
         span = self._span

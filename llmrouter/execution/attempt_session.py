@@ -51,11 +51,13 @@ class AttemptSession:
     """
 
     def __init__(
-        self, desk: ExecutionContext, order: ExecutionRequest, refused: set[tuple[str, str]]
+        self, context: ExecutionContext, order: ExecutionRequest, refused: set[tuple[str, str]]
     ) -> None:
-        self.desk = desk
+        self._context = context
+        self.observer = context.observer
+        self.clock = context.clock
         self.order = order
-        self.account = ExecutionRecord([], desk.clock())
+        self.account = ExecutionRecord([], context.clock())
         self._refused = refused
         self._unsigned: set[str] = set()  # who turned down the history's signed reasoning
         self.afford: Afford | None = None
@@ -71,11 +73,11 @@ class AttemptSession:
         detail = order.decision.cascade
         rewritten: Rewritten | None = None
         refused: UpstreamFailure | None = None
-        if self.desk.rewrite is not None and (
+        if self._context.rewrite is not None and (
             request.wire is not CHAT_WIRE or target.protocol != request.wire.protocol
         ):
             try:
-                rewritten = self.desk.rewrite(request, target, strip=self._strips(target))
+                rewritten = self._context.rewrite(request, target, strip=self._strips(target))
             except UpstreamFailure as failure:
                 refused = failure
         body, added = prepare(
@@ -110,7 +112,12 @@ class AttemptSession:
             hurried=patience < own,
             early=target is self._probed,
         )
-        return AttemptRunner(self.desk, target, sending)
+        return AttemptRunner(self._context, target, sending)
+
+    def usual_s(self, target: Target) -> float:
+        """Seconds within which 95 of 100 such attempts at the target commit."""
+        tokens = self.order.decision.estimate.output_tokens
+        return self._context.pace.p95_s(target, self.order.request.stream, tokens)
 
     def _strips(self, target: Target) -> bool:
         """Whether the history must lose its reasoning: others than who signed it refuse it."""
@@ -120,7 +127,7 @@ class AttemptSession:
 
     def last_resort(self) -> Target | None:
         """The target to probe, where every one that may be tried rests and one may be probed."""
-        health, targets = self.desk.health, self.order.catalog.targets
+        health, targets = self._context.health, self.order.catalog.targets
         if health.all_healthy:
             return None
         decision = self.order.decision
@@ -181,9 +188,9 @@ class AttemptSession:
 
     async def wait(self, seconds: float) -> None:
         """Wait before an attempt, and put it on the account."""
-        started = self.desk.clock()
+        started = self.clock()
         await asyncio.sleep(seconds)
-        self.account.waited_ms += (self.desk.clock() - started) * 1000.0
+        self.account.waited_ms += (self.clock() - started) * 1000.0
 
     async def failed(
         self, run: AttemptRunner, failure: UpstreamFailure, course: RetryState
@@ -195,7 +202,7 @@ class AttemptSession:
         await self.close(run, "failed", str(failure), failure)
         if result.ours:
             labels = {"target": run.target.id, "kind": failure.kind}
-            self.desk.observer.count("upstream_misconfigured", 1, labels)
+            self.observer.count("upstream_misconfigured", 1, labels)
 
     async def close(
         self,
@@ -246,7 +253,7 @@ class AttemptSession:
         """The account as the domain knows it. The phases after the first add up to `latency_ms`."""
         account, decision = self.account, self.order.decision
         attempts = tuple(account.attempts)
-        latency_ms = (self.desk.clock() - account.started) * 1000.0
+        latency_ms = (self.clock() - account.started) * 1000.0
         earlier = self.order.request.options.decision_id is not None
         phases = {
             "route": 0.0 if earlier else decision.timing_ms,

@@ -60,7 +60,7 @@ class Executor:
         options: ExecutorOptions | None = None,
     ) -> None:
         self.options = options or ExecutorOptions()
-        self._desk = ExecutionContext(
+        self._context = ExecutionContext(
             upstream, observer, health, self.options.rewrite, limits=self.options.limits
         )
         self._refused: set[tuple[str, str]] = set()
@@ -68,7 +68,7 @@ class Executor:
 
     def run(self, order: ExecutionRequest) -> Execution:
         """An execution that has not started: await `open`, or iterate it."""
-        return Execution(self, AttemptSession(self._desk, order, self._refused))
+        return Execution(self, AttemptSession(self._context, order, self._refused))
 
     def best_cost_usd(self, catalog: Catalog, usage: Usage) -> float:
         """What the same tokens would have cost at the catalog's most expensive target."""
@@ -274,6 +274,6 @@ class Execution:
                 Usage(),
             )
             best = self._executor.best_cost_usd(self.order.catalog, usage)
-            flow.desk.observer.completed(self.decision, completion, best)
+            flow.observer.completed(self.decision, completion, best)
         if self._executor.options.finished is not None:
             self._executor.options.finished(self)

@@ -22,21 +22,17 @@ async def hedged(
 ) -> tuple[AttemptRunner, ResponseEvent] | None:
     """The first of two attempts to commit; None when those that were started failed."""
     loop = asyncio.get_running_loop()
-    order = flow.order
-    usual_s = flow.desk.pace.p95_s(
-        target, order.request.stream, order.decision.estimate.output_tokens
-    )
     first = flow.start(target, following)
     racing: dict[asyncio.Task[ResponseEvent], AttemptRunner] = {
         loop.create_task(first.open()): first
     }
     try:
-        await asyncio.wait(racing, timeout=usual_s)
+        await asyncio.wait(racing, timeout=flow.usual_s(target))
         if not any(task.done() for task in racing):
             course.take(following)
             second = flow.start(following, course.following)
             racing[loop.create_task(second.open())] = second
-            flow.desk.observer.count("hedges", 1, {"target": target.id})
+            flow.observer.count("hedges", 1, {"target": target.id})
         while racing:
             done, _ = await asyncio.wait(racing, return_when=asyncio.FIRST_COMPLETED)
             for task in done:

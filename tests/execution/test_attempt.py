@@ -120,7 +120,7 @@ async def test_what_was_never_sent_costs_nothing_and_has_no_span() -> None:
     upstream = Scripted()
     observer = RecordingObserver()
     run = a_run(upstream, observer=observer)
-    run._desk.health.record("a", ok=False)
+    run._context.health.record("a", ok=False)
     with pytest.raises(UpstreamFailure, match="circuit_open"):
         await run.open()
     attempt = await run.close("failed", "circuit_open")

@@ -34,7 +34,7 @@ async def test_a_prompt_first_is_never_hedged(bench: Bench, stream: bool) -> Non
     """A target that answers within its usual time costs one request."""
     executor = bench.make()
     for _ in range(8):
-        executor._desk.pace.note("ok", stream, 2000.0)
+        executor._context.pace.note("ok", stream, 2000.0)
     execution = bench.run("ok", "ok2", stream=stream, executor=executor, fallback=HEDGE)
     await collect(execution)
     assert execution.target == "ok"

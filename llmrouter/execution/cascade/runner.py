@@ -150,7 +150,7 @@ async def _opinion(
     """What is wrong with an answer. Signals that cost a call are spared when they change nothing:
     after a finding, and where there is no higher target (`thorough` False)."""
     accept = flow.order.catalog.cascade.accept
-    started = flow.desk.clock()
+    started = flow.clock()
     try:
         document = flow.order.request.document
         if any("python" in check for check in accept.checks):
@@ -180,7 +180,7 @@ async def _opinion(
         await flow.abandon(run, error)
         raise
     finally:
-        flow.account.verified_ms += (flow.desk.clock() - started) * 1000.0
+        flow.account.verified_ms += (flow.clock() - started) * 1000.0
 
 
 async def _asked(
@@ -234,7 +234,7 @@ async def _judged(
     judged = await judge(model, order.catalog, order.request, choice.text, timeout_s)
     flow.account.final_usd += judged.cost_usd
     outcome = "failed" if judged.score is None else "scored"
-    flow.desk.observer.count("judgements", 1, {"target": choice.target.id, "outcome": outcome})
+    flow.observer.count("judgements", 1, {"target": choice.target.id, "outcome": outcome})
     if judged.score is None:
         return None, f"accepted without the judge: {judged.reason}"
     if judged.score < order.catalog.cascade.accept.judge_min_score:
@@ -282,7 +282,7 @@ async def _reject(
             },
         )
         labels = {"target": run.target.id, "signal": first.signal}
-        flow.desk.observer.count("escalations", 1, labels)
+        flow.observer.count("escalations", 1, labels)
     await flow.close(run, "rejected", reason, confidence=opinion.sure, signals=opinion.signals)
 
 
