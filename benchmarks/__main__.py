@@ -1,6 +1,7 @@
 """`make bench`: every figure of docs/performance.md, one after the other."""
 
 from benchmarks import (
+    catalog_edits,
     fallback,
     footprint,
     guards,
@@ -18,5 +19,6 @@ if __name__ == "__main__":
     fallback.main([])
     streams.main([])
     translation_cost.main()
+    catalog_edits.main([])
     learning_stalls.main()
     learned_decision.main()  # says by its exit code whether the budget was kept

@@ -13,13 +13,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from llmrouter.catalog.edit_policy import EditPolicy, Use, policy_uses, target_uses
-from llmrouter.catalog.frontmatter import Parts, split, unified
+from llmrouter.catalog.file_reader import (
+    router_problems,
+    routing_file,
+    target_file,
+    verifier_problems,
+)
+from llmrouter.catalog.frontmatter import unified
 from llmrouter.catalog.lint import Located, Routing, lacks_key, lint, unset
 from llmrouter.catalog.revision import policy_revision, prompt_revision, target_revision
-from llmrouter.catalog.routing_config import Policy, read_policy
-from llmrouter.catalog.target_file import read_target
-from llmrouter.catalog.template_checks import check_router, check_verifier
-from llmrouter.catalog.yaml_reader import MAX_CHARS, Sheet
+from llmrouter.catalog.routing_config import Policy
+from llmrouter.catalog.yaml_reader import MAX_CHARS
 from llmrouter.domain.catalog import Catalog, Prompts, RouterLLM
 from llmrouter.domain.target import AUTH, Target
 from llmrouter.errors import CatalogInvalid, Problem
@@ -141,15 +145,15 @@ def _read_all(directory: Path, edits: Edits) -> _Read:
         if not path.startswith(f"{TARGETS}/"):
             continue
         name = path.removeprefix(f"{TARGETS}/").removesuffix(".md")
-        sheet = Sheet(str(directory / path))
+        file = str(directory / path)
+        read = target_file(file, name, text)
+        problems += read.problems
         known[name] = True
-        target, parts = _target(sheet, name, text)
-        problems += sheet.problems
-        if target is not None and parts is not None:
+        if (target := read.target) is not None:
             targets[name] = target
             known[name] = target.enabled
-            located[name] = Located(sheet.file, parts.body_line)
-            problems += _taken(target, sheet, targets)
+            located[name] = Located(file, read.body_line)
+            problems += _taken(target, file, targets)
     problems += _no_targets(directory, known, targets)
     policy = _policy(directory, texts, known, problems)
     return _Read(texts, problems, targets, located, policy)
@@ -221,21 +225,11 @@ def _read(path: Path) -> str:
     return data.decode()
 
 
-def _target(sheet: Sheet, name: str, text: str) -> tuple[Target | None, Parts | None]:
-    try:
-        parts = split(sheet.file, text)
-    except CatalogInvalid as invalid:
-        sheet.problems += invalid.problems
-        return None, None
-    sheet.first_line = parts.front_line
-    return read_target(sheet, name, parts), parts
-
-
-def _taken(target: Target, sheet: Sheet, others: Mapping[str, Target]) -> list[Problem]:
+def _taken(target: Target, file: str, others: Mapping[str, Target]) -> list[Problem]:
     """Names of `target` that are an alias, or its alias the id, of a target read before it."""
     own = {target.id, *target.aliases}
     return [
-        Problem(sheet.file, 1, f"`aliases`: {name!r} is a name of {other.id!r} too")
+        Problem(file, 1, f"`aliases`: {name!r} is a name of {other.id!r} too")
         for other in others.values()
         if other is not target
         for name in sorted(own & {other.id, *other.aliases})
@@ -258,16 +252,16 @@ def _no_targets(
 def _policy(
     directory: Path, texts: Mapping[str, str], known: Mapping[str, bool], problems: list[Problem]
 ) -> Policy | None:
-    sheet = Sheet(str(directory / ROUTING))
-    if ROUTING not in texts:
-        if not any(problem.file == sheet.file for problem in problems):
-            example = f"default: {next(iter(known), 'my-model')}"
-            sheet.report(1, f"the file is missing: create it with at least `{example}`")
-        policy = None
-    else:
-        policy = read_policy(sheet, texts[ROUTING], known)
-    problems += sheet.problems
-    return policy
+    file = str(directory / ROUTING)
+    if ROUTING in texts:
+        policy, found = routing_file(file, texts[ROUTING], known)
+        problems += found
+        return policy
+    if not any(problem.file == file for problem in problems):
+        example = f"default: {next(iter(known), 'my-model')}"
+        message = f"the file is missing: create it with at least `{example}`"
+        problems.append(Problem(file, 1, message))
+    return None
 
 
 def _prompts(
@@ -275,7 +269,7 @@ def _prompts(
 ) -> Prompts:
     router, verifier = texts.get(ROUTER), texts.get(VERIFIER)
     if router is not None:
-        problems += check_router(str(directory / ROUTER), router)
+        problems += router_problems(str(directory / ROUTER), router)
     elif policy is not None and policy.router is not None:
         file = str(directory / ROUTER)
         if not any(problem.file == file for problem in problems):
@@ -284,7 +278,7 @@ def _prompts(
             )
             problems.append(Problem(file, 1, message))
     if verifier is not None:
-        problems += check_verifier(str(directory / VERIFIER), verifier)
+        problems += verifier_problems(str(directory / VERIFIER), verifier)
     return Prompts(router or "", verifier or "")
 
 
