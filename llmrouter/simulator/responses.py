@@ -15,6 +15,13 @@ import orjson
 
 from llmrouter.simulator.replies import Reply, reply, text_of
 
+FREE_TEXT = {
+    "type": "object",
+    "properties": {"input": {"type": "string"}},
+    "required": ["input"],
+}
+"""The parameters of a tool that takes free text, as the simulated model sees them."""
+
 
 def read(body: bytes) -> dict[str, Any]:
     """A body of Responses. Raises ValueError where it is none."""
@@ -42,7 +49,11 @@ def as_chat(document: Mapping[str, Any]) -> dict[str, Any]:
     chat: dict[str, Any] = {"messages": messages or [{"role": "user", "content": ""}]}
     if document.get("max_output_tokens"):
         chat["max_tokens"] = document["max_output_tokens"]
-    chat["tools"] = [{"function": t} for t in document.get("tools") or () if "parameters" in t]
+    chat["tools"] = [
+        {"function": t if "parameters" in t else {"name": t.get("name"), "parameters": FREE_TEXT}}
+        for t in document.get("tools") or ()
+        if "parameters" in t or t.get("type") == "custom"
+    ]
     choice = document.get("tool_choice")
     if choice == "none":
         chat["tool_choice"] = "none"
@@ -74,9 +85,13 @@ def whole(document: Mapping[str, Any], answer: Reply) -> dict[str, Any]:
         message = {"id": f"msg_{mark}", "type": "message", "status": status, "role": "assistant"}
         output.append({**message, "content": [part]})
     else:
-        call = {"id": f"fc_{mark}", "type": "function_call", "status": status}
         name, arguments = answer.tool
-        output.append({**call, "call_id": "call_sim", "name": name, "arguments": arguments})
+        call = {"id": f"fc_{mark}", "status": status, "call_id": f"call_{mark}", "name": name}
+        if any(t.get("type") == "custom" and t["name"] == name for t in document["tools"]):
+            given = {"type": "custom_tool_call", "input": orjson.loads(arguments)["input"]}
+        else:
+            given = {"type": "function_call", "arguments": arguments}
+        output.append({**call, **given})
     asked = len(orjson.dumps(document["input"])) // 4
     written = len(answer.tokens) if answer.tool is None else 12
     cut = {"reason": "max_output_tokens"} if status == "incomplete" else None
@@ -129,8 +144,8 @@ def events(document: Mapping[str, Any], answer: Reply) -> Iterator[bytes]:
         for name in ("content", "summary"):
             if name in item:
                 opened[name] = []
-        if item["type"] == "function_call":
-            opened["arguments"] = ""
+        if "arguments" in item or "input" in item:
+            opened["arguments" if "arguments" in item else "input"] = ""
         yield event("response.output_item.added", output_index=number, item=opened)
         if item["type"] == "message":
             part = item["content"][0]
@@ -147,10 +162,12 @@ def events(document: Mapping[str, Any], answer: Reply) -> Iterator[bytes]:
             yield event("response.reasoning_summary_text.done", **at, text=part["text"])
             yield event("response.reasoning_summary_part.done", **at, part=part)
         else:
-            text = item["arguments"]
+            kind = "arguments" if "arguments" in item else "input"
+            name = "function_call_arguments" if kind == "arguments" else "custom_tool_call_input"
+            text = item[kind]
             for start in range(0, len(text), 8):
                 piece = text[start : start + 8]
-                yield event("response.function_call_arguments.delta", **place, delta=piece)
-            yield event("response.function_call_arguments.done", **place, arguments=text)
+                yield event(f"response.{name}.delta", **place, delta=piece)
+            yield event(f"response.{name}.done", **place, **{kind: text})
         yield event("response.output_item.done", output_index=number, item=item)
     yield event(f"response.{made['status']}", response=made)
