@@ -265,6 +265,7 @@ async def soak(options: argparse.Namespace) -> tuple[Tally, list[tuple[float, fl
                 "LLMROUTER_PROMPTS": str(written(directory, upstream)),
                 "LLMROUTER_STORE": store,
                 "LLMROUTER_API_KEYS": "exact:exact:pro,rough:rough:pro",
+                "LLMROUTER_PUBLIC_DETAILS": "true",  # `/metrics` names keys
                 "LLMROUTER_LOG_LEVEL": "ERROR",
             }
             serve = ["-m", "llmrouter", "serve", "--port", str(port)]
