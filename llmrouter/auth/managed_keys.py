@@ -141,7 +141,7 @@ class ManagedKeys:
     async def revoke(self, name: str) -> None:
         """End a key by its id. Raises NotFound, StoreFailed."""
         _found(await self._records(), name)
-        await self._store.set_field(TABLE, name, None)
+        await self._store.set_field(TABLE, name, None, durable=True)
         await self.refresh()
 
     async def _write(
@@ -158,7 +158,7 @@ class ManagedKeys:
         for one in written:
             if "limits" in changes:
                 one["limits"] = changes["limits"]
-            await self._store.set_field(TABLE, one["id"], orjson.dumps(one))
+            await self._store.set_field(TABLE, one["id"], orjson.dumps(one), durable=True)
         await self.refresh()
 
     async def _records(self) -> dict[str, dict[str, Any]]:

@@ -209,7 +209,7 @@ async def service(
                 answer_model=settings.answer_model,
                 hosts=hosts_of(settings),
                 base_path=base_of(settings.base_path),
-                store_problem=lambda: getattr(store, "problem", None),
+                store_problem=lambda: store.problem,
                 public_details=settings.public_details,
                 timeouts=timeouts_of(settings),
                 body_limits=BodyLimits(
@@ -268,7 +268,7 @@ async def _gateway(
     )
     watch_health(telemetry, health, chat)
     watch_catalog(telemetry, holder)
-    telemetry.gauge("store_unavailable", lambda: {(): float(bool(getattr(store, "problem", None)))})
+    telemetry.gauge("store_unavailable", lambda: {(): float(bool(store.problem))})
     watch_confidence(telemetry, record)
     telemetry.gauge("learned_trusted", lambda: {(("task", t),): 1.0 for t in learner.trusted})
     canary = watching[0]

@@ -84,7 +84,7 @@ class Journal:
             batch = b"\n".join(line for line, _ in waiting)
             failure: Exception | None = None
             try:
-                await self._store.append(LOG_NAME, [batch], self._options.keep)
+                await self._store.append(LOG_NAME, [batch], self._options.keep, durable=True)
             except StoreFailed as failed:
                 failure = failed
             for _, done in waiting:

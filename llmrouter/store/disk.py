@@ -5,9 +5,11 @@ it deletes and reads files whose names stand in its database. `BytesOnly` refuse
 bytes inside the database, and nothing else is ever read, unpickled or removed.
 
 Reads take tens of microseconds and run inline. Writes run in one thread, several to a transaction.
-By default `put` returns at once and the value is on disk some milliseconds later (a crash loses
+By default `put` returns at once and the value is committed some milliseconds later (a crash loses
 those milliseconds; an error is raised by the next write); with `shared` it returns when the value
-is committed, so that another process finds it. A full folder loses its oldest values, those
+is committed, so that another process finds it. A commit outlives this process (SQLite's WAL with
+`synchronous=NORMAL`); one that is `durable` is flushed to the device (`FULL`) and outlives the
+machine's end as well. A full folder loses its oldest values, those
 without a time to live only when no others are left.
 """
 
@@ -27,10 +29,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from diskcache import Cache, Disk, Timeout
-from diskcache.core import MODE_RAW
+from diskcache import Cache, Timeout
 
 from llmrouter.errors import StoreFailed
+from llmrouter.store.bytes_only import BytesOnly
 from llmrouter.store.folder import file_id, is_broken, make_private, set_aside
 
 log = logging.getLogger(__name__)
@@ -52,37 +54,6 @@ DROP_OLDEST: Final = (
 FIELDS: Final = "SELECT key, value FROM Cache WHERE key > ? AND key < ? AND raw = 1"
 SWEEP_ROWS: Final = 16
 SWEEP_ROUNDS: Final = 1024
-
-
-class BytesOnly(Disk):  # type: ignore[misc]  # diskcache ships no types
-    """A diskcache serializer that knows text keys and inline bytes, and refuses the rest."""
-
-    def put(self, key: object) -> tuple[str, bool]:
-        """A key's column; only text."""
-        if type(key) is not str:
-            raise TypeError(f"a key is text, not {type(key).__name__}")
-        return key, True
-
-    def get(self, key: object, raw: object) -> str:
-        """A key from its column; one that would have to be unpickled is refused."""
-        if not raw or type(key) is not str:
-            raise StoreFailed("the folder holds a key that this service did not write")
-        return key
-
-    def store(self, value: object, read: bool, key: object = None) -> tuple[int, int, None, bytes]:
-        """A value's columns; only bytes, always inside the database."""
-        if type(value) is not bytes or read:
-            raise TypeError(f"a value is bytes, not {type(value).__name__}")
-        return 0, MODE_RAW, None, value
-
-    def fetch(self, mode: int, filename: object, value: object, read: bool) -> bytes:
-        """A value from its columns; files and pickles are refused unread."""
-        if mode != MODE_RAW or filename is not None or type(value) is not bytes or read:
-            raise StoreFailed("the folder holds a value that this service did not write")
-        return value
-
-    def remove(self, file_path: object) -> None:
-        """Nothing: no value is a file, so a file name in the database is not ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,11 +183,14 @@ class DiskStore:
             failure, self._failure = self._failure, None
             raise StoreFailed(f"a write was lost: {failure}") from failure
 
-    async def append(self, log: str, entries: Sequence[bytes], keep: int) -> None:
+    async def append(
+        self, log: str, entries: Sequence[bytes], keep: int, *, durable: bool = False
+    ) -> None:
         """Append to a log and drop its oldest entries beyond `keep`."""
         if entries:
             kept = [bytes(entry) for entry in entries[-keep:]] if keep > 0 else []
-            await self._in_worker(lambda: self._append(f"log:{log}", kept, keep))
+            job = lambda: self._append(f"log:{log}", kept, keep)  # noqa: E731 - wrapped below
+            await self._in_worker(self._synced(job) if durable else job)
 
     async def tail(self, log: str, last: int) -> list[bytes]:
         """The newest `last` entries, oldest first; evicted ones are passed over."""
@@ -226,10 +200,16 @@ class DiskStore:
         """Add to a counter, atomically across processes; a new one lives `ttl_s`."""
         return await self._in_worker(lambda: self._increment(key, by, ttl_s))
 
-    async def set_field(self, table: str, field: str, value: bytes | None) -> None:
+    async def set_field(
+        self, table: str, field: str, value: bytes | None, *, durable: bool = False
+    ) -> None:
         """Write one field of a table; None removes it."""
+        key = f"table:{table}\x1f{field}"
         framed = None if value is None else _EXPIRY.pack(math.inf) + value
-        await self._accept(f"table:{table}\x1f{field}", framed)
+        if durable:
+            await self._in_worker(self._synced(lambda: self._write({key: framed})))
+        else:
+            await self._accept(key, framed)
 
     async def fields(self, table: str) -> dict[str, bytes]:
         """Every field of a table."""
@@ -276,16 +256,33 @@ class DiskStore:
         return result
 
     def _mended(self, job: Callable[[], Result]) -> Result:
-        """The job; once more on a fresh database where this one turns out to be broken."""
+        """The job; once more on a fresh database where this one turns out to be broken.
+
+        Another worker may have set it aside already.
+        """
         try:
             return job()
         except sqlite3.DatabaseError as error:
             if not is_broken(error):
                 raise
             self._cache.close()
-            set_aside(self._folder, error)
+            if file_id(self._folder) == self._file:
+                set_aside(self._folder, error)
             self._open()
             return job()
+
+    def _synced(self, job: Callable[[], Result]) -> Callable[[], Result]:
+        """The job with its commits flushed to the device, and all that were made before them."""
+
+        def synced() -> Result:
+            self._cache._sql("PRAGMA synchronous = FULL")
+            try:
+                return job()
+            finally:
+                with suppress(sqlite3.Error):
+                    self._cache._sql("PRAGMA synchronous = NORMAL")
+
+        return synced
 
     def _write_pending(self) -> None:
         """In the worker: commit what waits, in one transaction."""

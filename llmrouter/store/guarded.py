@@ -37,41 +37,52 @@ class GuardedStore:
 
     async def get(self, key: str) -> bytes | None:
         """The value, or None when it is absent or expired."""
-        return await self._asked(self._inner.get(key))
+        return await self._asked(self._inner.get(key), key)
 
     async def put(self, key: str, value: bytes, ttl_s: float | None) -> None:
         """Write a value."""
-        await self._asked(self._inner.put(key, value, ttl_s))
+        await self._asked(self._inner.put(key, value, ttl_s), key)
 
     async def delete(self, key: str) -> None:
         """Remove a value or a counter; absent is fine."""
-        await self._asked(self._inner.delete(key))
+        await self._asked(self._inner.delete(key), key)
 
-    async def append(self, log: str, entries: Sequence[bytes], keep: int) -> None:
+    async def append(
+        self, log: str, entries: Sequence[bytes], keep: int, *, durable: bool = False
+    ) -> None:
         """Append to a log and drop its oldest entries beyond `keep`."""
-        await self._asked(self._inner.append(log, entries, keep))
+        await self._asked(self._inner.append(log, entries, keep, durable=durable), log)
 
     async def tail(self, log: str, last: int) -> list[bytes]:
         """The newest `last` entries, oldest first."""
-        return await self._asked(self._inner.tail(log, last))
+        return await self._asked(self._inner.tail(log, last), log)
 
     async def increment(self, key: str, by: float, ttl_s: float) -> float:
         """Add to a counter atomically; a new one lives `ttl_s`."""
-        return await self._asked(self._inner.increment(key, by, ttl_s))
+        return await self._asked(self._inner.increment(key, by, ttl_s), key)
 
-    async def set_field(self, table: str, field: str, value: bytes | None) -> None:
+    async def set_field(
+        self, table: str, field: str, value: bytes | None, *, durable: bool = False
+    ) -> None:
         """Write one field of a table; None removes it."""
-        await self._asked(self._inner.set_field(table, field, value))
+        call = self._inner.set_field(table, field, value, durable=durable)
+        await self._asked(call, table, field)
 
     async def fields(self, table: str) -> dict[str, bytes]:
         """Every field of a table."""
-        return await self._asked(self._inner.fields(table))
+        return await self._asked(self._inner.fields(table), table)
 
     async def close(self) -> None:
         """Release what is held, whatever the circuit says."""
         await self._inner.close()
 
-    async def _asked(self, call: Coroutine[Any, Any, Result]) -> Result:
+    async def _asked(self, call: Coroutine[Any, Any, Result], *names: str) -> Result:
+        try:
+            for name in names:
+                name.encode()
+        except UnicodeEncodeError as error:  # no fault of the store
+            call.close()
+            raise StoreFailed(f"not a key: {error}") from error
         if not self._breaker.allow():
             call.close()
             raise StoreFailed(f"the store is not asked for now: {self.problem}")

@@ -20,6 +20,8 @@ class Bounds:
 class MemoryStore:
     """Implements `Store`. `clock` gives seconds; only differences of it matter."""
 
+    problem: str | None = None
+
     def __init__(
         self, bounds: Bounds = Bounds(), clock: Callable[[], float] = time.monotonic
     ) -> None:
@@ -72,7 +74,9 @@ class MemoryStore:
         if entry is not None:
             self._bytes -= len(key) + len(entry[0])
 
-    async def append(self, log: str, entries: Sequence[bytes], keep: int) -> None:
+    async def append(
+        self, log: str, entries: Sequence[bytes], keep: int, *, durable: bool = False
+    ) -> None:
         """Append to a log and drop its oldest entries beyond `keep`."""
         kept = self._logs.setdefault(log, deque())
         kept.extend(entries)
@@ -97,7 +101,9 @@ class MemoryStore:
         self._counters[key] = (value, expires_at)
         return value
 
-    async def set_field(self, table: str, field: str, value: bytes | None) -> None:
+    async def set_field(
+        self, table: str, field: str, value: bytes | None, *, durable: bool = False
+    ) -> None:
         """Write one field of a table; None removes it."""
         fields = self._tables.setdefault(table, {})
         if value is None:

@@ -33,6 +33,8 @@ class RedisStore:
     `timeout_s` bounds the wait for a free connection, and again the one for the answer.
     """
 
+    problem: str | None = None  # `GuardedStore` knows
+
     def __init__(self, url: str, prefix: str = "llmrouter:", timeout_s: float = TIMEOUT_S) -> None:
         try:
             pool = BlockingConnectionPool.from_url(
@@ -68,7 +70,9 @@ class RedisStore:
         with _mapped():
             await self._redis.delete(self._prefix + key)
 
-    async def append(self, log: str, entries: Sequence[bytes], keep: int) -> None:
+    async def append(
+        self, log: str, entries: Sequence[bytes], keep: int, *, durable: bool = False
+    ) -> None:
         """Append to a log and drop its oldest entries beyond `keep`."""
         if not entries:
             return
@@ -96,7 +100,9 @@ class RedisStore:
             value = await self._increment(keys=[self._prefix + key], args=[by, lifetime_ms])
         return float(value)
 
-    async def set_field(self, table: str, field: str, value: bytes | None) -> None:
+    async def set_field(
+        self, table: str, field: str, value: bytes | None, *, durable: bool = False
+    ) -> None:
         """Write one field of a table, a Redis hash; None removes it."""
         name = f"{self._prefix}table:{table}"
         with _mapped():

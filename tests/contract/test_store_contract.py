@@ -6,12 +6,16 @@ import asyncio
 import contextlib
 import os
 import shutil
+import signal
 import socket
+import sqlite3
 import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from unittest.mock import AsyncMock, Mock
 
 import pytest
 from redis import Redis
@@ -20,6 +24,7 @@ from redis.exceptions import RedisError
 from llmrouter.domain.interfaces import Store
 from llmrouter.errors import StoreFailed
 from llmrouter.store.disk import DiskStore
+from llmrouter.store.guarded import GuardedStore
 from llmrouter.store.memory import MemoryStore
 from llmrouter.store.redis import RedisStore
 
@@ -98,7 +103,9 @@ async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         case _:
             url = request.getfixturevalue("redis_url")
             clock = None
-            again = lambda: RedisStore(url, f"{tmp_path.name}:", timeout_s=30.0)  # noqa: E731
+            again = lambda: GuardedStore(  # noqa: E731
+                RedisStore(url, f"{tmp_path.name}:", timeout_s=30.0), answer_s=30.0
+            )
             store = again()
     opened = Bench(store, again, clock)
     yield opened
@@ -267,3 +274,78 @@ async def test_a_table_holds_fields_until_they_are_removed(bench: Bench) -> None
     await store.set_field("keys", "absent", None)
     assert (await store.fields("keys")).get("a:1") is None
     assert (await store.fields("keys"))["b"] == b"\x00three"
+
+
+WRITER = """
+import asyncio, os, signal, sys
+from pathlib import Path
+from llmrouter.store.disk import DiskStore
+from llmrouter.store.redis import RedisStore
+
+async def main():
+    kind, where, prefix = sys.argv[1:]
+    if kind == "redis":
+        store = RedisStore(where, prefix)
+    else:
+        store = DiskStore(Path(where), shared=kind == "disk-shared")
+    await store.append("journal", [b"kept"], 10, durable=True)
+    await store.set_field("keys", "a", b"kept", durable=True)
+    await store.set_field("keys", "b", b"removed", durable=True)
+    await store.set_field("keys", "b", None, durable=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+asyncio.run(main())
+"""
+
+
+async def test_what_was_written_to_last_outlives_kill_9(
+    bench: Bench, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """In the very moment after the write returned; memory alone is gone with its process."""
+    kind = request.node.callspec.params["bench"]
+    if kind == "memory":
+        await bench.store.append("journal", [b"kept"], 10, durable=True)
+        await bench.store.set_field("keys", "a", b"kept", durable=True)
+    else:
+        where = request.getfixturevalue("redis_url") if kind == "redis" else str(tmp_path)
+        command = [sys.executable, "-c", WRITER, kind, where, f"{tmp_path.name}:"]
+        writer = await asyncio.create_subprocess_exec(*command)
+        assert await writer.wait() == -signal.SIGKILL
+    assert await bench.store.tail("journal", 10) == [b"kept"]
+    assert await bench.store.fields("keys") == {"a": b"kept"}
+
+
+async def test_a_store_that_keeps_has_no_problem(bench: Bench) -> None:
+    """What is shown on /readyz is None while reads and writes come back."""
+    await bench.store.put("a", b"1", None)
+    await bench.store.append("journal", [b"x"], keep=10, durable=True)
+    assert await bench.store.get("a") == b"1"
+    assert bench.store.problem is None
+
+
+async def test_a_store_that_cannot_keep_says_why_until_it_can(
+    bench: Bench, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A write fails as StoreFailed and not otherwise, the problem is named, and goes again."""
+    kind = request.node.callspec.params["bench"]
+    if kind == "memory":
+        return  # it has nothing that could fail
+    with monkeypatch.context() as broken:
+        if kind == "redis":
+            failing = "redis.asyncio.client.Pipeline.execute"
+            broken.setattr(failing, AsyncMock(side_effect=RedisError("LOADING")))
+        else:
+            full = sqlite3.OperationalError("database or disk is full")
+            broken.setattr(DiskStore, "_append", Mock(side_effect=full))
+        for _ in range(2):
+            with pytest.raises(StoreFailed):
+                await bench.store.append("journal", [b"lost"], keep=10, durable=True)
+        assert bench.store.problem is not None
+    async with asyncio.timeout(30):
+        while True:  # the breaker lets a probe through after a second
+            with contextlib.suppress(StoreFailed):
+                await bench.store.append("journal", [b"kept"], keep=10, durable=True)
+                break
+            await asyncio.sleep(0.05)
+    assert bench.store.problem is None
+    assert await bench.store.tail("journal", 10) == [b"kept"]

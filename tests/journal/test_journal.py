@@ -26,7 +26,9 @@ SECRET = "the password is swordfish"
 class Down(MemoryStore):
     """A store whose log is down."""
 
-    async def append(self, log: str, entries: Sequence[bytes], keep: int) -> None:
+    async def append(
+        self, log: str, entries: Sequence[bytes], keep: int, *, durable: bool = False
+    ) -> None:
         """Fails."""
         raise StoreFailed("down")
 

@@ -23,7 +23,9 @@ class Gated(MemoryStore):
         self.writes = 0
         self.fails = False
 
-    async def append(self, log: str, entries: Sequence[bytes], keep: int) -> None:
+    async def append(
+        self, log: str, entries: Sequence[bytes], keep: int, *, durable: bool = False
+    ) -> None:
         """Append once the gate is open."""
         self.writes += 1
         await self.open.wait()

@@ -58,7 +58,7 @@ async def test_another_worker_takes_over_what_is_stored() -> None:
 class Broken(MemoryStore):
     """A store that cannot be used."""
 
-    async def append(self, log: str, entries: object, keep: int) -> None:
+    async def append(self, log: str, entries: object, keep: int, *, durable: bool = False) -> None:
         """Fails."""
         raise StoreFailed("down")
 

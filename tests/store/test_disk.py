@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from llmrouter.errors import StoreFailed
-from llmrouter.store.disk import DROP_OLDEST, BytesOnly, DiskLimits, DiskStore
+from llmrouter.store.disk import DROP_OLDEST, DiskLimits, DiskStore
 
 MODE_BINARY, MODE_PICKLE = 2, 4
 
@@ -74,15 +74,6 @@ async def test_a_planted_file_name_reads_and_removes_nothing(tmp_path: Path) -> 
     await store.delete("cache:a")
     await store.close()
     assert secret.read_bytes() == b"secret"
-
-
-def test_only_text_keys_and_bytes_can_be_written(tmp_path: Path) -> None:
-    """The serializer has no way to pickle, whatever it is given."""
-    disk = BytesOnly(str(tmp_path))
-    with pytest.raises(TypeError):
-        disk.put(("a",))
-    with pytest.raises(TypeError):
-        disk.store({"a": 1}, read=False)
 
 
 async def test_a_file_in_the_folders_place_is_store_failed(tmp_path: Path) -> None:

@@ -106,6 +106,18 @@ async def test_one_failure_opens_nothing_and_a_caller_who_leaves_is_none() -> No
     assert inner.asked == 6
 
 
+async def test_a_name_that_is_no_text_is_not_held_against_the_store() -> None:
+    """Half a surrogate pair, which a caller can put into one, opens the circuit for nobody."""
+    store = GuardedStore(Hanging(), breaker=Breaker(2, 1.0))
+    for _ in range(3):
+        with pytest.raises(StoreFailed, match="not a key"):
+            await store.get("\ud800")
+        with pytest.raises(StoreFailed, match="not a key"):
+            await store.set_field("table", "\ud800", b"1")
+    assert await store.get("a") is None
+    assert store.problem is None
+
+
 async def test_a_stopped_redis_costs_requests_nothing_after_the_second(
     redis_server: RedisServer,
 ) -> None:

@@ -26,7 +26,9 @@ class Frail(MemoryStore):
         super().__init__()
         self.writes, self.reads = writes, reads
 
-    async def set_field(self, table: str, field: str, value: bytes | None) -> None:
+    async def set_field(
+        self, table: str, field: str, value: bytes | None, *, durable: bool = False
+    ) -> None:
         """Write, or fail."""
         if not self.writes:
             raise StoreFailed("down")

@@ -41,7 +41,9 @@ class Down(MemoryStore):
 
     down = False
 
-    async def set_field(self, table: str, field: str, value: bytes | None) -> None:
+    async def set_field(
+        self, table: str, field: str, value: bytes | None, *, durable: bool = False
+    ) -> None:
         """Write, or fail."""
         if self.down:
             raise StoreFailed("down")

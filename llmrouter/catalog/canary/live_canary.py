@@ -177,7 +177,7 @@ class LiveCanary:
         for field in await self._store.fields(TABLE):
             if field != STATE:
                 await self._store.set_field(TABLE, field, None)
-        await self._store.set_field(TABLE, STATE, state.encode())
+        await self._store.set_field(TABLE, STATE, state.encode(), durable=True)
         await self.refresh()
         return await self.status()
 
@@ -229,7 +229,7 @@ class LiveCanary:
         state = self._state
         assert state is not None  # noqa: S101 - only a running one ends
         ended = replace(state, status=status, ended_at=self._clock(), reasons=reasons)
-        await self._store.set_field(TABLE, STATE, ended.encode())
+        await self._store.set_field(TABLE, STATE, ended.encode(), durable=True)
         self._state, self._catalog = ended, None
 
     async def _take(self, fields: Mapping[str, bytes]) -> None:

@@ -10,8 +10,14 @@ class Store(Protocol):
     """Small values under string keys, with a time to live. Values are opaque bytes.
 
     Every method raises StoreFailed when the backend cannot do it. Keys are namespaced by their
-    user (`decision:…`, `cache:…`, `session:…`).
+    user (`decision:…`, `cache:…`, `session:…`). `problem` says why nothing is kept now, or is None.
+
+    What is written with `durable` outlives a crash of this process and of the machine, once the
+    call returns (with Redis, as far as the server's `appendfsync` goes). Other writes may be on
+    their way for some milliseconds.
     """
+
+    problem: str | None
 
     async def get(self, key: str) -> bytes | None:
         """The value, or None when it is absent or expired."""
@@ -25,7 +31,9 @@ class Store(Protocol):
         """Remove a value; absent is fine."""
         ...
 
-    async def append(self, log: str, entries: Sequence[bytes], keep: int) -> None:
+    async def append(
+        self, log: str, entries: Sequence[bytes], keep: int, *, durable: bool = False
+    ) -> None:
         """Append entries to a bounded log; the oldest beyond `keep` are dropped."""
         ...
 
@@ -37,7 +45,9 @@ class Store(Protocol):
         """Add to a counter atomically and return it; a new counter lives `ttl_s`."""
         ...
 
-    async def set_field(self, table: str, field: str, value: bytes | None) -> None:
+    async def set_field(
+        self, table: str, field: str, value: bytes | None, *, durable: bool = False
+    ) -> None:
         """Write one field of a table; None removes it. It is kept until it is removed."""
         ...
 
