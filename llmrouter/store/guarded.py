@@ -19,7 +19,7 @@ from llmrouter.util.circuit_breaker import Breaker
 
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")
-ANSWER_S: Final = 0.25
+ANSWER_S: Final = 0.5
 FAILURES: Final = 2
 COOLDOWN_S: Final = 1.0
 
