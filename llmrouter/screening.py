@@ -11,7 +11,7 @@ import time
 from typing import Final
 
 from llmrouter.domain.catalog import Catalog
-from llmrouter.domain.chat import NO_OPTIONS, Caller, ChatRequest
+from llmrouter.domain.chat import LONG_BODY, NO_OPTIONS, Caller, ChatRequest
 from llmrouter.domain.deadline import NEVER, Deadline
 from llmrouter.domain.decision import Decision, RoutingContext
 from llmrouter.domain.features import Features
@@ -30,9 +30,6 @@ from llmrouter.routing.eligibility import (
 )
 from llmrouter.routing.last_resort import target_to_probe
 from llmrouter.util.lru import Recent
-
-LONG_BODY: Final = 128 * 1024
-"""Bytes from which on a request is measured in a thread."""
 
 DECISION_VALID_S: Final = 3600.0
 """How long a decision may be executed by its id."""

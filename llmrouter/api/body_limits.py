@@ -15,8 +15,6 @@ import numpy as np
 from llmrouter.errors import BadRequest
 
 SLICE: Final = 1024 * 1024
-LONG_BODY: Final = 128 * 1024
-"""Bytes from which on a body is parsed and measured in a thread."""
 _OPENING, _CLOSING, _BETWEEN = b"[{", b"]}", b",:"
 
 

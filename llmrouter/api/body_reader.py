@@ -8,12 +8,11 @@ from typing import Any
 from aiohttp import web
 
 from llmrouter.api.body_decoder import Unpacker, encoding_of
-from llmrouter.api.body_limits import LONG_BODY
 from llmrouter.api.dependencies import Dependencies
 from llmrouter.api.error_response import JSON, HTTPRefused
 from llmrouter.api.formats import FORMAT_OF, FORWARDED, session_of
 from llmrouter.api.request_parser import Endpoint, in_session, parse, parse_as, parse_object
-from llmrouter.domain.chat import ChatRequest
+from llmrouter.domain.chat import LONG_BODY, ChatRequest
 from llmrouter.domain.decision import Decision
 from llmrouter.errors import BadRequest, PayloadTooLarge
 

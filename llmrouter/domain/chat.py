@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from llmrouter.domain.quick import quick
+
+LONG_BODY: Final = 128 * 1024
+"""Bytes from which on a body is parsed, measured and rewritten in a thread, off the event loop."""
 
 Strategy = Literal["auto", "rules", "learned", "llm", "cascade"]
 CacheMode = Literal["use", "refresh", "off"]

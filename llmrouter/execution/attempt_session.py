@@ -7,7 +7,7 @@ import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from llmrouter.domain.chat import CHAT_WIRE
+from llmrouter.domain.chat import CHAT_WIRE, LONG_BODY
 from llmrouter.domain.completion import Attempt, Completion, ResponseEvent, WorstCase
 from llmrouter.domain.interfaces import Rewritten
 from llmrouter.domain.patterns import compile_bytes
@@ -43,6 +43,16 @@ class ExecutionRecord:
     warnings: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """A request's body for one target, or why its wire format cannot carry the request."""
+
+    body: bytes
+    asks_usage: bool
+    rewritten: Rewritten | None
+    refused: UpstreamFailure | None
+
+
 class AttemptSession:
     """One order being executed. `refused` remembers options that targets refused: (id, option).
 
@@ -64,13 +74,51 @@ class AttemptSession:
         self._started = 0
         self._probed: Target | None = None
 
-    def start(
+    async def start(
         self, target: Target, following: Target | None = None, *, candidates: int = 0
     ) -> AttemptRunner:
-        """An attempt, ready to open. A cascade's attempts ask for every detail."""
+        """An attempt, ready to open. A cascade's attempts ask for every detail.
+
+        A long body is written in a thread.
+        """
         order = self.order
         request = order.request
         detail = order.decision.cascade
+        if len(request.body) < LONG_BODY:
+            written = self._written(target, candidates)
+        else:
+            written = await asyncio.to_thread(self._written, target, candidates)
+        rewritten = written.rewritten
+        spoken = request.wire.protocol if rewritten is None else rewritten.protocol
+        remaining = order.deadline.remaining_s()
+        patience = attempt_timeout_s(order, target, following, remaining)
+        own = own_patience_s(order, target)
+        flows = request.stream and not detail
+        total = min(remaining, own * _STREAM_FACTOR) if flows else patience
+        number, self._started = self._started, self._started + 1
+        sending = AttemptRequest(
+            body=written.body,
+            stream=request.stream,
+            include_usage_added=written.asks_usage,
+            input_tokens=order.decision.estimate.input_tokens,
+            timeout_s=total,
+            attempt_timeout_s=patience,
+            output_tokens=order.decision.estimate.output_tokens,
+            number=number,
+            detail=detail,
+            protocol=spoken,
+            rewritten=rewritten,
+            headers=request.wire.headers if spoken == request.wire.protocol else None,
+            refused=written.refused,
+            choices=choices_of(request),
+            hurried=patience < own,
+            early=target is self._probed,
+        )
+        return AttemptRunner(self._context, target, sending)
+
+    def _written(self, target: Target, candidates: int) -> _Written:
+        """The body for a target."""
+        request = self.order.request
         rewritten: Rewritten | None = None
         refused: UpstreamFailure | None = None
         if self._context.rewrite is not None and (
@@ -87,32 +135,7 @@ class AttemptSession:
             candidates=0 if (target.id, "logprobs") in self._refused else candidates,
             rewritten=rewritten,
         )
-        spoken = request.wire.protocol if rewritten is None else rewritten.protocol
-        remaining = order.deadline.remaining_s()
-        patience = attempt_timeout_s(order, target, following, remaining)
-        own = own_patience_s(order, target)
-        flows = request.stream and not detail
-        total = min(remaining, own * _STREAM_FACTOR) if flows else patience
-        number, self._started = self._started, self._started + 1
-        sending = AttemptRequest(
-            body=body,
-            stream=request.stream,
-            include_usage_added=added,
-            input_tokens=order.decision.estimate.input_tokens,
-            timeout_s=total,
-            attempt_timeout_s=patience,
-            output_tokens=order.decision.estimate.output_tokens,
-            number=number,
-            detail=detail,
-            protocol=spoken,
-            rewritten=rewritten,
-            headers=request.wire.headers if spoken == request.wire.protocol else None,
-            refused=refused,
-            choices=choices_of(request),
-            hurried=patience < own,
-            early=target is self._probed,
-        )
-        return AttemptRunner(self._context, target, sending)
+        return _Written(body, added, rewritten, refused)
 
     def usual_s(self, target: Target) -> float:
         """Seconds within which 95 of 100 such attempts at the target commit."""
@@ -142,7 +165,7 @@ class AttemptSession:
         self, target: Target, course: RetryState, following: Target | None, *, candidates: int = 0
     ) -> tuple[AttemptRunner, ResponseEvent] | None:
         """Open an attempt; None when it failed, which is then noted on the course."""
-        run = self.start(target, following, candidates=candidates)
+        run = await self.start(target, following, candidates=candidates)
         try:
             event = await run.open()
         except UpstreamFailure as failure:

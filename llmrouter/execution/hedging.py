@@ -22,7 +22,7 @@ async def hedged(
 ) -> tuple[AttemptRunner, ResponseEvent] | None:
     """The first of two attempts to commit; None when those that were started failed."""
     loop = asyncio.get_running_loop()
-    first = flow.start(target, following)
+    first = await flow.start(target, following)
     racing: dict[asyncio.Task[ResponseEvent], AttemptRunner] = {
         loop.create_task(first.open()): first
     }
@@ -30,7 +30,7 @@ async def hedged(
         await asyncio.wait(racing, timeout=flow.usual_s(target))
         if not any(task.done() for task in racing):
             course.take(following)
-            second = flow.start(following, course.following)
+            second = await flow.start(following, course.following)
             racing[loop.create_task(second.open())] = second
             flow.observer.count("hedges", 1, {"target": target.id})
         while racing:

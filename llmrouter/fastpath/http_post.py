@@ -26,6 +26,8 @@ VERSION: Final = (3, 14)
 """The aiohttp that the private parts below were read in."""
 AT_ONCE: Final = 64 * 1024
 """Bytes of a body that are copied behind the head; larger ones are written as they are."""
+SLICE: Final = 256 * 1024
+"""Bytes of a body that are written before others have their turn."""
 
 
 def missing() -> str:
@@ -154,7 +156,7 @@ class HttpPoster:
             if len(body) <= AT_ONCE:
                 transport.write(head + body)
             else:
-                transport.writelines((head, body))
+                await _write_sliced(transport, head, body)
             message, content = await protocol.read()
             while 100 <= message.code < 200 and message.code != 101:  # more is to come
                 message, content = await protocol.read()
@@ -162,3 +164,14 @@ class HttpPoster:
         except BaseException:
             connection.close()
             raise
+
+
+async def _write_sliced(transport: asyncio.WriteTransport, head: bytes, body: bytes) -> None:
+    """Hand a long body to the socket in slices; a reply that comes meanwhile is not waited for."""
+    transport.write(head)
+    view = memoryview(body)
+    for start in range(0, len(body), SLICE):
+        if transport.is_closing():
+            return
+        transport.write(view[start : start + SLICE])
+        await asyncio.sleep(0)

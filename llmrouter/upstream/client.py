@@ -25,6 +25,7 @@ import aiohttp
 from aiohttp.streams import StreamReader
 from yarl import URL
 
+from llmrouter.domain.chat import LONG_BODY
 from llmrouter.domain.completion import ResponseEvent, UpstreamRequest
 from llmrouter.domain.target import Endpoint
 from llmrouter.errors import UpstreamFailure
@@ -173,6 +174,14 @@ class UpstreamClient:
         return known
 
 
+def _read(call: UpstreamRequest, body: bytes, kind: str) -> ResponseEvent:
+    """A whole reply, in the caller's format."""
+    event = whole(body, kind, BY_NAME[call.protocol])
+    if call.translation is None:
+        return event
+    return replace(event, data=call.translation.whole(body))
+
+
 class Reply:
     """One reply being received: an async context manager over an async iterator of events."""
 
@@ -285,9 +294,10 @@ class Reply:
             return
         call = self._call
         body = await read_body(incoming, self._relay.limits.max_body_bytes)
-        event = whole(body, kind, BY_NAME[call.protocol])
-        if call.translation is not None:
-            event = replace(event, data=call.translation.whole(body))
+        if len(body) < LONG_BODY:
+            event = _read(call, body, kind)
+        else:
+            event = await asyncio.to_thread(_read, call, body, kind)
         if self._call.stream:
             message = "the upstream answered a stream with plain JSON"
             raise UpstreamFailure("malformed", message).billed(event.usage)

@@ -246,7 +246,7 @@ async def _sampled(flow: AttemptSession, answer: Answer, further: int) -> list[s
     """The texts of further samples of the same target; failed ones are left out."""
 
     async def one(number: int) -> str | None:
-        run = flow.start(answer.target)
+        run = await flow.start(answer.target)
         run.resample(sample)
         try:
             event = await run.open()

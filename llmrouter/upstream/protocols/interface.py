@@ -74,12 +74,12 @@ class Piece:
 class AnswerContext:
     """What an encoder knows of the request that it answers.
 
-    `body` is the request as it came; `include_usage` whether a chat caller asked for the usage
-    chunk; `custom_tools` names the tools whose input is free text; `target` is who answers,
+    `echoed` are members of the request that its answer repeats; `include_usage` whether a chat
+    caller asked for the usage chunk; `custom_tools` names the tools whose input is free text; `target` is who answers,
     `created` when, in Unix seconds.
     """
 
-    body: bytes = b"{}"
+    echoed: Mapping[str, Any] = field(default_factory=dict)
     include_usage: bool = False
     custom_tools: frozenset[str] = frozenset()
     target: str = ""

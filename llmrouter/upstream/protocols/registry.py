@@ -26,6 +26,7 @@ from llmrouter.upstream.protocols.interface import (
 from llmrouter.upstream.protocols.openai_chat import OpenAIChat
 from llmrouter.upstream.protocols.openai_responses import OpenAIResponses, custom_tools
 from llmrouter.upstream.protocols.passed import COMPLETIONS, DECISIONS, EMBEDDINGS, SYSTEMONE
+from llmrouter.upstream.protocols.responses_encoder import ECHOED
 from llmrouter.upstream.response_parser import parsed
 from llmrouter.upstream.sse_decoder import data_of
 
@@ -64,10 +65,11 @@ def rewritten(request: ChatRequest, target: Target, *, strip: bool) -> Rewritten
 
 def _context(request: ChatRequest, target: Target) -> AnswerContext:
     asked = mapping(request.document.get("stream_options")).get("include_usage") is True
-    custom = frozenset[str]()
-    if request.wire.protocol == OpenAIResponses.name and b'"custom"' in request.body:
-        custom = custom_tools(orjson.loads(request.body))
-    return AnswerContext(request.body, asked, custom, target.id)
+    if request.wire.protocol != OpenAIResponses.name:
+        return AnswerContext(include_usage=asked, target=target.id)
+    document = orjson.loads(request.body)
+    echoed = {name: document[name] for name in ECHOED if name in document}
+    return AnswerContext(echoed, asked, custom_tools(document), target.id)
 
 
 class Translation:

@@ -16,7 +16,7 @@ from llmrouter.upstream.protocols.interface import AnswerContext, Piece, event, 
 
 OWN_ITEM: Final = "rs_llmrouter_"
 """How the id of a reasoning item begins that this service carried over from another format."""
-_ECHOED: Final = (
+ECHOED: Final = (
     "instructions",
     "max_output_tokens",
     "metadata",
@@ -89,7 +89,6 @@ class ResponsesEncoder:
 
     def __init__(self, context: AnswerContext) -> None:
         self._context = context
-        self._request = json_of(context.body.decode("utf-8", "replace"))
         self._response = _Written(model=context.target)
         self._created = context.created
         self._calls: dict[int, _Item] = {}
@@ -120,7 +119,8 @@ class ResponsesEncoder:
 
     def response(self, status: str) -> dict[str, Any]:
         """The response as far as it is written."""
-        said, echoed = self._response, {name: self._request.get(name) for name in _ECHOED}
+        said, asked = self._response, self._context.echoed
+        echoed = {name: asked.get(name) for name in ECHOED}
         ended = status != "in_progress"
         reason = "content_filter" if said.finish == "content_filter" else "max_output_tokens"
         return {

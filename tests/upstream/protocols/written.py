@@ -15,7 +15,6 @@ from llmrouter.upstream.stream_parser import Stream
 FORMAT = {spoken.name: spoken for spoken in FORMATS}
 NAMES = tuple(FORMAT)
 PAIRS = [(source, spoken) for source in NAMES for spoken in NAMES if source != spoken]
-REQUEST = orjson.dumps({"model": "auto", "input": "hi", "messages": []})
 
 
 def text_reply(text: str = "Grüße, 你好! One\r\nmore line.") -> Reply:
@@ -31,7 +30,7 @@ def tool_reply(arguments: dict[str, Any] | None = None) -> Reply:
 
 def context() -> AnswerContext:
     """A context that does not change with the clock."""
-    return AnswerContext(REQUEST, include_usage=True, target="t", created=1_700_000_000)
+    return AnswerContext(include_usage=True, target="t", created=1_700_000_000)
 
 
 def streamed(spoken: str, reply: Reply) -> bytes:
