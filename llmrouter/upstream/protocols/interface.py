@@ -75,8 +75,8 @@ class AnswerContext:
     """What an encoder knows of the request that it answers.
 
     `echoed` are members of the request that its answer repeats; `include_usage` whether a chat
-    caller asked for the usage chunk; `custom_tools` names the tools whose input is free text; `target` is who answers,
-    `created` when, in Unix seconds.
+    caller asked for the usage chunk; `custom_tools` names the tools whose input is free text;
+    `target` is who answers, `created` when, in Unix seconds.
     """
 
     echoed: Mapping[str, Any] = field(default_factory=dict)
