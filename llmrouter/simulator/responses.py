@@ -87,7 +87,7 @@ def whole(document: Mapping[str, Any], answer: Reply) -> dict[str, Any]:
     else:
         name, arguments = answer.tool
         call = {"id": f"fc_{mark}", "status": status, "call_id": f"call_{mark}", "name": name}
-        if any(t.get("type") == "custom" and t["name"] == name for t in document["tools"]):
+        if any(t.get("type") == "custom" and t["name"] == name for t in document.get("tools", ())):
             given = {"type": "custom_tool_call", "input": orjson.loads(arguments)["input"]}
         else:
             given = {"type": "function_call", "arguments": arguments}
