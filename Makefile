@@ -4,6 +4,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
+# Services that tests start would compile every module each time.
+export PYTHONDONTWRITEBYTECODE :=
 .PHONY: help setup run demo examples test thorough newest constraints check bench wheel clean
 
 help: ## What each target does

@@ -24,8 +24,8 @@ SUMS = ("What is {} plus {}?", "Add {} to {}.", "Compute {} times {}, please.")
 POEMS = ("Write a poem about {} and {}.", "A haiku on {} with {}.", "Sing of {} and of {}!")
 KEY_LEAST = CAPS[ExampleKind.WORD].least
 SMALL = FitSettings(
-    width=16, vocabulary=500, trees=20, lists=8, capacity=8000,
-    network=NetworkSettings(members=2, hidden=16, epochs=30),
+    width=16, vocabulary=500, trees=8, lists=8, capacity=8000, folds=2,
+    network=NetworkSettings(members=1, hidden=16, epochs=20),
 )  # fmt: skip
 NEVER_FITS = LearnerOptions(first_fit=10**6, check_s=0.01, refresh=60)
 QUICK = LearnerOptions(first_fit=120, check_s=0.01, refresh=60)
