@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 .DEFAULT_GOAL := help
 # Services that tests start would compile every module each time.
 export PYTHONDONTWRITEBYTECODE :=
-.PHONY: help setup run demo examples test thorough newest constraints check bench wheel clean
+.PHONY: help setup run demo examples test thorough newest constraints check audit bench wheel clean
 
 help: ## What each target does
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -80,6 +80,9 @@ check: setup ## Format, lint, types, import rules
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+audit: ## Known vulnerabilities of the pinned packages, where their database can be reached
+	@deploy/audit.sh
 
 bench: setup ## The benchmarks
 	@$(BIN)/python -m benchmarks
