@@ -11,11 +11,7 @@ import logging
 import time
 from collections.abc import Mapping
 from functools import lru_cache
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
-
-from opentelemetry.trace import SpanKind
 
 from llmrouter.domain import semconv
 from llmrouter.domain.catalog import RouterLLM
@@ -23,6 +19,7 @@ from llmrouter.domain.completion import Attempt, Completion, Usage
 from llmrouter.domain.decision import Decision, Feedback, ShadowComparison
 from llmrouter.domain.interfaces import Attribute
 from llmrouter.domain.target import Target
+from llmrouter.telemetry.call_spans import AttemptSpan, Call, ChatSpan, RequestSpan, RequestTimes
 from llmrouter.telemetry.exporter_config import propagated, wanted
 from llmrouter.telemetry.metric_definitions import declare
 from llmrouter.telemetry.metrics import Buckets, Gauge, Labels, Metrics, Readings
@@ -36,8 +33,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CLOSE_LIMIT_S = 3.0
-TIMINGS = 4096
-Timing = tuple[str, str, object, object]  # method, route, status, error type
 Counted = tuple[dict[Labels, float], Labels, Buckets]
 METHODS = {"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"}
 
@@ -51,14 +46,13 @@ class Telemetry:
         self.metrics = Metrics()
         self.stats = Stats()
         self._tenants: dict[str, Stats] = {}
-        self.running = 0
-        self.timings: dict[Timing, tuple[Buckets, Buckets]] = {}
+        self.requests = RequestTimes(self.metrics)
         self._sources: dict[str, Counted] = {}
         self._tracer = Tracer()
         self._metric_export: MetricExport | None = None
         self._trace_context, self._baggage = propagated()
         declare(self.metrics)
-        self.gauge("requests_in_flight", lambda: {(): float(self.running)})
+        self.gauge("requests_in_flight", lambda: {(): float(self.requests.running)})
         self.gauge("feedback_score", self._feedback_scores)
 
     def start(self) -> None:
@@ -92,7 +86,9 @@ class Telemetry:
 
     def request(self, method: str, route: str, headers: Mapping[str, str]) -> Span:
         """The SERVER span of one HTTP request, below the caller's span where it sent one."""
-        span = _Request(self, method if method in METHODS else "_OTHER", route)
+        span = RequestSpan(
+            self._tracer, self.requests, method if method in METHODS else "_OTHER", route
+        )
         if self._baggage and "baggage" in headers:
             span.baggage = headers["baggage"]
         if (
@@ -111,12 +107,13 @@ class Telemetry:
         self, model: str, provider: str, base_url: str, attributes: Mapping[str, Attribute]
     ) -> Span:
         """One call to a model, with what is known when it starts."""
-        return _Chat(self, _Call.of(model, provider, base_url), attributes).under(CURRENT.get())
+        call = Call.of(model, provider, base_url)
+        return ChatSpan(self._tracer, self.metrics, call, attributes).under(CURRENT.get())
 
     def attempt(self, target: Target, attributes: Mapping[str, Attribute]) -> Span:
         """One attempt at a target: a call that is never the current step."""
-        call = _Call.of(target.model, target.provider, target.base_url)
-        return _Attempt(self, call, attributes).under(CURRENT.get())
+        call = Call.of(target.model, target.provider, target.base_url)
+        return AttemptSpan(self._tracer, self.metrics, call, attributes).under(CURRENT.get())
 
     def current_headers(self) -> dict[str, str]:
         """W3C trace context of the step in progress, for a request made now."""
@@ -151,13 +148,13 @@ class Telemetry:
         """The router LLM was called."""
         self.metrics.add("router_calls", 1, (("outcome", outcome),))
         self.metrics.add("router_spend_usd", cost_usd)
-        self._tokens(_Call.of(llm.model, llm.provider, llm.base_url), usage)
+        self._tokens(Call.of(llm.model, llm.provider, llm.base_url), usage)
         self.stats.router_called(outcome, cost_usd)
 
     def attempted(self, target: Target, attempt: Attempt) -> None:
         """An attempt finished."""
         self.metrics.add("attempts", 1, (("outcome", attempt.outcome), ("target", target.id)))
-        self._tokens(_Call.of(target.model, target.provider, target.base_url), attempt.usage)
+        self._tokens(Call.of(target.model, target.provider, target.base_url), attempt.usage)
 
     def completed(self, decision: Decision, completion: Completion, best_cost_usd: float) -> None:
         """An execution is out."""
@@ -247,26 +244,7 @@ class Telemetry:
         """All metrics in the Prometheus text format."""
         return self.metrics.prometheus()
 
-    def timing(self, key: Timing) -> tuple[Buckets, Buckets]:
-        """Where requests of a method, route, status and error type are timed: whole, and own."""
-        method, route, status, failed = (str(part or "") for part in key)
-        every = (
-            (semconv.HTTP_METHOD, method),
-            (semconv.HTTP_ROUTE, route),
-            (semconv.HTTP_STATUS_CODE, status),
-            (semconv.ERROR_TYPE, self.metrics.capped("error", failed) if failed else ""),
-            (semconv.URL_SCHEME, "http"),
-        )
-        labels = tuple((name, value) for name, value in every if value)
-        found = (
-            self.metrics.series(semconv.METRIC_SERVER_DURATION, labels),
-            self.metrics.series(semconv.METRIC_OVERHEAD_DURATION, ((semconv.HTTP_ROUTE, route),)),
-        )
-        if len(self.timings) < TIMINGS:
-            self.timings[key] = found
-        return found
-
-    def _tokens(self, call: _Call, usage: Usage) -> None:
+    def _tokens(self, call: Call, usage: Usage) -> None:
         if usage.input_tokens:
             self.metrics.record(semconv.METRIC_TOKEN_USAGE, usage.input_tokens, call.read)
         if usage.output_tokens:
@@ -280,132 +258,6 @@ class Telemetry:
         }
 
 
-class _Call:
-    """A model at a server, with everything that follows from the two."""
-
-    __slots__ = ("attributes", "labels", "name", "read", "written")
-
-    def __init__(self, model: str, provider: str, base_url: str) -> None:
-        address, port = server(base_url)
-        self.name = f"chat {model}"
-        self.attributes: dict[str, Attribute] = {
-            semconv.GEN_AI_OPERATION_NAME: "chat",
-            semconv.GEN_AI_PROVIDER_NAME: provider,
-            semconv.GEN_AI_REQUEST_MODEL: model,
-            semconv.SERVER_ADDRESS: address,
-            semconv.SERVER_PORT: port,
-        }
-        self.labels: Labels = tuple((key, str(value)) for key, value in self.attributes.items())
-        self.read: Labels = (*self.labels, (semconv.GEN_AI_TOKEN_TYPE, "input"))
-        self.written: Labels = (*self.labels, (semconv.GEN_AI_TOKEN_TYPE, "output"))
-
-    @staticmethod
-    @lru_cache(maxsize=512)
-    def of(model: str, provider: str, base_url: str) -> _Call:
-        """The one for these three; catalogs hold few."""
-        return _Call(model, provider, base_url)
-
-
-class _Chat(Span):
-    """A CLIENT span that also times the call, and what the request spent waiting for it."""
-
-    __slots__ = ("_call", "_metrics")
-    kind = SpanKind.CLIENT
-
-    def __init__(
-        self, telemetry: Telemetry, call: _Call, attributes: Mapping[str, Attribute]
-    ) -> None:
-        super().__init__(telemetry._tracer, call.name, {**call.attributes, **attributes})
-        self._call = call
-        self._metrics = telemetry.metrics
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """End the span and record its duration."""
-        super().__exit__(kind, error, trace)
-        metrics, labels, attributes = self._metrics, self._call.labels, self.attributes
-        lasted = self.ended - self.started
-        if self.root is not None:
-            self.root.waited_ns += lasted
-        if semconv.ERROR_TYPE in attributes:
-            known = metrics.capped("error", str(attributes[semconv.ERROR_TYPE]))
-            labels = (*labels, (semconv.ERROR_TYPE, known))
-        metrics.record(semconv.METRIC_OPERATION_DURATION, lasted / 1e9, labels)
-        first_s = attributes.get(semconv.GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK)
-        if isinstance(first_s, float):
-            metrics.record(semconv.METRIC_TIME_TO_FIRST_CHUNK, first_s, self._call.labels)
-
-
-class _Attempt(_Chat):
-    """A CLIENT span beside which others may run: nothing is placed below it by itself."""
-
-    __slots__ = ()
-    current = False
-
-
-class _Request(Span):
-    """A SERVER span that also times the request, and what of it the service itself took."""
-
-    __slots__ = ("_method", "_route", "_telemetry")
-    kind = SpanKind.SERVER
-
-    def __init__(self, telemetry: Telemetry, method: str, route: str) -> None:
-        attributes: dict[str, Attribute] = {
-            semconv.HTTP_METHOD: method,
-            semconv.HTTP_ROUTE: route,
-            semconv.URL_SCHEME: "http",
-        }
-        super().__init__(telemetry._tracer, _server_name(method, route), attributes)
-        self._method = method
-        self._route = route
-        self._telemetry = telemetry
-
-    def __enter__(self) -> Span:
-        """Start the span."""
-        self._telemetry.running += 1
-        return super().__enter__()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """End the span and record its duration."""
-        attributes, telemetry = self.attributes, self._telemetry
-        status = attributes.get(semconv.HTTP_STATUS_CODE, 0)
-        if isinstance(status, int) and status >= 500 and not self.failed:
-            self.fail(str(status))
-        super().__exit__(kind, error, trace)
-        telemetry.running -= 1
-        failed = attributes[semconv.ERROR_TYPE] if self.failed else ""
-        key = (self._method, self._route, status, failed)
-        total, own = telemetry.timings.get(key) or telemetry.timing(key)
-        lasted = self.ended - self.started
-        total.add(lasted / 1e9)
-        own.add(max(0, lasted - self.waited_ns) / 1e9)
-
-
-@lru_cache(maxsize=512)
-def server(base_url: str) -> tuple[str, int]:
-    """Host and port of a base URL; an URL without a readable port has its scheme's."""
-    parts = urlsplit(base_url)
-    try:
-        port = parts.port
-    except ValueError:
-        port = None
-    return parts.hostname or "", port or (443 if parts.scheme == "https" else 80)
-
-
 @lru_cache(maxsize=64)
 def _outcome(outcome: str) -> Labels:
     return (("outcome", outcome),)
-
-
-@lru_cache(maxsize=512)
-def _server_name(method: str, route: str) -> str:
-    return f"{'HTTP' if method == '_OTHER' else method} {route}"

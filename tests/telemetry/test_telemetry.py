@@ -13,8 +13,9 @@ from llmrouter.domain import semconv
 from llmrouter.domain.catalog import RouterLLM
 from llmrouter.domain.completion import Attempt, Completion, Usage
 from llmrouter.domain.decision import Feedback, ShadowComparison, Source
+from llmrouter.telemetry.call_spans import server
 from llmrouter.telemetry.spans import CURRENT
-from llmrouter.telemetry.telemetry import Telemetry, server
+from llmrouter.telemetry.telemetry import Telemetry
 from tests.fakes import a_decision, a_target
 from tests.telemetry.receiver import receiver, silent_server, values
 
