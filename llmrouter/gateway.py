@@ -99,8 +99,7 @@ class Gateway:
         steps = 0
         if rooms.escalate is not None and decision.cascade:
             steps = await rooms.escalate(request, features, caller, decision.decision_id)
-        catalog = self.screener.catalog_of(decision)
-        asked = request, decision, catalog, deadline, caller, steps
+        asked = request, decision, self.screener.catalog_of(decision), deadline, caller, steps
         return rooms.executor.run(ExecutionRequest(*asked, signer, session))
 
     async def record_feedback(self, feedback: Feedback, caller: Caller) -> None:
@@ -130,7 +129,7 @@ class Gateway:
         return decision
 
     async def recent(self, limit: int, caller: Caller) -> list[dict[str, Any]]:
-        """The newest decisions the caller may see, newest first, with what each stage said."""
+        """The newest decisions the caller may see, with what each stage said."""
         return [explained(d) for d in self._rooms.ledger.recent(limit, caller.sees)]
 
     async def _decide(self, context: RoutingContext) -> Decision:

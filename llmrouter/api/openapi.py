@@ -32,7 +32,10 @@ from llmrouter.api.openapi_parts import (
     tagged,
     text_answers,
 )
-from llmrouter.api.schemas import SCHEMAS, ref
+from llmrouter.api.schema_parts import ref
+from llmrouter.api.schemas import SCHEMAS
+from llmrouter.api.schemas_formats import FORMAT_SCHEMAS
+from llmrouter.api.schemas_keys import KEY_SCHEMAS
 
 DOCUMENT: web.AppKey[bytes] = web.AppKey("openapi", bytes)
 
@@ -49,7 +52,7 @@ def build(services: Dependencies, paths: Sequence[str]) -> bytes:
         "servers": [{"url": services.base_path or "/"}],
         "paths": {path: PATHS[path] for path in dict.fromkeys(paths)},
         "components": {
-            "schemas": SCHEMAS,
+            "schemas": SCHEMAS | KEY_SCHEMAS | FORMAT_SCHEMAS,
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer"},
                 "header": {"type": "apiKey", "in": "header", "name": "x-api-key"},

@@ -17,7 +17,7 @@ from llmrouter.api.openapi_parts import (
     keyed,
     tagged,
 )
-from llmrouter.api.schemas import ref
+from llmrouter.api.schema_parts import ref
 
 _TEXTS = ("text/markdown", "application/yaml")
 _EDITS = (400, 401, 403, 404, 408, 412, 413, 500)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from llmrouter.api.error_response import JSON
-from llmrouter.api.schemas import ref
+from llmrouter.api.schema_parts import ref
 
 WHY = {
     400: "The request is malformed; `param` names what is wrong.",

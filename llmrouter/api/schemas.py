@@ -2,198 +2,174 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from llmrouter.api.handlers.catalog_files import MOST_FILES
 from llmrouter.api.handlers.feedback import MAX_COMMENT
 from llmrouter.api.handlers.preview import LAST, MOST
-from llmrouter.api.request_parser import MAX_COUNT, ROLES
-from llmrouter.api.router_options import MAX_IDS, MAX_NAME
+from llmrouter.api.request_parser import ROLES
+from llmrouter.api.router_options import MAX_IDS
+from llmrouter.api.schema_parts import (
+    BOOLEAN,
+    COUNT,
+    FULL,
+    INTEGER,
+    NAME,
+    NUMBER,
+    OBJECT,
+    STRING,
+    Schema,
+    array,
+    or_null,
+    record,
+    ref,
+)
 from llmrouter.catalog.loader import ROUTER, ROUTING, VERIFIER
 from llmrouter.domain.chat import CACHE_MODES, STRATEGIES
 from llmrouter.domain.decision import Source
-from llmrouter.ratelimit.policies import UNITS
 
-Schema = dict[str, Any]
-
-
-def ref(name: str) -> Schema:
-    """A reference to a named schema."""
-    return {"$ref": f"#/components/schemas/{name}"}
-
-
-def _record(required: Schema, optional: Schema | None = None, *, closed: bool = False) -> Schema:
-    record: Schema = {
-        "type": "object",
-        "properties": {**required, **(optional or {})},
-        "required": list(required),
-    }
-    if closed:
-        record["additionalProperties"] = False
-    return record
-
-
-def _list(of: Schema, **bounds: int) -> Schema:
-    return {"type": "array", "items": of, **bounds}
-
-
-def _or_null(schema: Schema) -> Schema:
-    return {"anyOf": [schema, {"type": "null"}]}
-
-
-_STRING: Schema = {"type": "string"}
-_NUMBER: Schema = {"type": "number"}
-_INTEGER: Schema = {"type": "integer"}
-_COUNT: Schema = {"type": "integer", "minimum": 1, "maximum": MAX_COUNT}
-_BOOLEAN: Schema = {"type": "boolean"}
-_OBJECT: Schema = {"type": "object"}
-_NAME: Schema = {"type": "string", "minLength": 1, "maxLength": MAX_NAME}
-_FULL: Schema = {"type": "string", "minLength": 1}
-
-_ROUTER = _record(
+_ROUTER = record(
     {},
     {
-        "tier": _or_null(_NAME),
-        "latency_budget_ms": _or_null(
+        "tier": or_null(NAME),
+        "latency_budget_ms": or_null(
             {"type": "number", "exclusiveMinimum": 0, "maximum": 86_400_000}
         ),
-        "max_cost_usd": _or_null({"type": "number", "minimum": 0, "maximum": 1_000_000}),
-        "quality": _or_null({"type": "number", "minimum": 0, "maximum": 1}),
-        "allow": _or_null(_list(_NAME, minItems=1, maxItems=MAX_IDS)),
-        "deny": _or_null(_list(_NAME, maxItems=MAX_IDS)),
-        "task": _or_null(_NAME),
-        "session": _or_null(_NAME),
-        "strategy": _or_null({"enum": sorted(STRATEGIES)}),
-        "cache": _or_null({"enum": sorted(CACHE_MODES)}),
-        "decision_id": _or_null(_NAME),
+        "max_cost_usd": or_null({"type": "number", "minimum": 0, "maximum": 1_000_000}),
+        "quality": or_null({"type": "number", "minimum": 0, "maximum": 1}),
+        "allow": or_null(array(NAME, minItems=1, maxItems=MAX_IDS)),
+        "deny": or_null(array(NAME, maxItems=MAX_IDS)),
+        "task": or_null(NAME),
+        "session": or_null(NAME),
+        "strategy": or_null({"enum": sorted(STRATEGIES)}),
+        "cache": or_null({"enum": sorted(CACHE_MODES)}),
+        "decision_id": or_null(NAME),
     },
     closed=True,
 )
 _PART: Schema = {
     "oneOf": [
-        _record({"type": {"const": "text"}, "text": _STRING}),
-        _record({"type": {"type": "string", "not": {"const": "text"}}}),
+        record({"type": {"const": "text"}, "text": STRING}),
+        record({"type": {"type": "string", "not": {"const": "text"}}}),
     ]
 }
-_CONTENT: Schema = {"anyOf": [_STRING, _list(_PART, minItems=1)]}
+_CONTENT: Schema = {"anyOf": [STRING, array(_PART, minItems=1)]}
 _CALLS: Schema = {
-    "tool_calls": _or_null(_list(_OBJECT)),
-    "function_call": _or_null(_OBJECT),
+    "tool_calls": or_null(array(OBJECT)),
+    "function_call": or_null(OBJECT),
 }
 _MESSAGE: Schema = {
     "anyOf": [
-        _record({"role": {"enum": list(ROLES)}, "content": _CONTENT}, _CALLS),
-        _record(
-            {"role": {"const": "assistant"}, "tool_calls": _list(_OBJECT, minItems=1)},
-            {"content": _or_null(_CONTENT), "function_call": _or_null(_OBJECT)},
+        record({"role": {"enum": list(ROLES)}, "content": _CONTENT}, _CALLS),
+        record(
+            {"role": {"const": "assistant"}, "tool_calls": array(OBJECT, minItems=1)},
+            {"content": or_null(_CONTENT), "function_call": or_null(OBJECT)},
         ),
     ]
 }
 _CHAT: Schema = {
-    "tools": _or_null(_list(_OBJECT)),
-    "functions": _or_null(_list(_OBJECT)),
-    "stream": _or_null(_BOOLEAN),
-    "stream_options": _or_null(_OBJECT),
-    "response_format": _or_null(_OBJECT),
-    "max_tokens": _or_null(_COUNT),
-    "max_completion_tokens": _or_null(_COUNT),
-    "n": _or_null(_COUNT),
-    "reasoning_effort": _or_null(_STRING),
-    "router": _or_null(ref("Router")),
+    "tools": or_null(array(OBJECT)),
+    "functions": or_null(array(OBJECT)),
+    "stream": or_null(BOOLEAN),
+    "stream_options": or_null(OBJECT),
+    "response_format": or_null(OBJECT),
+    "max_tokens": or_null(COUNT),
+    "max_completion_tokens": or_null(COUNT),
+    "n": or_null(COUNT),
+    "reasoning_effort": or_null(STRING),
+    "router": or_null(ref("Router")),
 }
-_MESSAGES = _list(ref("Message"), minItems=1)
+_MESSAGES = array(ref("Message"), minItems=1)
 _DECISION: Schema = {
-    "decision_id": _STRING,
-    "target": _STRING,
-    "model": _STRING,
-    "provider": _STRING,
+    "decision_id": STRING,
+    "target": STRING,
+    "model": STRING,
+    "provider": STRING,
     "source": {"enum": [source.value for source in Source]},
-    "confidence": _or_null(_NUMBER),
-    "task": _STRING,
-    "reason": _STRING,
-    "alternatives": _list(
-        _record(
+    "confidence": or_null(NUMBER),
+    "task": STRING,
+    "reason": STRING,
+    "alternatives": array(
+        record(
             {
-                "target": _STRING,
-                "score": _or_null(_NUMBER),
-                "probability": _or_null(_NUMBER),
+                "target": STRING,
+                "score": or_null(NUMBER),
+                "probability": or_null(NUMBER),
             }
         )
     ),
-    "excluded": _list(_record({"target": _STRING, "reason": _STRING})),
-    "fallbacks": _list(_STRING),
-    "estimate": _record(
-        {"input_tokens": _INTEGER, "cost_usd": _or_null(_NUMBER), "latency_ms": _or_null(_NUMBER)}
+    "excluded": array(record({"target": STRING, "reason": STRING})),
+    "fallbacks": array(STRING),
+    "estimate": record(
+        {"input_tokens": INTEGER, "cost_usd": or_null(NUMBER), "latency_ms": or_null(NUMBER)}
     ),
-    "catalog_version": _STRING,
-    "fingerprint": _STRING,
-    "timing_ms": _NUMBER,
+    "catalog_version": STRING,
+    "fingerprint": STRING,
+    "timing_ms": NUMBER,
 }
-_ATTEMPT = _record(
+_ATTEMPT = record(
     {
-        "target": _STRING,
+        "target": STRING,
         "outcome": {"enum": ["ok", "failed", "rejected", "cancelled"]},
-        "reason": _STRING,
-        "latency_ms": _NUMBER,
-        "cost_usd": _NUMBER,
+        "reason": STRING,
+        "latency_ms": NUMBER,
+        "cost_usd": NUMBER,
     },
-    {"confidence": _NUMBER, "cost_estimated": _BOOLEAN},
+    {"confidence": NUMBER, "cost_estimated": BOOLEAN},
 )
-_EXPLAINED = _record(
+_EXPLAINED = record(
     {
         **_DECISION,
-        "attempts": _list(_ATTEMPT),
-        "cost_usd": _or_null(_NUMBER),
-        "latency_ms": _or_null(_NUMBER),
-        "router_cost_usd": _NUMBER,
+        "attempts": array(_ATTEMPT),
+        "cost_usd": or_null(NUMBER),
+        "latency_ms": or_null(NUMBER),
+        "router_cost_usd": NUMBER,
     },
     {"phases_ms": {"type": "object"}, "bounds": {"type": "object"}},
 )
-_PROBLEM = _record({"file": _STRING, "line": _INTEGER, "message": _STRING})
-_TARGET = _record(
+_PROBLEM = record({"file": STRING, "line": INTEGER, "message": STRING})
+_TARGET = record(
     {
-        "id": _STRING,
-        "model": _STRING,
-        "provider": _STRING,
-        "description": _STRING,
-        "enabled": _BOOLEAN,
-        "price": _record(
+        "id": STRING,
+        "model": STRING,
+        "provider": STRING,
+        "description": STRING,
+        "enabled": BOOLEAN,
+        "price": record(
             {
-                "input": _NUMBER,
-                "cached_input": _or_null(_NUMBER),
-                "cache_write": _or_null(_NUMBER),
-                "output": _NUMBER,
+                "input": NUMBER,
+                "cached_input": or_null(NUMBER),
+                "cache_write": or_null(NUMBER),
+                "output": NUMBER,
             }
         ),
-        "context_window": _INTEGER,
-        "max_output": _or_null(_INTEGER),
-        "capabilities": _list(_STRING),
-        "tiers": _or_null(_list(_STRING)),
-        "latency": _record({"ttft_ms": _NUMBER, "tokens_per_s": _NUMBER}),
-        "timeout_s": _NUMBER,
-        "ttft_timeout_s": _NUMBER,
-        "stall_timeout_s": _NUMBER,
+        "context_window": INTEGER,
+        "max_output": or_null(INTEGER),
+        "capabilities": array(STRING),
+        "tiers": or_null(array(STRING)),
+        "latency": record({"ttft_ms": NUMBER, "tokens_per_s": NUMBER}),
+        "timeout_s": NUMBER,
+        "ttft_timeout_s": NUMBER,
+        "stall_timeout_s": NUMBER,
     }
 )
-_MODEL = _record(
-    {"id": _STRING, "object": {"const": "model"}, "created": _INTEGER, "owned_by": _STRING},
+_MODEL = record(
+    {"id": STRING, "object": {"const": "model"}, "created": INTEGER, "owned_by": STRING},
     {
-        "aliases": _list(_STRING),
-        "context_length": _INTEGER,
-        "max_output_tokens": _or_null(_INTEGER),
-        "capabilities": _list(_STRING),
-        "pricing": _record(
+        "aliases": array(STRING),
+        "context_length": INTEGER,
+        "max_output_tokens": or_null(INTEGER),
+        "capabilities": array(STRING),
+        "pricing": record(
             {
-                "input": _NUMBER,
-                "cached_input": _or_null(_NUMBER),
-                "output": _NUMBER,
-                "unit": _STRING,
+                "input": NUMBER,
+                "cached_input": or_null(NUMBER),
+                "output": NUMBER,
+                "unit": STRING,
             }
         ),
     },
 )
 
-_LAST = _or_null({"type": "integer", "minimum": 1, "maximum": MOST, "default": LAST})
+_LAST = or_null({"type": "integer", "minimum": 1, "maximum": MOST, "default": LAST})
 _FILES: Schema = {
     "type": "object",
     "minProperties": 1,
@@ -204,123 +180,94 @@ _FILES: Schema = {
             {"pattern": r"^catalog/[a-z0-9][a-z0-9._-]{0,79}\.md$"},
         ]
     },
-    "additionalProperties": _or_null(_STRING),
+    "additionalProperties": or_null(STRING),
 }
-_MOVE = _record(
-    {"before": _STRING, "after": _STRING, "requests": _INTEGER}
-    | {"before_usd": _NUMBER, "after_usd": _NUMBER}
+_MOVE = record(
+    {"before": STRING, "after": STRING, "requests": INTEGER}
+    | {"before_usd": NUMBER, "after_usd": NUMBER}
 )
 _KIND = {"enum": ["added", "removed", "changed"]}
-_CHANGES = _list(
-    _record(
-        {"kind": _KIND, "where": _STRING, "field": _STRING, "text": _STRING}
+_CHANGES = array(
+    record(
+        {"kind": _KIND, "where": STRING, "field": STRING, "text": STRING}
         | {"before": {}, "after": {}}
     )
 )
 _VERSION = {
-    "version": _STRING,
-    "at": _NUMBER,
-    "by": _or_null(_STRING),
+    "version": STRING,
+    "at": NUMBER,
+    "by": or_null(STRING),
     "how": {"enum": ["http", "file", "canary", "revert", "undo"]},
-    "note": _or_null(_STRING),
-    "added": _list(_STRING),
-    "changed": _list(_STRING),
-    "removed": _list(_STRING),
+    "note": or_null(STRING),
+    "added": array(STRING),
+    "changed": array(STRING),
+    "removed": array(STRING),
 }
-_QUOTA = {"type": "string", "pattern": r"^\d+(\.\d+)?/\d*[smhd]$"}
-_LIMITS = {
-    "type": "object",
-    "properties": dict.fromkeys(UNITS, _QUOTA),
-    "additionalProperties": False,
-}
-_KEY_CHANGE = {
-    "tier": _or_null(_STRING),
-    "allow": _or_null(_list(_STRING)),
-    "limits": _or_null(_LIMITS),
-}
-_KEY = _record(
+_PREVIEW = record(
     {
-        "id": _or_null(_STRING),
-        "name": _STRING,
-        **_KEY_CHANGE,
-        "admin": _BOOLEAN,
-        "managed": _BOOLEAN,
-        "created_at": _or_null(_NUMBER),
-    },
-    {
-        "usage": _list(
-            _record(
-                {"unit": {"enum": list(UNITS)}}
-                | {"limit": _NUMBER, "used": _NUMBER, "window_s": _NUMBER}
-            )
-        )
-    },
-)
-_PREVIEW = _record(
-    {
-        "headline": _STRING,
+        "headline": STRING,
         "changes": _CHANGES,
-        "warnings": _list(_STRING),
-        "recorded": _INTEGER,
-        "replayed": _INTEGER,
-        "told": _INTEGER,
-        "since": _or_null(_NUMBER),
-        "decided": _record({"before": _OBJECT, "after": _OBJECT}),
-        "moved": _INTEGER,
-        "before_usd": _NUMBER,
-        "after_usd": _NUMBER,
-        "moves": _list(_MOVE),
-        "tasks": _list(
-            _record(
-                {"task": _STRING, "requests": _INTEGER, "moved": _INTEGER}
-                | {"before_usd": _NUMBER, "after_usd": _NUMBER}
+        "warnings": array(STRING),
+        "recorded": INTEGER,
+        "replayed": INTEGER,
+        "told": INTEGER,
+        "since": or_null(NUMBER),
+        "decided": record({"before": OBJECT, "after": OBJECT}),
+        "moved": INTEGER,
+        "before_usd": NUMBER,
+        "after_usd": NUMBER,
+        "moves": array(_MOVE),
+        "tasks": array(
+            record(
+                {"task": STRING, "requests": INTEGER, "moved": INTEGER}
+                | {"before_usd": NUMBER, "after_usd": NUMBER}
             )
         ),
-        "eligibility": _list(
-            _record(
-                {"target": _STRING, "change": {"enum": ["lost", "gained"]}}
-                | {"requests": _INTEGER, "reason": _STRING}
+        "eligibility": array(
+            record(
+                {"target": STRING, "change": {"enum": ["lost", "gained"]}}
+                | {"requests": INTEGER, "reason": STRING}
             )
         ),
-        "refusals": _list(_record({"status": _INTEGER, "requests": _INTEGER, "message": _STRING})),
-        "served_again": _INTEGER,
-        "examples": _list(
-            _record(
-                {"decision_id": _STRING, "task": _STRING, "reason": _STRING}
-                | {name: _or_null(_STRING) for name in ("before", "after", "text")}
+        "refusals": array(record({"status": INTEGER, "requests": INTEGER, "message": STRING})),
+        "served_again": INTEGER,
+        "examples": array(
+            record(
+                {"decision_id": STRING, "task": STRING, "reason": STRING}
+                | {name: or_null(STRING) for name in ("before", "after", "text")}
             )
         ),
-        "notes": _list(_STRING),
+        "notes": array(STRING),
     }
 )
 
 SCHEMAS: dict[str, Schema] = {
     "Router": _ROUTER,
     "Message": _MESSAGE,
-    "ChatRequest": _record({"model": _FULL, "messages": _MESSAGES}, _CHAT),
+    "ChatRequest": record({"model": FULL, "messages": _MESSAGES}, _CHAT),
     "RoutableRequest": {
         "anyOf": [
             {
-                **_record({"messages": _MESSAGES}, {"model": _or_null(_FULL), **_CHAT}),
+                **record({"messages": _MESSAGES}, {"model": or_null(FULL), **_CHAT}),
                 "not": {"required": ["prompt"]},
             },
-            _record(
-                {"prompt": _FULL},
-                {"messages": {"type": "null"}, "model": _or_null(_FULL), **_CHAT},
+            record(
+                {"prompt": FULL},
+                {"messages": {"type": "null"}, "model": or_null(FULL), **_CHAT},
             ),
         ]
     },
-    "Feedback": _record(
-        {"decision_id": _NAME, "score": {"type": "number", "minimum": -1, "maximum": 1}},
+    "Feedback": record(
+        {"decision_id": NAME, "score": {"type": "number", "minimum": -1, "maximum": 1}},
         {
-            "preferred": _or_null(_NAME),
-            "comment": _or_null({"type": "string", "minLength": 1, "maxLength": MAX_COMMENT}),
+            "preferred": or_null(NAME),
+            "comment": or_null({"type": "string", "minLength": 1, "maxLength": MAX_COMMENT}),
         },
         closed=True,
     ),
-    "Accepted": _record({"status": {"const": "accepted"}, "decision_id": _STRING}),
-    "Decision": _record(_DECISION),
-    "Decisions": _record({"decisions": _list(_OBJECT)}),
+    "Accepted": record({"status": {"const": "accepted"}, "decision_id": STRING}),
+    "Decision": record(_DECISION),
+    "Decisions": record({"decisions": array(OBJECT)}),
     "ChatCompletion": {"type": "object", "description": "The upstream's own answer, as it came."},
     "Completion": {
         "type": "object",
@@ -328,173 +275,95 @@ SCHEMAS: dict[str, Schema] = {
         "properties": {"router": _EXPLAINED},
     },
     "Model": _MODEL,
-    "Models": _record({"object": {"const": "list"}, "data": _list(_MODEL)}),
-    "Catalog": _record(
+    "Models": record({"object": {"const": "list"}, "data": array(_MODEL)}),
+    "Catalog": record(
         {
-            "version": _STRING,
-            "default": _STRING,
-            "quality": _NUMBER,
-            "targets": _list(_TARGET),
-            "warnings": _list(_STRING),
-            "problems": _list(_PROBLEM),
+            "version": STRING,
+            "default": STRING,
+            "quality": NUMBER,
+            "targets": array(_TARGET),
+            "warnings": array(STRING),
+            "problems": array(_PROBLEM),
         }
     ),
-    "CatalogFile": _record({"text": _STRING}),
-    "CatalogFiles": _record({"files": _OBJECT}),
-    "CatalogCheck": _record(
-        {"ok": {"type": "boolean"}, "problems": _list(_PROBLEM), "warnings": _list(_PROBLEM)}
+    "CatalogFile": record({"text": STRING}),
+    "CatalogFiles": record({"files": OBJECT}),
+    "CatalogCheck": record(
+        {"ok": {"type": "boolean"}, "problems": array(_PROBLEM), "warnings": array(_PROBLEM)}
     ),
-    "Key": _KEY,
-    "Keys": _record({"keys": _list(ref("Key"))}),
-    "KeyWanted": _record({"name": _STRING}, {**_KEY_CHANGE, "admin": _BOOLEAN}, closed=True),
-    "KeyChange": {**_record({}, _KEY_CHANGE, closed=True), "minProperties": 1},
-    "NewKey": {"allOf": [ref("Key"), _record({"key": _STRING})]},
-    "CanaryStart": _record({"files": _OBJECT}, {"share": _NUMBER}),
-    "Canary": {"type": "object", "properties": {"status": _STRING}, "required": ["status"]},
-    "CatalogVersion": _record({}, {"version": _or_null(_STRING)}),
-    "CatalogHistory": _record(
+    "CanaryStart": record({"files": OBJECT}, {"share": NUMBER}),
+    "Canary": {"type": "object", "properties": {"status": STRING}, "required": ["status"]},
+    "CatalogVersion": record({}, {"version": or_null(STRING)}),
+    "CatalogHistory": record(
         {
-            "id": _STRING,
-            "versions": _list(
-                _record({"version": _STRING, "at": _NUMBER, "text": _or_null(_STRING)})
-            ),
+            "id": STRING,
+            "versions": array(record({"version": STRING, "at": NUMBER, "text": or_null(STRING)})),
         }
     ),
     "CatalogEdit": {
         "oneOf": [
-            _record({"id": _STRING, "text": _or_null(_STRING)}, {"last": _LAST}, closed=True),
-            _record({"files": _FILES}, {"last": _LAST}, closed=True),
-            _record({"version": _STRING}, {"last": _LAST}, closed=True),
+            record({"id": STRING, "text": or_null(STRING)}, {"last": _LAST}, closed=True),
+            record({"files": _FILES}, {"last": _LAST}, closed=True),
+            record({"version": STRING}, {"last": _LAST}, closed=True),
         ]
     },
-    "Prompts": _record(
+    "Prompts": record(
         {
-            "version": _STRING,
+            "version": STRING,
             "files": {
                 "type": "object",
-                "additionalProperties": _record({"text": _STRING, "etag": _STRING}),
+                "additionalProperties": record({"text": STRING, "etag": STRING}),
             },
-            "problems": _list(_PROBLEM),
+            "problems": array(_PROBLEM),
         }
     ),
-    "PromptsEdit": _record(
+    "PromptsEdit": record(
         {"files": _FILES},
-        {"seen": _or_null({"type": "object", "additionalProperties": _STRING})},
+        {"seen": or_null({"type": "object", "additionalProperties": STRING})},
         closed=True,
     ),
-    "PromptsSaved": _record({"version": _STRING, "catalog": ref("Catalog")}),
-    "Versions": _record({"versions": _list(_record(_VERSION)), "next": _or_null(_STRING)}),
-    "Version": _record({**_VERSION, "files": {"type": "object", "additionalProperties": _STRING}}),
-    "VersionDiff": _record(
+    "PromptsSaved": record({"version": STRING, "catalog": ref("Catalog")}),
+    "Versions": record({"versions": array(record(_VERSION)), "next": or_null(STRING)}),
+    "Version": record({**_VERSION, "files": {"type": "object", "additionalProperties": STRING}}),
+    "VersionDiff": record(
         {
-            "from": _STRING,
-            "to": _STRING,
-            "files": _list(_record({"path": _STRING, "kind": _KIND, "diff": _STRING})),
+            "from": STRING,
+            "to": STRING,
+            "files": array(record({"path": STRING, "kind": _KIND, "diff": STRING})),
             "changes": _CHANGES,
-            "problem": _or_null(_STRING),
+            "problem": or_null(STRING),
         }
     ),
     "Preview": _PREVIEW,
-    "Stats": _OBJECT,
-    "Series": _record({"window": _STRING, "step_s": _NUMBER, "points": _list(_OBJECT)}),
-    "Health": _record({"status": {"const": "ok"}, "version": _STRING, "uptime_s": _NUMBER}),
-    "Readiness": _record(
+    "Stats": OBJECT,
+    "Series": record({"window": STRING, "step_s": NUMBER, "points": array(OBJECT)}),
+    "Health": record({"status": {"const": "ok"}, "version": STRING, "uptime_s": NUMBER}),
+    "Readiness": record(
         {
             "status": {
                 "enum": ["ready", "leaving", "draining", "no catalog", "no target can serve"]
             },
-            "running": _INTEGER,
-            "store": _record({"status": {"enum": ["ok", "unavailable"]}}, {"message": _STRING}),
-            "catalog": _record(
+            "running": INTEGER,
+            "store": record({"status": {"enum": ["ok", "unavailable"]}}, {"message": STRING}),
+            "catalog": record(
                 {
-                    "version": _or_null(_STRING),
-                    "targets": _INTEGER,
-                    "usable": _INTEGER,
-                    "unusable": _list(_OBJECT),
-                    "problems": _list(_PROBLEM),
+                    "version": or_null(STRING),
+                    "targets": INTEGER,
+                    "usable": INTEGER,
+                    "unusable": array(OBJECT),
+                    "problems": array(_PROBLEM),
                 }
             ),
         }
     ),
-    "Document": _OBJECT,
-    "MessagesRequest": _record(
-        {"model": _FULL, "messages": _list(_OBJECT, minItems=1)},
+    "Error": record(
         {
-            "max_tokens": _or_null(_COUNT),
-            "system": {"anyOf": [_STRING, _list(_OBJECT), {"type": "null"}]},
-            "tools": _or_null(_list(_OBJECT)),
-            "stream": _or_null(_BOOLEAN),
-            "router": _or_null(ref("Router")),
-        },
-    ),
-    "MessagesAnswer": _record(
-        {
-            "id": _STRING,
-            "type": {"const": "message"},
-            "role": {"const": "assistant"},
-            "model": _STRING,
-            "content": _list(_OBJECT),
-            "usage": _OBJECT,
-        }
-    ),
-    "MessagesError": _record(
-        {
-            "type": {"const": "error"},
-            "error": _record({"type": _STRING, "message": _STRING}),
-            "request_id": _STRING,
-        }
-    ),
-    "TokenCount": _record({"input_tokens": _INTEGER}),
-    "ResponsesRequest": _record(
-        {"model": _FULL, "input": {"anyOf": [_FULL, _list(_OBJECT, minItems=1)]}},
-        {
-            "instructions": _or_null(_STRING),
-            "max_output_tokens": _or_null(_COUNT),
-            "tools": _or_null(_list(_OBJECT)),
-            "stream": _or_null(_BOOLEAN),
-            "store": {"enum": [False, None]},
-            "previous_response_id": {"type": "null"},
-            "background": {"enum": [False, None]},
-            "router": _or_null(ref("Router")),
-        },
-    ),
-    "ResponsesAnswer": _record(
-        {
-            "id": _STRING,
-            "object": {"const": "response"},
-            "model": _STRING,
-            "output": _list(_OBJECT),
-        }
-    ),
-    "EmbeddingsRequest": _record(
-        {"model": _FULL, "input": {"anyOf": [_FULL, {"type": "array", "minItems": 1}]}},
-        {"router": _or_null(ref("Router"))},
-    ),
-    "CompletionsRequest": _record(
-        {"model": _FULL, "prompt": {"anyOf": [_FULL, {"type": "array", "minItems": 1}]}},
-        {
-            "max_tokens": _or_null(_COUNT),
-            "n": _or_null(_COUNT),
-            "stream": _or_null(_BOOLEAN),
-            "router": _or_null(ref("Router")),
-        },
-    ),
-    "DecisionsRequest": _record(
-        {"input": {"anyOf": [_FULL, {"type": "array", "minItems": 1}]}},
-        {"model": _or_null(_FULL), "router": _or_null(ref("Router"))},
-    ),
-    "SystemOneRequest": _record(
-        {"state": {"anyOf": [_FULL, _OBJECT, {"type": "array", "minItems": 1}]}},
-        {"model": _or_null(_FULL), "router": _or_null(ref("Router"))},
-    ),
-    "Error": _record(
-        {
-            "error": _record(
+            "error": record(
                 {
-                    "message": _STRING,
-                    "type": _STRING,
-                    "param": _or_null(_STRING),
-                    "code": _or_null(_STRING),
+                    "message": STRING,
+                    "type": STRING,
+                    "param": or_null(STRING),
+                    "code": or_null(STRING),
                 }
             )
         },
