@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 
 from llmrouter.domain.judgement import text_key
 from llmrouter.errors import RouterLLMFailed
+from llmrouter.judging.prompt import ABOUT_MARKS
 from llmrouter.simulator.judging import decision
 from tests.fakes import RecordingObserver
 from tests.judging.asking import Scripted, judged, to_judge
@@ -88,7 +89,8 @@ async def test_instructions_and_targets_never_stand_where_the_request_stands() -
     model = Scripted(posts=lambda path, body: answers(yes(0.9), yes(0.3), TASK, LEVEL))
     _, asked = await judged("decisions", model)
     developer, user = asked.bodies[0][1]["input"]
-    assert (developer["role"], developer["content"]) == ("developer", "Judge.")
+    assert developer["role"] == "developer"
+    assert developer["content"] == f"Judge.\n\n{ABOUT_MARKS}"
     assert "2+2" in user["content"]
     assert "2+2" not in str(asked.bodies[0][1]["questions"])
 
