@@ -1,8 +1,8 @@
-"""A llama.cpp server with a tiny model of random weights, for tests and benchmarks.
+"""A llama.cpp server with a tiny model of random weights, for tests.
 
-The point is a server no one here wrote: `llama_cpp.server` refuses `json_schema`, constrains
-`json_object` by a schema with a grammar of its own, and answers from a model that knows nothing.
-What such a model says is noise, so whatever comes out right is the grammar's and ours to validate.
+The point is a server that comes from elsewhere: llama.cpp's own, prebuilt in `xllamacpp`. It
+answers from a model that knows nothing. What such a model says is noise, so whatever comes out
+right is the grammar's and ours to validate.
 
 The model is built here (a few hundred kilobytes, fixed seed), never downloaded.
 """
@@ -12,15 +12,10 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
-import socket
 import subprocess
 import sys
 import tempfile
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 MODEL_NAME = "tiny-random"
@@ -41,53 +36,51 @@ _WORDS = (  # whole words, so that a prompt is not one token a character
 )
 
 
+_SERVER = """
+import sys, xllamacpp
+path, name, embedding = sys.argv[1:4]
+params = xllamacpp.CommonParams()
+params.model.path = path
+params.model_alias = {name}
+params.hostnames = ["127.0.0.1"]
+params.port = 0
+params.n_ctx = params.n_batch = params.n_ubatch = 4096
+params.n_parallel = 2
+params.kv_unified = True
+params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
+if embedding:
+    params.embedding = True
+    params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
+params.verbosity = 0
+server = xllamacpp.Server(params)
+print(server.listening_address + "/v1", flush=True)
+sys.stdin.buffer.read()
+"""
+
+
 def available() -> bool:
     """Whether the server can be started here. Where CI is set, a missing one is an error."""
-    found = all(importlib.util.find_spec(name) for name in ("llama_cpp", "gguf", "uvicorn"))
+    found = all(importlib.util.find_spec(name) for name in ("xllamacpp", "gguf"))
     if not found and os.environ.get("CI"):
-        raise RuntimeError("llama-cpp-python[server] and gguf must be installed in CI")
+        raise RuntimeError("xllamacpp and gguf must be installed in CI")
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class LlamaServer:
-    """A running server: its OpenAI-compatible `base_url` and where it logs."""
-
-    base_url: str
-    log: Path
-
-
 @contextlib.contextmanager
-def llama_server(
-    *, logits_all: bool = False, embedding: bool = False, ready_s: float = 60.0
-) -> Iterator[LlamaServer]:
-    """Start the server on a free port, wait until it answers, and stop it at the end.
+def llama_server(*, embedding: bool = False) -> Iterator[str]:
+    """The base URL of a running server, on one thread: more would only wait for each other.
 
-    `logits_all` lets it give log-probabilities; by default it refuses them. With `embedding` it
-    gives vectors.
+    With `embedding` it gives a text's vector, the mean of its tokens'.
     """
-    port = _free_port()
-    command = [sys.executable, "-m", "llama_cpp.server"]
-    command += ["--model", str(tiny_model()), "--model_alias", MODEL_NAME]
-    command += ["--host", "127.0.0.1", "--port", str(port)]
-    command += ["--n_ctx", str(CONTEXT_TOKENS), "--flash_attn", "True", "--verbose", "False"]
-    command += ["--n_threads", "1", "--n_threads_batch", "1"]  # more would only wait for each other
-    command += ["--logits_all", str(logits_all), "--embedding", str(embedding)]
-    with tempfile.TemporaryDirectory(prefix="llama-") as folder, contextlib.ExitStack() as stack:
-        log = Path(folder) / "server.log"
-        out = stack.enter_context(log.open("wb"))
-        process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT)
+    command = [sys.executable, "-c", _SERVER, str(tiny_model()), MODEL_NAME, "1" * embedding]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
         try:
-            base_url = f"http://127.0.0.1:{port}/v1"
-            _wait_until_ready(process, base_url, log, ready_s)
-            yield LlamaServer(base_url, log)
+            line = process.stdout.readline().decode().strip()
+            assert line.startswith("http"), line
+            yield line
         finally:
-            process.terminate()
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait(10)
+            process.kill()
 
 
 def tiny_model() -> Path:
@@ -168,32 +161,3 @@ def _vocabulary() -> tuple[list[bytes], list[float], list[int]]:
         scores.append(-float(place) if len(piece) == 1 else float(len(piece)))
         types.append(_NORMAL)
     return tokens, scores, types
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def _wait_until_ready(
-    process: subprocess.Popen[bytes], base_url: str, log: Path, ready_s: float
-) -> None:
-    end = time.monotonic() + ready_s
-    while time.monotonic() < end:
-        if process.poll() is not None:
-            break
-        if _answers(f"{base_url}/models"):
-            return
-        time.sleep(0.1)
-    tail = log.read_text(errors="replace")[-2000:]
-    raise RuntimeError(f"the llama.cpp server did not start:\n{tail}")
-
-
-def _answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310 - our own http address
-            return bool(answer.status == 200)
-    except (urllib.error.URLError, ConnectionError, TimeoutError):
-        return False

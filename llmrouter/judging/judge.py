@@ -91,8 +91,8 @@ class Judge:
                 _learn(self._usual_s, place, time.monotonic() - started)
             if outcome == "ok":
                 _learn(self._usual_usd, place, calls.cost_usd)
-        if self._dialects.wants_probe(llm):
-            self._background.start(self._probe(llm), "probe the router LLM")
+            if self._dialects.wants_probe(llm):  # also of a server that does not chat at all
+                self._background.start(self._probe(llm), "probe the router LLM")
         return Judged(judgement, calls.cost_usd)
 
     def price(self, llm: RouterLLM) -> CallPrice | None:

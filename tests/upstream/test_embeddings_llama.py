@@ -1,7 +1,6 @@
 """The embeddings client, and what encodes with it, against a llama.cpp server.
 
-Its model has random weights: its vectors mean little, and equal texts have equal ones. It does not
-pool: a text's vector is the mean of its tokens'.
+Its model has random weights: its vectors mean little, and equal texts have equal ones.
 """
 
 from __future__ import annotations
@@ -14,9 +13,9 @@ import pytest
 from llmrouter.domain.embedding_space import EncoderSpec
 from llmrouter.learning.encoders.remote import FetchedEncoder
 from llmrouter.upstream.embeddings import OpenAIEmbeddings
-from tests.llama import MODEL_NAME, LlamaServer, available, llama_server
+from tests.llama import MODEL_NAME, available, llama_server
 
-pytestmark = pytest.mark.skipif(not available(), reason="llama-cpp-python[server] is not installed")
+pytestmark = pytest.mark.skipif(not available(), reason="xllamacpp is not installed")
 
 TEXTS = (
     "What is 2+2?",
@@ -29,15 +28,15 @@ TEXTS = (
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[LlamaServer]:
+def server() -> Iterator[str]:
     """A server that embeds."""
     with llama_server(embedding=True) as running:
         yield running
 
 
-async def test_any_text_has_a_vector_of_one_length(server: LlamaServer) -> None:
+async def test_any_text_has_a_vector_of_one_length(server: str) -> None:
     """Empty, in other scripts, long; the same for the same text, another for another."""
-    client = OpenAIEmbeddings(EncoderSpec("openai", MODEL_NAME, server.base_url))
+    client = OpenAIEmbeddings(EncoderSpec("openai", MODEL_NAME, server))
     try:
         together = np.asarray(await client.embed(TEXTS))
         alone = np.asarray([(await client.embed([text]))[0] for text in TEXTS])
@@ -49,9 +48,9 @@ async def test_any_text_has_a_vector_of_one_length(server: LlamaServer) -> None:
     assert not np.allclose(alone[0], alone[1], atol=0.01)
 
 
-async def test_it_encodes_for_the_model(server: LlamaServer) -> None:
+async def test_it_encodes_for_the_model(server: str) -> None:
     """Through the very class that the service uses."""
-    spec = EncoderSpec("openai", MODEL_NAME, server.base_url)
+    spec = EncoderSpec("openai", MODEL_NAME, server)
     encoder = FetchedEncoder(str(spec), OpenAIEmbeddings(spec), lambda: 60.0)
     await encoder.prepare("What is 2+2?")
     vector = encoder.vector("What is 2+2?")
