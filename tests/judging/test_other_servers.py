@@ -204,5 +204,5 @@ async def test_openais_own_client_gets_the_same_decision(decisions: str, client:
 async def test_the_schema_refuses_what_the_types_do_not_know(decisions: str) -> None:
     """The server above is no rubber stamp."""
     async with AsyncOpenAI(base_url=decisions, api_key="none", max_retries=0) as official:
-        with pytest.raises(BadRequestError, match="Input should be .predicate."):
+        with pytest.raises(BadRequestError, match="Input should be"):
             await official.decisions.create(model="m", input="x", questions=[{"type": "guess"}])  # type: ignore[list-item]
