@@ -119,6 +119,26 @@ def documents() -> Iterator[tuple[str, dict[str, Any]]]:
     yield "escaped", {"messages": [user("\x01" * (FULL // 6))]}
 
 
+SHORT = 126_000
+"""Bytes that are still handled in the event loop itself."""
+
+
+def short_documents() -> Iterator[tuple[str, dict[str, Any]]]:
+    """The same just under the size from which a body is handled in a thread."""
+    hi = [user("hi")]
+    yield "short: messages", {"messages": [user("hi")] * (SHORT // 32)}
+    yield "short: parts", {"messages": [user([{"type": "text", "text": "hi"}] * (SHORT // 29))]}
+    tools = [tool(n) for n in range(SHORT // 80)]
+    yield "short: tools", {"messages": hi, "tools": tools}
+    yield "short: keys", {"messages": hi, "metadata": {f"k{n}": n for n in range(SHORT // 15)}}
+    yield "short: lists", {"messages": hi, "x": [[] for _ in range(SHORT // 3)]}
+    yield "short: numbers", {"messages": hi, "x": [1] * (SHORT // 2)}
+    for name, text in texts():
+        cut = text.encode()[:SHORT].decode(errors="ignore")
+        yield f"short: {name}", {"messages": [user(cut)]}
+    yield "short: escaped", {"messages": [user("\x01" * (SHORT // 6))]}
+
+
 def image(number: int) -> dict[str, Any]:
     """A part with a picture."""
     return {"type": "image_url", "image_url": {"url": f"https://pictures.example/{number}.png"}}
@@ -228,7 +248,7 @@ JSON = {"Content-Type": "application/json", "Authorization": "Bearer sk-admin"}
 async def measure(port: int, probe: int, only: list[str], repeat: int) -> bool:
     """Every shape at every call; whether all of them kept the promise."""
     shapes = [(name, {"messages": [user(text)]}) for name, text in texts()]
-    shapes += documents()
+    shapes += [*documents(), *short_documents()]
     print(f"{'ms the loop was held (status)':<28}" + "".join(f"{path:>23}" for path in CALLS))
     kept = True
     timeout = aiohttp.ClientTimeout(total=120)
@@ -236,7 +256,7 @@ async def measure(port: int, probe: int, only: list[str], repeat: int) -> bool:
         caller = Caller(client, probe)
         await caller.worst("/route", orjson.dumps(chat({"messages": [user("warm up")]})), 3)
         for name, body in shapes:
-            if only and not any(part in name for part in only):
+            if only and not any(name.startswith(part) for part in only):
                 continue
             row = [f"{name:<28}"]
             for path, shape in CALLS.items():

@@ -13,9 +13,9 @@ from typing import Any, Final
 import numpy as np
 
 from llmrouter.errors import BadRequest
+from llmrouter.util.json_structure import STEPS, scanned
 
-SLICE: Final = 1024 * 1024
-_OPENING, _CLOSING, _BETWEEN = b"[{", b"]}", b",:"
+_BETWEEN: Final = np.isin(np.arange(256), list(b",:"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,33 +105,13 @@ def _over(where: str, has: str, most: int, name: str) -> BadRequest:
 def _structure(body: bytes) -> tuple[int, int]:
     """How many JSON values a body holds, and how deep; of a body that is not JSON, a guess."""
     values = depth = deepest = 0
-    inside, start = False, 0
-    while start < len(body):
-        end = _slice_end(body, start)
-        piece = body[start:end]
-        start = end
-        if b"\\" in piece:  # escaped backslashes first, then a quote behind a backslash is no end
-            piece = piece.replace(b"\\\\", b"  ").replace(b'\\"', b"  ")
-        characters = np.frombuffer(piece, np.uint8)
-        quotes = np.cumsum(characters == ord('"'), dtype=np.uint8) & 1
-        outside = characters[quotes == inside]
-        inside ^= bool(quotes[-1])
-        opening = np.isin(outside, np.frombuffer(_OPENING, np.uint8))
-        closing = np.isin(outside, np.frombuffer(_CLOSING, np.uint8))
-        between = np.isin(outside, np.frombuffer(_BETWEEN, np.uint8))
-        values += int(opening.sum() + between.sum())
-        steps = opening[opening | closing].astype(np.int32) * 2 - 1
+    for _, characters, outside in scanned(body):
+        kinds = characters[outside]
+        steps = STEPS[kinds]
+        steps = steps[steps != 0].astype(np.int32)
+        values += int((steps > 0).sum() + _BETWEEN[kinds].sum())
         if len(steps):
             levels = np.cumsum(steps)
             deepest = max(deepest, depth + int(levels.max()))
             depth += int(levels[-1])
     return values, deepest
-
-
-def _slice_end(body: bytes, start: int) -> int:
-    """Where the slice that begins at `start` ends: never between a backslash and its character."""
-    end = min(start + SLICE, len(body))
-    backslashes = 0
-    while end - backslashes > start and body[end - backslashes - 1] == 0x5C:
-        backslashes += 1
-    return min(end + backslashes % 2, len(body))

@@ -2,17 +2,25 @@
 
 What a caller sends is relayed as it came: integers beyond 64 bits, `1.0` beside `1`, repeated
 unknown keys, white space and escapes would not survive a parse and a dump. So the top level is
-scanned, strings as single tokens and nested values bracket by bracket, and only the chosen
-members' bytes change. It trusts that the body has been parsed once: it refuses what is not an
-object, and does not validate what it skips.
+scanned, strings as single tokens and nested values bracket by bracket (of long bodies all at once),
+and only the chosen members' bytes change. It trusts that the body has been parsed once: it refuses
+what is not an object, and does not validate what it skips.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from llmrouter.domain.patterns import Match, compile_bytes
+from llmrouter.util.json_structure import top_level_ends
+
+WALKED: Final = 8 * 1024
+"""Bytes up to which brackets are found one by one."""
 
 _STRING = rb'"(?:[^"\\]|\\.)*"'
 _OPEN = compile_bytes(rb"\s*\{\s*")
@@ -90,6 +98,7 @@ def _walk(
     removed members starts (None when the last member stays), where the last member that stays
     ends, and where the white space before the closing brace starts.
     """
+    ends = None if len(body) < WALKED else top_level_ends(body)
     edits: list[_Edit] = []
     kept_end = at
     cut: int | None = None
@@ -100,7 +109,7 @@ def _walk(
         end = member.end()
         raw, nested = member.groups()
         if nested is not None:
-            end = _skip(body, end)
+            end = _skip(body, end) if ends is None else _end_behind(ends, end)
         if b"\\" in raw:
             raw = str(json.loads(b'"' + raw + b'"')).encode("utf-8", "replace")
         separator = _SEPARATOR.match(body, end)
@@ -133,6 +142,14 @@ def _value_start(body: bytes, member: Match) -> int:
     colon = _COLON.match(body, member.end(1) + 1)
     assert colon is not None  # noqa: S101 - the member matched with its colon
     return colon.end()
+
+
+def _end_behind(ends: NDArray[np.int64], at: int) -> int:
+    """Where the member ends whose opening bracket ends at `at`."""
+    place = int(np.searchsorted(ends, at))
+    if place == len(ends):
+        raise ValueError("the body is not a JSON object")
+    return int(ends[place])
 
 
 def _skip(body: bytes, at: int) -> int:

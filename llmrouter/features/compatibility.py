@@ -23,6 +23,10 @@ _BLOCKS: Final = (
     range(0x1F100, 0x1F252),
 )
 """Where such characters are; the tests look for them everywhere."""
+_LIGATURES: Final = (range(0x2000, 0x2180), range(0x2470, 0x2A10), range(0x3200, 0x3400))
+_WORDS: Final = range(0xFDF0, 0xFDFD)
+EXPANDING_FROM: Final = 4
+"""Characters that become as many or more are weighed by what they become."""
 _ALWAYS: Final = frozenset({"<super>", "<sub>", "<fraction>", "<circle>"})
 _NEVER: Final = frozenset({"<wide>", "<narrow>", "<font>"})
 _PRIVATE: Final = 0x10F000
@@ -60,6 +64,23 @@ def _kept() -> _Kept:
         {code: private.get(cased.get(code, code), private[code]) for code in found},
         {stand_in: code for code, stand_in in private.items()},
     )
+
+
+@cache
+def _expanding() -> dict[str, int]:
+    """Characters that stand for several, and for how many: up to eighteen."""
+    codes = (code for block in (*_LIGATURES, _WORDS) for code in block)
+    lengths = {chr(code): len(normalize("NFKC", chr(code))) for code in codes}
+    return {one: length for one, length in lengths.items() if length >= EXPANDING_FROM}
+
+
+def folded_length(text: str) -> int:
+    """About how many characters `folded` makes of a text."""
+    if text.isascii():
+        return len(text)
+    expanding = _expanding()
+    present = expanding.keys() & set(text)
+    return len(text) + sum((expanding[one] - 1) * text.count(one) for one in present)
 
 
 def folded(text: str) -> str:

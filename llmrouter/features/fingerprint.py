@@ -20,12 +20,15 @@ import orjson
 
 from llmrouter.domain.chat import NO_OPTIONS, Caller, ChatRequest, Message, RouterOptions
 from llmrouter.domain.quick import quick
+from llmrouter.features.compatibility import folded_length
 from llmrouter.features.harness_envelopes import strip_envelopes
 from llmrouter.features.normalization import normalise
 
 DIGEST_BYTES: Final = 16
 LONG_TURN: Final = 100_000
 """Characters of a turn from which on it is compared as it stands, to bound the work."""
+LONG_REQUEST: Final = 4 * LONG_TURN
+"""Characters of a request behind which further turns are compared as they stand."""
 
 SHAPING: Final = frozenset(
     {
@@ -163,12 +166,16 @@ class Fingerprinter:
         request, extras, tenant = subject.request, subject.extras, subject.caller.tenant
         state, conversation = self._turns.copy(), ""
         pieces = [f"{len(tenant)}:{tenant}"]
+        looked_at = 0
         for index, message in enumerate(request.messages):
             role, text = message.role, message.text
             if role == "user" and "<" in text:
                 text = strip_envelopes(text)
-            if len(text) < LONG_TURN:
-                text = normalise(text)
+            if len(text) < LONG_TURN and looked_at < LONG_REQUEST:
+                length = folded_length(text)
+                looked_at += length
+                if length < LONG_TURN:
+                    text = normalise(text)
             pieces.append(f"{len(role)}:{role}{len(text)}:{text}")
             if message.parts or message.calls_tools:
                 pieces.append(_beside_text(message, None if extras is None else extras.get(index)))

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmrouter.api import body_limits
 from llmrouter.api.body_limits import BodyLimits, _structure, check_structure
 from llmrouter.errors import BadRequest
+from llmrouter.util import json_structure
 from tests.api.fakes import FakeGateway, client_of, services
 
 JSON = st.recursive(
@@ -42,7 +42,7 @@ def test_what_is_counted_is_what_is_there(value: object, step: int) -> None:
     """Strings are passed over, escapes included, wherever a slice of the body ends."""
     body = orjson.dumps(value)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(body_limits, "SLICE", step)
+        patch.setattr(json_structure, "SLICE", step)
         assert _structure(body) == (values_of(value), depth_of(value))
 
 

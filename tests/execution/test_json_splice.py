@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llmrouter.execution import json_splice
 from llmrouter.execution.json_splice import splice, without_logprobs
+from llmrouter.util import json_structure
 
 NAMES = st.sampled_from(["model", "router", "messages", "seed", "ключ", 'qu"ote', "a\\b"])
 VALUES = st.recursive(
@@ -58,6 +60,20 @@ def test_equals_parsing_changing_and_serialising(
         "{" + ",".join(f"{json.dumps(k)}:{json.dumps(v)}" for k, v in expected) + "}",
         object_pairs_hook=list,
     )
+
+
+@given(objects(), st.dictionaries(NAMES, st.none() | VALUES, max_size=4), st.integers(1, 9))
+def test_a_long_body_is_changed_as_a_short_one_is(
+    made: tuple[list[tuple[str, object]], bytes], wanted: dict[str, object], step: int
+) -> None:
+    """Brackets that are found all at once, in slices of any size, are those found one by one."""
+    _, body = made
+    replace = {k: None if v is None else json.dumps(v).encode() for k, v in wanted.items()}
+    one_by_one = splice(body, replace)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(json_splice, "WALKED", 0)
+        patch.setattr(json_structure, "SLICE", step)
+        assert splice(body, replace) == one_by_one
 
 
 @given(objects())

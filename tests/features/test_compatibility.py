@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from unicodedata import normalize
+
 import pytest
 
-from llmrouter.features.compatibility import _kept, folded, is_kept
+from llmrouter.features.compatibility import (
+    EXPANDING_FROM,
+    _kept,
+    folded,
+    folded_length,
+    is_kept,
+)
 from llmrouter.features.normalization import normalise
 
 
@@ -59,3 +67,14 @@ def test_private_characters_of_a_text_never_come_out_as_kept_ones() -> None:
     stand_in = min(_kept().private)
     assert folded(f"10{stand_in}") == "10\ufffd"
     assert folded(folded(f"10{stand_in}⁵")) == folded(f"10{stand_in}⁵")
+
+
+def test_what_a_text_becomes_is_known_before_it_is_folded() -> None:
+    """No character of Unicode becomes as many as four that the estimate does not count."""
+    for code in range(0x110000):
+        if not 0xD800 <= code < 0xE000:
+            length = len(normalize("NFKC", chr(code)))
+            if length >= EXPANDING_FROM:
+                assert folded_length(chr(code)) == length
+    assert folded_length("plain") == 5
+    assert folded_length("\ufdfa" * 1000 + "é") == 18_001

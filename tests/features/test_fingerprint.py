@@ -222,3 +222,16 @@ def test_a_very_long_turn_is_compared_as_it_stands() -> None:
     text = "A b " * 30_000
     assert fingerprint(parsed(user(text))) == fingerprint(parsed(user(text)))
     assert fingerprint(parsed(user(text))) != fingerprint(parsed(user(text + "c")))
+
+
+def test_turns_that_would_take_long_to_fold_are_compared_as_they_stand() -> None:
+    """One that grows eighteenfold, and everything behind the first few hundred thousand."""
+
+    def alike(*before: str, text: str = "") -> bool:
+        names = {fingerprint(parsed(*map(user, before), user(text + end))) for end in "Aa"}
+        return len(names) == 1
+
+    assert alike(text="é " * 1000)
+    assert not alike(text="\ufdfa" * 9000)
+    assert alike(*["é " * 45_000] * 4)
+    assert not alike(*["é " * 45_000] * 5)
