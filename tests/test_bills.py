@@ -327,6 +327,72 @@ async def test_every_spelling_of_usage_is_billed(
         assert (await up.metric("llmrouter_usage_not_believed_total") > 0) == absurd
 
 
+CLIMB = """\
+default: small
+fallback: {retries: 0}
+rules: [{name: all, when: {}, strategy: cascade}]
+cascade: {order: [small, big], accept: {}}
+"""
+FAULTS = [OVERFLOWS[0], OVERFLOWS[4], OURS[0], OURS[6], ("200 OK", error("worker died", code=500))]
+
+
+@FORMS
+@pytest.mark.parametrize(("status", "said"), FAULTS)
+async def test_a_cascade_goes_on_where_a_step_is_not_the_callers_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stream: bool, status: str, said: Any
+) -> None:
+    """Too long, no credit, a limit, an error in a 200: the next step answers, streaming or not."""
+    async with shop(tmp_path, CLIMB) as up:
+        up.upstream.script["ok2"] = [says(monkeypatch, status, said)]
+        router, _ = await up.billed(stream)
+        outcomes = [(one["target"], one["outcome"]) for one in router["attempts"]]
+        assert outcomes == [("small", "failed"), ("big", "ok")]
+
+
+@FORMS
+async def test_a_cascade_bills_what_a_useless_step_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stream: bool
+) -> None:
+    """An empty answer, thought in the total alone, and the next step's answer on one bill."""
+    counted = {"prompt_tokens": 20, "completion_tokens": 0, "total_tokens": 50}
+    last = sse({"choices": [], "usage": counted})
+    mode = replies(monkeypatch, completion(text="", usage=counted), ROLE, END, last, DONE)
+    async with shop(tmp_path, CLIMB) as up:
+        up.upstream.script["ok2"] = [mode]
+        router, _ = await up.billed(stream)
+        useless, answered = router["attempts"]
+        assert useless["cost_usd"] == pytest.approx(usd(20, 30))
+        assert router["cost_usd"] == pytest.approx(useless["cost_usd"] + answered["cost_usd"])
+
+
+VENDORS: list[tuple[dict[str, Any], float]] = [
+    ({"x_groq": {"usage": {"prompt_tokens": 30, "completion_tokens": 7}}}, usd(30, 7)),
+    ({"timings": {"prompt_n": 10, "cache_n": 20, "predicted_n": 7}}, usd(30, 7, 20)),
+    ({"prompt_eval_count": 30, "eval_count": 7}, usd(30, 7)),
+    ({"meta": {"billed_units": {"input_tokens": 30, "output_tokens": 7}}}, usd(30, 7)),
+    ({"usageMetadata": {"promptTokenCount": 30, "candidatesTokenCount": 7,
+      "thoughtsTokenCount": 5, "totalTokenCount": 42}}, usd(30, 12)),
+    ({"amazon-bedrock-invocationMetrics": {"inputTokenCount": 10, "outputTokenCount": 7,
+      "cacheReadInputTokenCount": 20}}, usd(30, 7, 20)),
+]  # fmt: skip
+
+
+@FORMS
+@pytest.mark.parametrize(("field", "cost"), VENDORS)
+async def test_usage_in_a_vendors_field_is_billed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stream: bool, field: Any, cost: float
+) -> None:
+    """Groq's, llama.cpp's, Ollama's, Cohere's, Gemini's and Bedrock's own names."""
+    last = sse({"id": "c", "choices": [], **field})
+    whole = completion(usage=None)[:-1] + b"," + json.dumps(field).encode()[1:]
+    mode = replies(monkeypatch, whole, ROLE, *WORDS, END, last, DONE)
+    async with shop(tmp_path) as up:
+        up.upstream.script["ok2"] = [mode]
+        router, _ = await up.billed(stream)
+        assert router["cost_usd"] == pytest.approx(cost)
+        assert "cost_estimated" not in router["attempts"][0]
+
+
 ZEROS = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
 COUNTED = {"prompt_tokens": 30, "completion_tokens": 7, "total_tokens": 37}
 SPLIT = [

@@ -63,7 +63,7 @@ class OpenAIChat:
     path = "/chat/completions"
     telling = compile_bytes(
         rb'"(?:usage|finish_reason|error|refusal|x_groq|usageMetadata|timings'
-        rb'|amazon-bedrock-invocationMetrics|meta)"\s*:\s*["{\[]|data:\s*\[DONE\]'
+        rb'|amazon-bedrock-invocationMetrics|meta)"\s*:\s*["{\[]|"eval_count"|data:\s*\[DONE\]'
     )
 
     def parse(self, document: Document) -> ParsedRequest:

@@ -25,7 +25,9 @@ MOST_TOKENS: Final = 100_000
 """Token ids that count towards a request's size where a caller sends ids in place of text."""
 
 
-_TELLING = compile_bytes(rb'"(?:usage|finish_reason|error)"|data:\s*\[DONE\]')
+_TELLING = compile_bytes(
+    rb'"(?:usage|finish_reason|error|x_groq|timings|eval_count)"|data:\s*\[DONE\]'
+)
 
 
 @dataclass(frozen=True, slots=True)
