@@ -146,13 +146,17 @@ class Metered:
 
 
 class EmbeddedJudge:
-    """Decides requests by the shipped catalog and one server. `quality` as in routing.yaml."""
+    """Decides requests by the shipped catalog and one server. `quality` as in routing.yaml.
+
+    `reordered` is a second judge, which learns of the targets anew.
+    """
 
     def __init__(self, catalog: Catalog, model: Metered, background: Background) -> None:
         self.catalog = catalog
         self._model = model
         self._background = background
         self._judge = self.new_judge()
+        self.reordered = self.new_judge()
         self._utility = Utility()
         self._extractor = Extractor(Fingerprinter(bytes(32)))
 

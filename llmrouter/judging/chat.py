@@ -50,6 +50,9 @@ Profile = tuple[float, ...]
 """How likely each rung is the hardest work of one kind that a target does well."""
 
 
+_Answer = tuple[tuple[float, ...], float] | RouterLLMFailed
+
+
 class Chat:
     """Implements JudgementProtocol. Keeps what it learned of target texts."""
 
@@ -57,6 +60,7 @@ class Chat:
 
     def __init__(self) -> None:
         self._profiles: dict[tuple[str, str, str, str], Profile] = {}
+        self._asking: dict[tuple[str, str, str, str], asyncio.Future[_Answer]] = {}
 
     async def judge(self, request: JudgeRequest, calls: Calls) -> Judgement:
         """One token, and one for each target text not seen with this kind of work before.
@@ -100,10 +104,7 @@ class Chat:
         for at in range(0, len(unknown), MAX_AT_ONCE):
             part = unknown[at : at + MAX_AT_ONCE]
             answers = await asyncio.gather(
-                *(
-                    self._ask(prompt, f"MODEL: {described(target)}", _ability(task), calls)
-                    for _, target in part
-                )
+                *(self._profile(name, target, prompt, calls) for name, target in part)
             )
             for (name, _), answer in zip(part, answers, strict=True):
                 if not isinstance(answer, RouterLLMFailed):
@@ -112,9 +113,24 @@ class Chat:
                     self._profiles[name] = found[name[3]] = answer[0]
         return found
 
-    async def _ask(
-        self, prompt: Rendered, about: str, question: str, calls: Calls
-    ) -> tuple[tuple[float, ...], float] | RouterLLMFailed:
+    async def _profile(
+        self, name: tuple[str, str, str, str], target: Target, prompt: Rendered, calls: Calls
+    ) -> _Answer:
+        """One call for all requests that want to know the same of a target at the same time."""
+        known = self._asking.get(name)
+        if known is not None:
+            return await asyncio.shield(known)
+        answer: _Answer = RouterLLMFailed("timeout", "the call that was to answer was ended")
+        future = self._asking[name] = asyncio.get_running_loop().create_future()
+        try:
+            about = f"MODEL: {described(target)}"
+            answer = await self._ask(prompt, about, _ability(name[2]), calls)
+        finally:
+            del self._asking[name]
+            future.set_result(answer)
+        return answer
+
+    async def _ask(self, prompt: Rendered, about: str, question: str, calls: Calls) -> _Answer:
         """Shares of the rungs and the valid mass, or why there are none."""
         messages = [
             {"role": "system", "content": f"{prompt.instructions}\n\nTHE SCALE\n{_SCALE}"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -40,6 +41,7 @@ class Scripted:
         self.schemas: list[Mapping[str, Any]] = []
         self.bodies: list[tuple[str, Mapping[str, Any]]] = []
         self.logprobs = True
+        self.gate: asyncio.Event | None = None
 
     def gives_logprobs(self, llm: RouterLLM) -> bool:
         """As the test says."""
@@ -70,6 +72,8 @@ class Scripted:
         self.messages.append(messages)
         if not self.logprobs:
             raise RouterLLMFailed("no_logprobs", "scripted")
+        if self.gate is not None:
+            await self.gate.wait()
         return TokenAnswer(self._next(), Usage(100, 1, 80), llm.model, "length")
 
     async def post(

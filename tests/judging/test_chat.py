@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import Any
 
@@ -132,3 +133,35 @@ async def test_a_judgement_carries_task_difficulty_and_mass() -> None:
     assert judgement.difficulty == pytest.approx(0.1 / 0.9 / 4)
     assert judgement.valid_mass == pytest.approx(0.9)
     assert replace(judgement, model="") != Judgement()
+
+
+async def _all_asked() -> None:
+    for _ in range(50):  # every task gets to its call
+        await asyncio.sleep(0)
+
+
+async def test_requests_at_once_share_the_questions_about_targets() -> None:
+    """Ten requests of one kind of work ask ten times about themselves, and once about a target."""
+    protocol, model = Chat(), Scripted(EASY)
+    model.gate = asyncio.Event()
+    tasks = [asyncio.ensure_future(judged(protocol, model)) for _ in range(10)]
+    await _all_asked()
+    assert len(model.messages) == 12
+    model.gate.set()
+    found = await asyncio.gather(*tasks)
+    assert all(len(judgement.probabilities) == 2 for judgement, _ in found)
+
+
+async def test_an_ended_question_about_a_target_is_asked_again() -> None:
+    """Those that waited for it go on without, and the next request asks anew."""
+    protocol, model = Chat(), Scripted(EASY)
+    model.gate = asyncio.Event()
+    first = asyncio.ensure_future(judged(protocol, model))
+    second = asyncio.ensure_future(judged(protocol, model))
+    await _all_asked()
+    first.cancel()
+    await _all_asked()
+    model.gate.set()
+    judgement, _ = await second
+    assert judgement.probabilities == {}
+    assert len((await judged(protocol, model))[0].probabilities) == 2
