@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import shutil
 import statistics
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
+from pathlib import Path
 
 import orjson
 from rich.console import Console
@@ -20,6 +22,7 @@ from rich.table import Table
 from benchmarks.load import post, run
 from benchmarks.processes import Server, free_port, running
 
+SHIPPED = Path(__file__).parents[1] / "prompts"
 PROMPT = (
     "Please read the following notes from our planning meeting and tell me which of the action "
     "items are still open, who owns them, and when they are due. "
@@ -39,6 +42,19 @@ def body(prompt: str) -> bytes:
     """A chat-completions body."""
     message = {"role": "user", "content": prompt}
     return orjson.dumps({"model": "auto", "messages": [message], "max_tokens": 16})
+
+
+def one_format(directory: Path) -> Path:
+    """The shipped prompts with every target in the callers' own format, as B relays it.
+
+    Translation has a figure of its own (`translation_cost`).
+    """
+    made = directory / "prompts"
+    shutil.copytree(SHIPPED, made)
+    for path in made.glob("catalog/*.md"):
+        lines = path.read_text().splitlines(keepends=True)
+        path.write_text("".join(x for x in lines if not x.startswith(("protocol:", "auth:"))))
+    return made
 
 
 def measure(server: Server, requests: list[bytes], count: int) -> float:
@@ -61,7 +77,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     upstream = f"http://127.0.0.1:{sim}/v1"
     with ExitStack() as stack:
         store = stack.enter_context(tempfile.TemporaryDirectory())
+        prompts = one_format(Path(stack.enter_context(tempfile.TemporaryDirectory())))
         environ = {
+            "LLMROUTER_PROMPTS": str(prompts),
             "LLMROUTER_STORE": f"disk:{store}",
             "LLMROUTER_DEMO_UPSTREAM": upstream,
             "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{sink}",
