@@ -11,7 +11,7 @@ import orjson
 from llmrouter.domain.chat import ChatRequest
 from llmrouter.domain.interfaces import Rewritten
 from llmrouter.domain.patterns import compile_bytes
-from llmrouter.domain.target import DIRECT, Target
+from llmrouter.domain.target import Target
 from llmrouter.execution.json_splice import splice
 
 CHAT = "openai-chat"
@@ -51,7 +51,8 @@ def prepare(
         or candidates
         or "router" in document
         or "stream_options" in document
-        or target.access is not DIRECT
+        or target.access.params
+        or target.access.overrides
     ):
         quick = _quick(request, target, ask_usage=ask_usage)
         if quick is not None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from llmrouter.domain.chat import ChatRequest, Message
 from llmrouter.domain.target import Access
+from llmrouter.execution import request_body
 from llmrouter.execution.request_body import prepare, sample
 from tests.fakes import a_request, a_target
 
@@ -122,3 +123,14 @@ def test_a_targets_own_members_are_set_and_its_defaults_give_way() -> None:
         "top_p": 0.9,
         "seed": 7,
     }
+
+
+def test_a_target_that_sets_no_members_needs_no_walk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Headers or a proxy of its own change nothing in the body."""
+
+    def walked(*_: Any) -> bytes:
+        raise AssertionError("the body was walked")
+
+    monkeypatch.setattr(request_body, "splice", walked)
+    target = a_target(access=Access(headers={"x-team": "a"}, proxy="http://127.0.0.1:1"))
+    assert prepare(raw(b'{"model":"auto"}'), target)[0] == b'{"model":"small-model"}'
