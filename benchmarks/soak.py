@@ -196,37 +196,69 @@ def redis(directory: Path) -> Iterator[tuple[int, str]]:
         process.wait(timeout=10)
 
 
-def watch(port: int, pid: int) -> None:
+def watch(port: int, pid: int, bare_port: int) -> None:
     """Ask `/healthz` until standard input closes; print each second's worst answer, in ms.
 
-    Beside each stands how long the machine kept the service's event loop or this process from
-    running meanwhile (the kernel's own count of time on the run queue).
+    Beside each stands how long the machine kept the service or this process from running meanwhile
+    (the kernel's own count of time on the run queue), and the worst answer of a bare server.
     """
     os.set_blocking(sys.stdin.fileno(), False)
-    worst = kept = 0.0
+    worst = kept = idle = 0.0
     second = time.monotonic()
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    beside = http.client.HTTPConnection("127.0.0.1", bare_port, timeout=30)
     while sys.stdin.buffer.read(1) is None:
         time.sleep(ASK_EVERY_S)
-        queued, started = queued_ms(pid) + queued_ms(os.getpid()), time.perf_counter()
-        try:
-            connection.request("GET", "/healthz")
-            connection.getresponse().read()
-        except OSError:
-            connection.close()
-        took = (time.perf_counter() - started) * 1e3
+        idle = max(idle, asked_ms(beside))
+        queued = queued_ms(pid) + queued_ms(os.getpid())
+        took = asked_ms(connection)
         waited = queued_ms(pid) + queued_ms(os.getpid()) - queued
         if took - waited > worst - kept:
             worst, kept = took, waited
         if time.monotonic() - second >= 1.0:
-            print(f"{worst:.1f} {kept:.1f}", flush=True)
-            worst = kept = 0.0
+            print(f"{worst:.1f} {kept:.1f} {idle:.1f}", flush=True)
+            worst = kept = idle = 0.0
             second = time.monotonic()
 
 
+def asked_ms(connection: http.client.HTTPConnection) -> float:
+    """How long a GET of `/healthz` took, in ms."""
+    started = time.perf_counter()
+    try:
+        connection.request("GET", "/healthz")
+        connection.getresponse().read()
+    except OSError:
+        connection.close()
+    return (time.perf_counter() - started) * 1e3
+
+
 def queued_ms(pid: int) -> float:
-    """Milliseconds that a process's main thread was ready to run and did not, so far."""
-    return int(Path(f"/proc/{pid}/task/{pid}/schedstat").read_text().split()[1]) / 1e6
+    """Milliseconds that a process's threads were ready to run and did not, so far.
+
+    Of all threads: the main one waits as well while the interpreter's lock is with one that the
+    machine keeps from running.
+    """
+    total = 0
+    for stat in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            total += int(stat.read_text().split()[1])
+    return total / 1e6
+
+
+def bare(port: int) -> None:
+    """A server that does nothing but answer: what the machine alone keeps one waiting."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError):
+            while await reader.readuntil(b"\r\n\r\n"):
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        writer.close()
+
+    async def serve() -> None:
+        server = await asyncio.start_server(answer, "127.0.0.1", port)
+        await server.serve_forever()
+
+    asyncio.run(serve())
 
 
 def written(directory: Path, upstream: FaultyUpstream) -> Path:
@@ -251,7 +283,7 @@ async def spent(base: str, key: str) -> float:
     return sum(float(line.rpartition(" ")[2]) for line in found)
 
 
-async def soak(options: argparse.Namespace) -> tuple[Tally, list[tuple[float, float]]]:
+async def soak(options: argparse.Namespace) -> tuple[Tally, list[tuple[float, ...]]]:
     """The load; what came of it, and what the watcher saw (ms)."""
     tally, port = Tally(tame=options.tame), free_port()
     base = f"http://127.0.0.1:{port}"
@@ -273,8 +305,12 @@ async def soak(options: argparse.Namespace) -> tuple[Tally, list[tuple[float, fl
                 stack.enter_context, running(serve, port, "/healthz", environ)
             )
             server = await started
+            beside = free_port()
+            module = [sys.executable, "-m", "benchmarks.soak"]
+            idle = subprocess.Popen([*module, "--bare", str(beside)])  # noqa: ASYNC220 - at once
+            stack.callback(idle.kill)
             watcher = subprocess.Popen(  # noqa: ASYNC220 - it starts at once
-                [sys.executable, "-m", "benchmarks.soak", "--watch", str(port), str(server.pid)],
+                [*module, "--watch", str(port), str(server.pid), str(beside)],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
             )  # fmt: skip
             until = time.monotonic() + options.minutes * 60.0
@@ -289,8 +325,7 @@ async def soak(options: argparse.Namespace) -> tuple[Tally, list[tuple[float, fl
             count(upstream, tally)
             tally.expected_usd = sum(tally.hits[m] * bills for m, bills in EXACT.items()) * BILL_USD
             tally.spent_usd = await spent(base, "exact")
-    pairs = [tuple(map(float, line.split())) for line in said.splitlines()]
-    return tally, [(pair[0], pair[1]) for pair in pairs]
+    return tally, [tuple(map(float, line.split())) for line in said.splitlines()]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -301,13 +336,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--clients", type=int, default=16)
     parser.add_argument("--redis", action="store_true", help="keep the state in Redis and pause it")
     parser.add_argument("--tame", action="store_true", help="leave the hostile texts out")
-    parser.add_argument("--watch", type=int, nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--watch", type=int, nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--bare", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.watch is not None:
         watch(*options.watch)
         return
+    if options.bare is not None:
+        bare(options.bare)
+        return
     tally, seconds = uvloop.run(soak(options))
-    silence = max((worst - kept for worst, kept in seconds), default=0.0)
+    silence = max((worst - kept for worst, kept, _ in seconds), default=0.0)
     half, last = halves(tally.resident_mb)
     checks = (
         ("requests not answered", str(len(tally.unanswered)), "0", not tally.unanswered),
@@ -326,8 +365,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         table.add_column(column)
     for what, measured, most, held in checks:
         table.add_row(what, measured, most, "held" if held else "[bold red]NOT HELD[/]")
-    worst = max(seconds, default=(0.0, 0.0))
+    worst = max(seconds, default=(0.0, 0.0, 0.0))
     table.add_row("slowest /healthz, of that kept waiting, ms", f"{worst[0]:.0f}, {worst[1]:.0f}")
+    idle = max((beside for *_, beside in seconds), default=0.0)
+    table.add_row("slowest answer of a bare server beside it, ms", f"{idle:.0f}")
     for status, times in sorted(tally.statuses.items()):
         table.add_row(f"answered {status}", str(times))
     console = Console()

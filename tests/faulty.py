@@ -118,7 +118,7 @@ class FaultyUpstream:
                     gone.cancel()
                     await asyncio.gather(answer, gone, return_exceptions=True)
                 return
-        except (ConnectionError, asyncio.IncompleteReadError):
+        except (ConnectionError, asyncio.IncompleteReadError, RuntimeError):  # the last is uvloop's
             self.left += 1
         except asyncio.CancelledError:
             pass

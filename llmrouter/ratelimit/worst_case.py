@@ -9,11 +9,14 @@ used beyond that is charged when the reply is out.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from llmrouter.domain.catalog import Catalog
 from llmrouter.domain.chat import CHAT_WIRE, Caller, ChatRequest
 from llmrouter.domain.features import answers_of, output_limit
 from llmrouter.domain.parts import media_of
-from llmrouter.domain.target import Target
+from llmrouter.domain.target import DIRECT, Target
 
 BYTES_PER_TOKEN = 4
 BYTES_PER_FOREIGN_TOKEN = 2
@@ -94,17 +97,17 @@ class WorstCases:
     ) -> float:
         """USD at the target it pins, or at the dearest it may reach; of all steps in a cascade."""
         pinned = None if request.model is None else catalog.named(request.model)
-        answers = answers_of(request.document)
+        document = request.document
         if pinned is not None:
-            return _most_usd(pinned, size, answers)
+            return _most_usd(pinned, size, document)
         reach = self._in_reach(caller.allow, catalog)
         cost = 0.0
         for target in reach:
-            cost = max(cost, _most_usd(target, size, answers))
+            cost = max(cost, _most_usd(target, size, document))
         if _may_cascade(request, catalog):
             samples = max(1, catalog.cascade.accept.samples)
             steps = [target for target in reach if target.id in catalog.cascade.order]
-            climbed = sum(_most_usd(target, size, answers) * samples for target in steps)
+            climbed = sum(_most_usd(target, size, document) * samples for target in steps)
             cost = max(cost, climbed + len(steps) * _judging_usd(catalog))
         elif catalog.fallback.hedge:
             cost *= 2  # the slower of two attempts may be billed as well
@@ -116,8 +119,7 @@ class WorstCases:
         """Tokens at the target it pins, or at the one that may write most."""
         pinned = None if request.model is None else catalog.named(request.model)
         reach = self._in_reach(caller.allow, catalog) if pinned is None else (pinned,)
-        answers = answers_of(request.document)
-        written = (_most_written(target, size[1], answers) for target in reach)
+        written = (_most_written(target, size[1], request.document) for target in reach)
         return size[0] + max(written, default=0)
 
     def _in_reach(self, allow: frozenset[str] | None, catalog: Catalog) -> tuple[Target, ...]:
@@ -141,18 +143,37 @@ class WorstCases:
         return found
 
 
-def _worth(target: Target) -> tuple[float, float, int]:
-    return target.price.input, target.price.output, target.max_output or target.context_window
+_Worth = tuple[float, float, int, int]
 
 
-def _outdoes(other: tuple[float, float, int], one: tuple[float, float, int]) -> bool:
+def _worth(target: Target) -> _Worth:
+    longest = target.max_output or target.context_window
+    return target.price.input, target.price.output, longest, _own_limit(target) or 0
+
+
+def _outdoes(other: _Worth, one: _Worth) -> bool:
     return other != one and all(a >= b for a, b in zip(other, one, strict=True))
 
 
-def _most_written(target: Target, written: int, answers: int) -> int:
-    """Output tokens of a request at a target, whose answers are no longer than it can write."""
+def _own_limit(target: Target) -> int | None:
+    """The limit that the catalog sets on answers of a request that sets none."""
+    if target.access is DIRECT:
+        return None
+    members = {**target.access.params, **target.access.overrides}
+    limits = {"max_tokens": members.get("max_output_tokens"), **members}  # the Responses API's name
+    return output_limit(limits)
+
+
+def _most_written(target: Target, written: int, document: Mapping[str, Any]) -> int:
+    """Output tokens of a request at a target, whose answers are no longer than it can write.
+
+    Where the catalog limits them, the assumption about their length is not needed.
+    """
+    answers = answers_of(document)
+    if output_limit(document) is None and (own := _own_limit(target)) is not None:
+        written = own * answers
     return min(written, answers * (target.max_output or target.context_window))
 
 
-def _most_usd(target: Target, size: tuple[int, int], answers: int) -> float:
-    return target.price.cost(size[0], _most_written(target, size[1], answers))
+def _most_usd(target: Target, size: tuple[int, int], document: Mapping[str, Any]) -> float:
+    return target.price.cost(size[0], _most_written(target, size[1], document))

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from llmrouter.api.request_parser import Endpoint, parse
 from llmrouter.domain.catalog import Acceptance, Cascade, Fallback, RouterLLM
 from llmrouter.domain.chat import Caller, ChatRequest
+from llmrouter.domain.target import Access
 from llmrouter.ratelimit.worst_case import WorstCases, estimate_tokens, routing_usd
 from tests.api.fakes import CATALOG
 from tests.domain.test_parts import png
@@ -61,6 +62,48 @@ def test_no_target_writes_more_than_it_can() -> None:
     target = CATALOG.targets["small"]
     least = target.max_output or target.context_window
     assert most(asked) == target.price.cost(estimate_tokens(asked)[0], least)
+
+
+@pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens", "max_output_tokens"])
+def test_a_limit_in_the_catalog_is_what_an_answer_without_one_may_have(name: str) -> None:
+    """Whatever is assumed otherwise; what the caller says goes before it."""
+    small = CATALOG.targets["small"]
+    limited = replace(small, access=Access(params={name: 3000}))
+    catalog = replace(CATALOG, targets={**CATALOG.targets, "small": limited})
+    asked = a_request(model="small")
+    read = estimate_tokens(asked)[0]
+    assert most(asked, catalog) == small.price.cost(read, 3000)
+    said = a_request(model="small", max_tokens=100)
+    assert most(said, catalog) == small.price.cost(estimate_tokens(said)[0], 100)
+
+
+@pytest.mark.parametrize(
+    ("more", "written"),
+    [
+        ({"max_tokens": 4000, "max_completion_tokens": 1}, 4000),
+        ({"n": 2, "best_of": 5, "max_tokens": 10}, 50),
+        ({"n": 3}, 1536),
+    ],
+)
+def test_limits_that_contradict_and_answers_that_are_thrown_away_count(
+    more: dict[str, Any], written: int
+) -> None:
+    """The larger limit, and every answer that is written."""
+    assert estimate_tokens(a_request(**more))[1] == written
+
+
+def test_text_that_is_not_ascii_has_more_tokens_for_its_bytes() -> None:
+    """A character of three bytes is often a token."""
+    asked = a_request(messages=[{"role": "user", "content": "漢字" * 1000}])
+    assert estimate_tokens(asked)[0] >= 3000
+
+
+def test_answers_are_each_as_long_as_a_target_writes() -> None:
+    """Its own limit holds for one of them, not for all together."""
+    small = replace(CATALOG.targets["small"], max_output=100)
+    catalog = replace(CATALOG, targets={**CATALOG.targets, "small": small})
+    asked = a_request(model="small", max_tokens=1000, n=8)
+    assert most(asked, catalog) == small.price.cost(estimate_tokens(asked)[0], 800)
 
 
 def test_a_cascade_may_cost_all_its_steps_and_their_judges() -> None:
