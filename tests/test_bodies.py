@@ -3,6 +3,7 @@ holds."""
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 from collections.abc import AsyncIterator
 from typing import Any
@@ -40,7 +41,7 @@ async def up(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Running]
     """A service with keys, and narrow bounds."""
     bounds: dict[str, Any] = {"max_json_values": 200, "max_json_depth": 20, "max_body_mb": 0.05}
     with pytest.MonkeyPatch.context() as patch:
-        keys = {"api_keys": "me:sk-mine", "admin_key": "sk-admin", "isolate_tenants": True}
+        keys = {"api_keys": "me:sk-mine", "admin_key": "sk-admin"}
         async with running(tmp_path_factory.mktemp("up"), patch, **bounds, **keys) as found:
             yield found
 
@@ -102,3 +103,29 @@ async def test_every_admin_door_needs_the_admin_key(up: Running) -> None:
         for trick in ("/catalog//small", "/./catalog/small", "/CATALOG/small", "/catalog/small/"):
             async with stranger.put(trick, data=b"x") as answer:
                 assert answer.status in (401, 404, 405), trick
+
+
+async def test_names_of_keys_paths_and_addresses_are_for_the_admin_key(up: Running) -> None:
+    """Metrics and readiness answer everyone, and say these to the operator alone."""
+    await sent(up, ("POST", "/complete"), b'{"prompt":"hi"}', **KEY)
+    holder = up.service.holder
+    (up.directory / "routing.yaml").write_text("default: nobody\n")
+    async with asyncio.timeout(30):
+        while not holder.problems:  # noqa: ASYNC110 - a file on disk sets no event
+            await asyncio.sleep(0.02)
+    seen = {}
+    for who, headers in (("anyone", {}), ("key", KEY), ("admin", ADMIN)):
+        async with (
+            up.client.get("/metrics", headers=headers) as metrics,
+            up.client.get("/readyz", headers=headers) as ready,
+        ):
+            seen[who] = await metrics.text(), await ready.text(), metrics.status
+    names = 'key="me"', "server_address", "routing.yaml", str(up.directory)
+    metrics, ready, _ = seen["admin"]
+    assert [name in metrics + ready for name in names] == [True, True, True, False]
+    for who in ("anyone", "key"):
+        metrics, ready, status = seen[who]
+        assert status == 200
+        assert "gen_ai_client_operation_duration" in metrics
+        assert not any(name in metrics + ready for name in names)
+        assert "the admin key sees which" in ready

@@ -57,13 +57,18 @@ class Server(TestServer):
 
 @contextlib.asynccontextmanager
 async def running(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, headers: Any = None, **over: Any
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    headers: Any = None,
+    upstream: web.Application | None = None,
+    **over: Any,
 ) -> AsyncIterator[Running]:
-    """The service over the small catalog, every target answered by the simulator."""
+    """The service over the small catalog, every target answered by the simulator or `upstream`."""
     prompts = tmp_path / "prompts"
     if not prompts.exists():
         written(prompts)
-    async with TestServer(create_app(SimOptions(latency_scale=0))) as simulator:
+    async with TestServer(upstream or create_app(SimOptions(latency_scale=0))) as simulator:
         monkeypatch.setenv("LLMROUTER_DEMO_UPSTREAM", str(simulator.make_url("/v1")))
         settings = Settings(
             **{"prompts": prompts, "store": f"disk:{tmp_path / 'store'}", "port": 0, **over},
