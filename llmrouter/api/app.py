@@ -1,16 +1,15 @@
 """The application: which handler answers which path, who may call it, and what stands before it.
 
-Around every handler, outermost first:
+Around every handler stand the five middlewares that `middleware.pipeline` lists, outermost first:
 
-1. errors: any exception becomes an OpenAI-shaped envelope with the status it knows.
+1. errors_answered: any exception becomes an OpenAI-shaped envelope with the status it knows.
 2. observed: one SERVER span and one duration a request.
-3. gate, key: the API key becomes a Caller; admin calls need the admin key.
-4. gate, load: routed calls over the concurrency bound, or while draining, get 503 at once. A body
-   that is still on its way holds no place in the load.
-5. gate, quota: routed calls count against their key's request quota.
+3. authenticated: `Host` and `Origin` are allowed, the API key becomes a Caller; admin calls need
+   the admin key.
+4. load_bounded: routed calls over the concurrency bound, or while draining, get 503 at once.
+5. quota_counted: routed calls count against their key's request quota.
 
-Before them all stands `middleware.hosts`: a `Host` of another service gets 421, and pages of other
-sites are told by their `Origin`. Run it with `handler_cancellation=True`: a caller who leaves
+Run it with `handler_cancellation=True`: a caller who leaves
 ends its request.
 """
 
@@ -46,13 +45,8 @@ from llmrouter.api.handlers import (
     route,
     stats,
 )
-from llmrouter.api.middleware.pipeline import (
-    Access,
-    Answer,
-    RequestPipeline,
-    middleware,
-    request_pipeline,
-)
+from llmrouter.api.middleware.pipeline import RequestPipeline, middleware, request_pipeline
+from llmrouter.api.middleware.steps import Access, Answer
 from llmrouter.domain.chat import Caller
 
 
