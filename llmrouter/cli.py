@@ -16,8 +16,10 @@ import typer
 
 from llmrouter import __version__
 from llmrouter.commands.canary import canary_app
+from llmrouter.commands.catalog_import import catalog_import
 from llmrouter.commands.common import (
     Host,
+    Json,
     Port,
     PromptsDir,
     Workers,
@@ -27,10 +29,13 @@ from llmrouter.commands.common import (
 )
 from llmrouter.commands.report import report
 from llmrouter.commands.route import route
+from llmrouter.commands.top import top
 from llmrouter.commands.train import train
 from llmrouter.environment import load_env
 from llmrouter.errors import CatalogInvalid, ExtraMissing, LLMRouterError
 from llmrouter.evaluation.benchmark.arguments import EvalCommand, eval_command
+from llmrouter.util.arguments import JsonCommand
+from llmrouter.util.json_output import print_json
 from llmrouter.util.log_filters import StoreDownFilter
 
 if TYPE_CHECKING:
@@ -145,11 +150,12 @@ def init_command(
     everything: Annotated[
         bool, typer.Option("--all", help="Every shipped target, whether its key is set or not.")
     ] = False,
+    json: Json = False,
 ) -> None:
     """Write a prompts/ directory with the targets whose keys are set."""
     from llmrouter.commands.init import init
 
-    raise typer.Exit(init(directory, everything))
+    raise typer.Exit(init(directory, everything, json))
 
 
 @app.command()
@@ -246,6 +252,7 @@ def sim(
 def key(
     name: Annotated[str, typer.Argument(help="Whose key it is; shown in logs and figures.")],
     tier: Annotated[str | None, typer.Option(help="Its plan tier. [default: any]")] = None,
+    json: Json = False,
 ) -> None:
     """Make an API key, and the entry for LLMROUTER_API_KEYS that knows it by its hash alone."""
     from llmrouter.auth.api_keys import KeysInvalid, new_key
@@ -254,6 +261,9 @@ def key(
         secret, entry = new_key(name, tier)
     except KeysInvalid as error:
         raise fail(str(error)) from None
+    if json:
+        print_json({"key": secret, "entry": entry})
+        return
     typer.echo(f"{secret}\n{entry}")
     if sys.stdout.isatty():
         typer.echo(
@@ -267,19 +277,21 @@ def key(
 app.command()(route)
 
 
+app.command()(top)
 app.command()(train)
-app.command()(report)
+app.command(cls=JsonCommand)(report)
 
 
 @catalog_app.command("check")
 def catalog_check(
     directory: Annotated[Path | None, typer.Argument(help="[default: prompts]")] = None,
+    json: Json = False,
 ) -> None:
     """Validate prompts/: exit 0, or 1 with `file:line: what is wrong`."""
     from llmrouter.catalog.check_command import run_check
 
     settings = settings_of(None, None, None, directory)
-    raise typer.Exit(run_check(settings.prompts, sys.stdout))
+    raise typer.Exit(run_check(settings.prompts, sys.stdout, as_json=json))
 
 
 @catalog_app.command("diff")
@@ -292,7 +304,7 @@ def catalog_diff(
         typer.Argument(exists=True, file_okay=False, help="What serves now. [default: prompts]"),
     ] = None,
     last: Annotated[int, typer.Option(min=1, help="How many recorded requests to replay.")] = 1000,
-    json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+    json: Json = False,
 ) -> None:
     """What an edited catalog would change: replays recorded requests against both."""
     from llmrouter.api.request_parser import Endpoint, parse
@@ -304,33 +316,7 @@ def catalog_diff(
     raise typer.Exit(run_diff(options, lambda body: parse(body, Endpoint.COMPLETE)))
 
 
-@catalog_app.command("import")
-def catalog_import(
-    source: Annotated[
-        str,
-        typer.Argument(
-            help="A LiteLLM config.yaml, an address that answers /v1/models (Ollama, vLLM, "
-            "OpenRouter …), or a price list (.json)."
-        ),
-    ],
-    only: Annotated[
-        list[str] | None, typer.Option(help="A pattern of names, such as 'gpt-*'; may be repeated.")
-    ] = None,
-    prices: Annotated[
-        Path | None, typer.Option(exists=True, help="A price list for models without a price.")
-    ] = None,
-    key_env: Annotated[
-        str | None, typer.Option(help="The variable with the key that the address needs.")
-    ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would do.")] = False,
-    prompts: PromptsDir = None,
-) -> None:
-    """Write catalog files from a LiteLLM configuration, a server's models, or a price list."""
-    from llmrouter.catalog.importing.command import ImportOptions, run_import
-
-    settings = settings_of(None, None, None, prompts)
-    options = ImportOptions(source, settings.prompts, tuple(only or ()), prices, key_env, dry_run)
-    raise typer.Exit(run_import(options, sys.stdout))
+catalog_app.command("import")(catalog_import)
 
 
 @catalog_app.command("undo")
@@ -338,9 +324,10 @@ def catalog_undo(
     target: Annotated[str, typer.Argument(help="The target's id.")],
     to: Annotated[str | None, typer.Option(help="A version; by default the one before.")] = None,
     prompts: PromptsDir = None,
+    json: Json = False,
 ) -> None:
-    """Bring back what a target's file held before its last edit over HTTP."""
+    """Bring back what a target's file held before its last edit."""
     from llmrouter.catalog.undo_command import run_undo
 
     settings = settings_of(None, None, None, prompts)
-    raise typer.Exit(run_undo(settings.prompts, target, to, sys.stdout))
+    raise typer.Exit(run_undo(settings.prompts, target, to, sys.stdout, as_json=json))

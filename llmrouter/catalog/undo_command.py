@@ -6,6 +6,7 @@ run. It is an edit like any other: checked whole, and undone by undoing once mor
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TextIO
 
@@ -14,9 +15,12 @@ from llmrouter.catalog.editor import save, target_edit, undoing
 from llmrouter.catalog.loader import TARGETS, load
 from llmrouter.catalog.versions import Author
 from llmrouter.errors import CatalogInvalid, LLMRouterError
+from llmrouter.util.json_output import print_json
 
 
-def run_undo(directory: Path, name: str, version: str | None, out: TextIO) -> int:
+def run_undo(
+    directory: Path, name: str, version: str | None, out: TextIO, *, as_json: bool = False
+) -> int:
     """Print what came back. 0 when it did, 1 when there is nothing to undo or it would not fit."""
     try:
         before = load(directory)
@@ -24,12 +28,20 @@ def run_undo(directory: Path, name: str, version: str | None, out: TextIO) -> in
         before = None
     try:
         wanted = undoing(directory, target_edit(name, None, author=Author(how="undo")), version)
-        after = save(directory, wanted).catalog
+        saved = save(directory, wanted)
     except LLMRouterError as error:
-        print(error.message, file=out)
+        print(error.message, file=sys.stderr if as_json else out)
         return 1
-    for change in changes(before, after) if before is not None else ():
+    made = () if before is None else changes(before, saved.catalog)
+    removed = None in wanted.files.values()
+    path = directory / TARGETS / f"{name}.md"
+    if as_json:
+        shown = [change.public() for change in made]
+        answer = {"file": str(path), "removed": removed, "version": saved.version}
+        print_json({**answer, "changes": shown}, out)
+        return 0
+    for change in made:
         print(change, file=out)
-    done = "is gone" if None in wanted.files.values() else "is as it was"
-    print(f"{directory / TARGETS / name}.md {done}; undo again to take this back", file=out)
+    done = "is gone" if removed else "is as it was"
+    print(f"{path} {done}; undo again to take this back", file=out)
     return 0

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from llmrouter.commands.common import fail
+from llmrouter.commands.common import Json, fail
 from llmrouter.commands.service_call import Url, call
+from llmrouter.util.json_output import print_json
 
 canary_app = typer.Typer(
     help="Give a share of the traffic to an edited catalog.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
-Json = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
 
 
 @canary_app.command("start")
@@ -66,7 +65,7 @@ def _share(text: str) -> float:
 
 def _show(found: dict[str, Any], as_json: bool) -> None:
     if as_json:
-        typer.echo(json.dumps(found, indent=2))
+        print_json(found)
         return
     if found["status"] == "none":
         typer.echo("no canary has run")

@@ -20,6 +20,8 @@ PromptsDir = Annotated[
     typer.Option(help="Prompts directory. [default: prompts, or the shipped ones]"),
 ]
 
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+
 
 def refused(message: str, code: int = 2) -> int:
     """Say what is wrong on standard error; the exit code."""

@@ -10,11 +10,12 @@ from urllib.parse import urlsplit
 import typer
 
 from llmrouter.catalog.starter import NoKeys, starter, write
+from llmrouter.util.json_output import print_json
 
 PROBE_S = 0.3
 
 
-def init(directory: Path, everything: bool) -> int:
+def init(directory: Path, everything: bool, as_json: bool = False) -> int:
     """Write the directory and say what is in it. The exit code."""
     try:
         made = starter(os.environ, listens, everything)
@@ -31,6 +32,11 @@ def init(directory: Path, everything: bool) -> int:
     except OSError as error:
         typer.echo(f"llmrouter: {directory} cannot be written: {error.strerror}", err=True)
         return 1
+    if as_json:
+        print_json(
+            {"directory": str(directory), "targets": made.kept, "left_out": dict(made.left_out)}
+        )
+        return 0
     typer.echo(f"{directory}: {len(made.kept)} targets: {', '.join(made.kept)}")
     for name, reason in made.left_out.items():
         typer.echo(f"  left out {name}: {reason}")

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from llmrouter.commands.common import fail, settings_of
-from llmrouter.util.arguments import takes
+from llmrouter.util.arguments import JsonFile, takes
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class ReportArguments:
     against: Annotated[
         float, typer.Option(min=0.01, help="The days before, that now is compared with.")
     ] = 7.0
-    json: Annotated[Path | None, typer.Option(help="Write every figure as JSON.")] = None
+    json: JsonFile = None
     export: Annotated[
         Path | None, typer.Option(help="Write the journal as rows for `eval` and `train`.")
     ] = None

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from llmrouter.commands.common import PromptsDir, fail, settings_of
+from llmrouter.commands.common import Json, PromptsDir, fail, settings_of
 from llmrouter.errors import BadRequest, LLMRouterError
+from llmrouter.util.json_output import print_json
 
 if TYPE_CHECKING:
     from llmrouter.settings import Settings
@@ -17,12 +18,10 @@ if TYPE_CHECKING:
 
 def route(
     prompt: Annotated[str, typer.Argument(help="The prompt; `-` reads standard input.")],
-    json: Annotated[bool, typer.Option("--json", help="Print the decision as JSON.")] = False,
+    json: Json = False,
     prompts: PromptsDir = None,
 ) -> None:
     """Make one decision, without a server."""
-    import orjson
-
     from llmrouter.bootstrap import Misconfigured
 
     text = _text(prompt)
@@ -34,7 +33,7 @@ def route(
     except LLMRouterError as error:
         raise fail(error.message, 1) from None
     if json:
-        typer.echo(orjson.dumps(decision, option=orjson.OPT_INDENT_2).decode())
+        print_json(decision)
         return
     estimate = decision["estimate"]
     typer.echo(f"{decision['target']}  ({decision['source']}, task {decision['task']})")

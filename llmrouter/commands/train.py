@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from llmrouter.commands.common import PromptsDir, settings_of
+from llmrouter.commands.common import Json, PromptsDir, settings_of
 from llmrouter.util.arguments import takes
 
 
@@ -39,6 +39,7 @@ class TrainArguments:
         bool, typer.Option("--rollback", help="Go back to the model before this one.")
     ] = False
     seed: Annotated[int, typer.Option(min=0, help="Of the fit.")] = 0
+    json: Json = False
 
 
 @takes(TrainArguments)
@@ -56,6 +57,7 @@ def train(given: TrainArguments) -> None:
         given.rollback,
         given.encoder,
         given.seed,
+        given.json,
     )
     raise typer.Exit(
         run_train(given.dataset or [], options, lambda body: parse(body, Endpoint.COMPLETE))

@@ -1,4 +1,4 @@
-"""A command's arguments as one dataclass, for commands that have many.
+"""What commands share in taking arguments: many of them as one dataclass, and `--json [FILE]`.
 
 Typer reads arguments from a function's parameters, so the function shows it the dataclass's fields.
 """
@@ -6,10 +6,43 @@ Typer reads arguments from a function's parameters, so the function shows it the
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
-from typing import Any, TypeVar, get_type_hints
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, TypeVar, get_type_hints
+
+import typer
+from typer.core import TyperCommand
 
 Given = TypeVar("Given")
+JsonFile = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="[FILE]",
+        help="Print every figure as JSON and nothing else, or write it to FILE beside the tables.",
+    ),
+]
+DATASETS = (".jsonl", ".jsonl.gz")
+
+
+class JsonCommand(TyperCommand):
+    """Lets `--json` stand alone, for standard output, or name a file."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Gives a `--json` without a file the file `-` before the usual parsing."""
+        return super().parse_args(ctx, with_file(args, "--json"))
+
+
+def with_file(arguments: Sequence[str], option: str) -> list[str]:
+    """`option` followed by `-` where no file follows it; a data set is no such file."""
+    out: list[str] = []
+    following = [*arguments[1:], "--"]
+    for argument, after in zip(arguments, following, strict=True):
+        out.append(argument)
+        if argument == option and (
+            (after.startswith("-") and after != "-") or after.endswith(DATASETS)
+        ):
+            out.append("-")
+    return out
 
 
 def takes(kind: type[Given]) -> Callable[[Callable[[Given], None]], Callable[..., None]]:

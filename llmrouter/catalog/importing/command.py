@@ -10,6 +10,7 @@ import datetime
 import fnmatch
 import json
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +25,7 @@ from llmrouter.catalog.importing.model_listing import read_listing
 from llmrouter.catalog.importing.price_list import read_price_list
 from llmrouter.catalog.loader import ROUTING, TARGETS, load
 from llmrouter.errors import CatalogInvalid
+from llmrouter.util.json_output import print_json
 
 MOST = 50
 """More models than this are only imported when they are chosen by `--only`."""
@@ -42,22 +44,27 @@ class ImportOptions:
     prices: Path | None = None
     key_env: str | None = None
     dry_run: bool = False
+    as_json: bool = False
 
 
 def run_import(options: ImportOptions, out: TextIO) -> int:
-    """Import, and say what was done. The exit code: 0 done, 1 nothing valid, 2 wrong usage."""
+    """Import, and say what was done. The exit code: 0 done, 1 nothing valid, 2 wrong usage.
+
+    With `as_json` one document is printed, and what went wrong goes to standard error.
+    """
+    failed = sys.stderr if options.as_json else out
     try:
         models, is_price_list = _read(options)
         if options.prices is not None:
             models = _priced(models, read_price_list(_json(options.prices)))
         files, said = _files(options, models, is_price_list)
     except ImportFailed as failure:
-        print(f"llmrouter: {failure}", file=out)
+        print(f"llmrouter: {failure}", file=failed)
         return USAGE
-    for line in said:
+    for line in () if options.as_json else said:
         print(line, file=out)
     if not files:
-        print("nothing to import", file=out)
+        print("nothing to import", file=failed)
         return NO
     if not (options.directory / ROUTING).exists():
         first = min(name for name in files if name.startswith(TARGETS))
@@ -65,15 +72,26 @@ def run_import(options: ImportOptions, out: TextIO) -> int:
     try:
         load(options.directory, edits=files)
     except CatalogInvalid as invalid:
-        print(f"the catalog would not be valid, nothing was written:\n{invalid}", file=out)
+        print(f"the catalog would not be valid, nothing was written:\n{invalid}", file=failed)
         return NO
-    if options.dry_run:
-        print(f"{len(files)} files would be written to {options.directory}", file=out)
-        return DONE
-    _write(options.directory, files)
+    if not options.dry_run:
+        _write(options.directory, files)
     written = [model for model in models if f"{TARGETS}/{model.id}.md" in files]
     named = sorted({model.api_key_env for model in written if model.api_key_env})
     missing = [name for name in named if not os.environ.get(name)]
+    if options.as_json:
+        notes = {f"{TARGETS}/{model.id}.md": list(model.notes) for model in written}
+        answer = {
+            "directory": str(options.directory),
+            "written": not options.dry_run,
+            "files": [{"path": path, "notes": notes.get(path, [])} for path in sorted(files)],
+            "missing_keys": missing,
+        }
+        print_json(answer, out)
+        return DONE
+    if options.dry_run:
+        print(f"{len(files)} files would be written to {options.directory}", file=out)
+        return DONE
     print(f"{len(files)} files written to {options.directory}", file=out)
     if missing:
         print(f"set these variables before you serve: {', '.join(missing)}", file=out)

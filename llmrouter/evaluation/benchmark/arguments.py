@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand
 
-from llmrouter.util.arguments import takes
+from llmrouter.util.arguments import JsonCommand, JsonFile, takes
 
 
-class EvalCommand(TyperCommand):
+class EvalCommand(JsonCommand):
     """Lets `--train` take several files in a row, as a shell's glob gives them."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -58,7 +57,7 @@ class EvalArguments:
         Path | None,
         typer.Option(help="YAML of `target: USD per 1M tokens`, or `{input: …, output: …}`."),
     ] = None
-    json: Annotated[Path | None, typer.Option(help="Write every figure as JSON.")] = None
+    json: JsonFile = None
     html: Annotated[Path | None, typer.Option(help="Write one page with plots.")] = None
     predictions: Annotated[
         Path | None,

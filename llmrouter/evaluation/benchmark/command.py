@@ -27,13 +27,14 @@ from llmrouter.evaluation.benchmark.training_sets import families
 from llmrouter.evaluation.progress_bar import bar
 from llmrouter.evaluation.text_encoders import UnknownEncoder
 from llmrouter.util.extras import require
+from llmrouter.util.json_output import STDOUT, write_json
 
 WRONG_USAGE = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
-    """The files to write; None where one is not wanted."""
+    """The files to write; None where one is not wanted. `json` may be STDOUT, for JSON alone."""
 
     json: Path | None = None
     html: Path | None = None
@@ -41,7 +42,8 @@ class Outputs:
 
     def paths(self) -> list[Path]:
         """Those that are wanted."""
-        return [path for path in (self.json, self.html, self.predictions) if path is not None]
+        wanted = (self.json, self.html, self.predictions)
+        return [path for path in wanted if path not in (None, STDOUT)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +98,8 @@ def run_eval(test: Sequence[Path], given: EvalOptions) -> int:
         errors.print(f"{error.filename}: cannot be written: {error.strerror}", markup=False)
         return WRONG_USAGE
     results = _results(done)
-    if results:
-        tables.show(Report(results, given.seed, given.draws), tables.console())
+    if results and given.outputs.json != STDOUT:
+        tables.show(Report(results, given.seed, given.draws), tables.narrow_console())
     for one, found_one in zip(tests, done, strict=True):
         if found_one.result is None:
             errors.print(
@@ -156,7 +158,7 @@ def _write(
         lines = b"".join(line for one in done for line in _prediction_lines(one))
         outputs.predictions.write_bytes(lines)
     if outputs.json is not None:
-        outputs.json.write_bytes(orjson.dumps(document(report), option=orjson.OPT_INDENT_2) + b"\n")
+        write_json(outputs.json, document(report))
     if outputs.html is not None:
         outputs.html.write_text(page(report), "utf-8")
 

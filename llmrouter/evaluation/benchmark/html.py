@@ -161,7 +161,7 @@ def _policy_table(one: SetResult) -> str:
         (
             escape(p.name) + (" *" if p.sees_test else ""),
             _both(figure(p.score.value), bounds(p.score)),
-            money(p.cost.value, one.unit).removesuffix("/1k"),
+            money(p.cost.value, one.unit),
             percent(p.saving.value),
             _both(signed(p.gain.value), bounds(p.gain, signs=True)),
             escape(p.detail) + (f"; {p.known:.0%} recorded" if p.known < 1 else ""),

@@ -1,11 +1,12 @@
-"""Prints an evaluation on a terminal, or as plain text in a pipe.
+"""Prints an evaluation within 80 columns, the score first; wider terminals get every interval.
 
-Every figure carries its interval, and every caveat stands under the table that it belongs to.
+Every caveat stands under the table that it belongs to. `--json` and `--html` have all figures.
 """
 
 from __future__ import annotations
 
 import math
+import os
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -16,6 +17,9 @@ from llmrouter.evaluation.benchmark.metrics import Interval
 from llmrouter.evaluation.benchmark.results import FIXED_PRICE, Report, SetResult
 
 PIPE_WIDTH = 240
+NARROW = 80
+WIDE = 190
+"""Columns from which on every interval is shown."""
 MISSING = "–"
 
 
@@ -25,24 +29,33 @@ def console() -> Console:
     return out if out.is_terminal else Console(highlight=False, width=PIPE_WIDTH, no_color=True)
 
 
+def narrow_console() -> Console:
+    """Standard output at the terminal's width; in a pipe COLUMNS wide, or 80."""
+    out = Console(highlight=False)
+    if out.is_terminal or "COLUMNS" in os.environ:
+        return out
+    return Console(highlight=False, width=NARROW, no_color=True)
+
+
 def show(report: Report, out: Console) -> None:
     """Prints every set."""
     for one in report.sets:
         _show_set(one, out)
-    out.print(
-        Text(f"[low, high]: 95% bootstrap interval, {report.draws} draws, seed {report.seed}"),
-        style="dim",
-    )
+    said = f"[low, high]: 95% bootstrap interval, {report.draws} draws, seed {report.seed}"
+    if out.width < WIDE:
+        said += "; --json has every figure's"
+    out.print(Text(said, style="dim"))
 
 
 def _show_set(one: SetResult, out: Console) -> None:
-    out.print(Text(f"{one.name}: {one.rows:,} rows", style="bold"))
+    wide = out.width >= WIDE
+    out.print(Text(headline(one), style="bold"))
     out.print(Text(f"{one.protocol}; cost in {one.unit} ({one.cost_source})", style="dim"))
-    out.print(_policies(one))
+    out.print(_policies(one, wide))
     if one.curves:
-        out.print(_curves(one))
+        out.print(_curves(one, wide))
     if one.pairs:
-        out.print(_pairs(one))
+        out.print(_pairs(one, wide))
     for line in (*noise(one), *spread(one)):
         out.print(Text(line, style="dim"))
     for note in one.notes:
@@ -50,34 +63,56 @@ def _show_set(one: SetResult, out: Console) -> None:
     out.print()
 
 
-def _table(title: str, first: str, *numbers: str) -> Table:
-    table = Table(title=title, title_justify="left", title_style="italic", box=SIMPLE_HEAD)
-    table.add_column(first, no_wrap=True)
+def headline(one: SetResult) -> str:
+    """The score first: the first learned policy's at its best, or else the best policy's."""
+    against = f"always {one.reference} has {figure(one.reference_score)}"
+    about = f"{one.name}, {one.rows:,} rows"
+    if one.curves:
+        curve = one.curves[0]
+        return (
+            f"score {figure(curve.top.value)} {bounds(curve.top)}: {curve.policy} at its best; "
+            f"{against}; saved {percent(curve.saving_equal.value)} at an equal score; {about}"
+        )
+    known = [policy for policy in one.policies if not policy.sees_test]
+    if not known:
+        return about
+    best = max(known, key=lambda policy: policy.score.value)
+    return f"score {figure(best.score.value)} {bounds(best.score)}: {best.name}; {against}; {about}"
+
+
+def _table(title: str, *numbers: str) -> Table:
+    """Figures, then the policy that they are of, which alone may take several lines."""
+    table = Table(
+        title=title, title_justify="left", title_style="italic", box=SIMPLE_HEAD, pad_edge=False
+    )
     for name in numbers:
-        table.add_column(name, justify="right", no_wrap=True, min_width=6 if name else 0)
+        table.add_column(name, justify="right", no_wrap=True, min_width=5)
+    table.add_column("policy", overflow="fold")
     return table
 
 
-def _policies(one: SetResult) -> Table:
-    cost = {"USD": "cost", "share of strong calls": "strong calls"}.get(one.unit, one.unit)
+def _intervals(wide: bool, *cells: str) -> list[str]:
+    """Cells of intervals, where there is room for them."""
+    return list(cells) if wide else []
+
+
+def _policies(one: SetResult, wide: bool) -> Table:
+    cost = {"USD": "USD per 1k", "share of strong calls": "strong calls"}.get(one.unit, one.unit)
     table = _table(
         f"saved and gained: against always {one.reference}",
-        "policy",
-        *("score", "", cost, "saved", "gained", ""),
+        *("score", "", cost, "saved", "gained", *_intervals(wide, "")),
     )
-    table.add_column("how", overflow="ellipsis", no_wrap=True)
     for policy in one.policies:
         name = f"{policy.name} *" if policy.sees_test else policy.name
         known = f"; {policy.known:.0%} recorded" if policy.known < 1 else ""
         table.add_row(
-            name,
             figure(policy.score.value),
             bounds(policy.score),
             money(policy.cost.value, one.unit),
             percent(policy.saving.value),
             signed(policy.gain.value),
-            bounds(policy.gain, signs=True),
-            policy.detail + known,
+            *_intervals(wide, bounds(policy.gain, signs=True)),
+            Text.assemble(name, (f" ({policy.detail}{known})", "dim")),
         )
     if any(policy.sees_test for policy in one.policies):
         table.caption = "* decides by the outcomes evaluated: a bound, not a policy"
@@ -105,53 +140,54 @@ def spread(one: SetResult) -> list[str]:
     ]
 
 
-def _curves(one: SetResult) -> Table:
+def _curves(one: SetResult, wide: bool) -> Table:
+    heads: list[str] = []
+    for name in ("best", "lead", "saved =", "−1 pt", "0–2"):
+        heads += [name, *_intervals(wide, "")]
     table = _table(
-        "whole range of the dial, read off the rows evaluated and so slightly kind: score at\n"
-        "best, how far above the neighbours' that is, area under the curve, saved at an equal\n"
-        "score (which jumps), saved within one point, saved on average over 0 to 2 points below,\n"
-        f"score at a fixed price ({FIXED_PRICE} of quality for the dearest), share of the gap\n"
-        "between always-best and the oracle that is closed at best",
-        "policy",
-        *("best", "", "lead", "", "area", "saved =", "", "saved −1 pt", ""),
-        *("saved 0–2", "", "fixed", "gap"),
+        "whole range of the dial, read off the rows evaluated and so slightly kind: score\n"
+        "at best; how far above the neighbours' that is; saved at an equal score (which\n"
+        "jumps), within one point, on average over 0 to 2 points below; score at a fixed\n"
+        f"price ({FIXED_PRICE} of quality for the dearest); share of the gap between\n"
+        "always-best and the oracle that is closed at best; area under the curve",
+        *(*heads, "fixed", "gap", "area"),
     )
     for curve in one.curves:
         table.add_row(
-            curve.policy,
             figure(curve.top.value),
-            bounds(curve.top),
+            *_intervals(wide, bounds(curve.top)),
             signed(curve.lead.value),
-            bounds(curve.lead, signs=True),
-            figure(curve.area.value),
+            *_intervals(wide, bounds(curve.lead, signs=True)),
             percent(curve.saving_equal.value),
-            bounds(curve.saving_equal, share=True),
+            *_intervals(wide, bounds(curve.saving_equal, share=True)),
             percent(curve.saving_point.value),
-            bounds(curve.saving_point, share=True),
+            *_intervals(wide, bounds(curve.saving_point, share=True)),
             percent(curve.saving_average.value),
-            bounds(curve.saving_average, share=True),
+            *_intervals(wide, bounds(curve.saving_average, share=True)),
             figure(curve.fixed.value),
             percent(curve.oracle_share.value),
+            figure(curve.area.value),
+            curve.policy,
         )
     return table
 
 
-def _pairs(one: SetResult) -> Table:
+def _pairs(one: SetResult, wide: bool) -> Table:
     pair = one.pairs[0]
+    heads = ("APGR", "", "CPT(50%)", *_intervals(wide, ""), "CPT(80%)", *_intervals(wide, ""))
     table = _table(
-        f"two targets: {pair.strong} over {pair.weak}, as RouteLLM measures (chance: APGR 0.5)",
-        "policy",
-        *("APGR", "", "CPT(50%)", "", "CPT(80%)", ""),
+        f"two targets: {pair.strong} over {pair.weak}, as RouteLLM measures\n(chance: APGR 0.5)",
+        *heads,
     )
     for pair in one.pairs:
         table.add_row(
-            pair.policy,
             figure(pair.apgr.value),
             bounds(pair.apgr),
             percent(pair.cpt50.value),
-            bounds(pair.cpt50, share=True),
+            *_intervals(wide, bounds(pair.cpt50, share=True)),
             percent(pair.cpt80.value),
-            bounds(pair.cpt80, share=True),
+            *_intervals(wide, bounds(pair.cpt80, share=True)),
+            pair.policy,
         )
     return table
 
@@ -175,7 +211,7 @@ def money(value: float, unit: str) -> str:
     """Mean cost of a request: USD per thousand requests, or units."""
     if not math.isfinite(value):
         return MISSING
-    return f"${value * 1000:.4f}/1k" if unit == "USD" else f"{value:.3f}"
+    return f"${value * 1000:.4f}" if unit == "USD" else f"{value:.3f}"
 
 
 def bounds(one: Interval, *, signs: bool = False, share: bool = False) -> str:

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-import orjson
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
@@ -25,6 +24,7 @@ from llmrouter.evaluation.catalog_diff.headline import percent, usd
 from llmrouter.evaluation.catalog_diff.impact import Edit, Impact, Journaled, assess_journaled
 from llmrouter.evaluation.progress_bar import bar
 from llmrouter.evaluation.recorded import Parse
+from llmrouter.util.json_output import print_json
 
 DONE, NO, WRONG_USAGE = 0, 1, 2
 LAST = 1000
@@ -55,7 +55,7 @@ def run_diff(options: DiffOptions, parse: Parse) -> int:
         edit = Edit(load(options.directory), load(options.edited))
     except CatalogInvalid as invalid:
         for problem in invalid.problems:
-            out.print(str(problem), markup=False, soft_wrap=True)
+            (errors if options.json else out).print(str(problem), markup=False, soft_wrap=True)
         return NO
     try:
         impact = asyncio.run(_assess(edit, options, parse, errors))
@@ -63,7 +63,7 @@ def run_diff(options: DiffOptions, parse: Parse) -> int:
         errors.print(f"the store {options.store} failed: {error}", markup=False)
         return NO
     if options.json:
-        print(orjson.dumps(impact.document(), option=orjson.OPT_INDENT_2).decode())  # noqa: T201
+        print_json(impact.document())
     else:
         show(impact, options, out)
     return DONE

@@ -39,6 +39,7 @@ from llmrouter.evaluation.recorded import Parse, RecordedRequest, newest, pasts
 from llmrouter.learning.online.online_learner import OnlineLearner
 from llmrouter.store.factory import open_store
 from llmrouter.telemetry.telemetry import Telemetry
+from llmrouter.util.json_output import STDOUT, write_json
 
 DONE, NO, WRONG_USAGE = 0, 1, 2
 DAY = 86_400.0
@@ -73,7 +74,7 @@ def run_offpolicy(options: OffPolicyOptions, parse: Parse) -> int:
     """The command; returns its exit code. Nothing explored is 1."""
     errors = Console(stderr=True, highlight=False, soft_wrap=True)
     path = options.json
-    if path is not None and (path.is_dir() or not path.parent.is_dir()):
+    if path not in (None, STDOUT) and (path.is_dir() or not path.parent.is_dir()):
         errors.print(f"{path}: cannot be written there", markup=False)
         return WRONG_USAGE
     try:
@@ -90,9 +91,10 @@ def run_offpolicy(options: OffPolicyOptions, parse: Parse) -> int:
     except ValueError as error:
         errors.print(str(error), markup=False)
         return WRONG_USAGE
-    show(found, options, console())
+    if path != STDOUT:
+        show(found, options, console())
     if path is not None:
-        path.write_bytes(orjson.dumps(document(found), option=orjson.OPT_INDENT_2) + b"\n")
+        write_json(path, document(found))
     return DONE if found.lines else NO
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,7 @@ from llmrouter.learning.trust.agreement_model import Comparison
 from llmrouter.learning.trust.predictor import TEXT_LIMIT
 from llmrouter.store.factory import open_store
 from llmrouter.util.extras import require
+from llmrouter.util.json_output import print_json
 
 DONE, NO, WRONG_USAGE = 0, 1, 2
 FEWEST = 10
@@ -50,7 +51,8 @@ JOURNAL_ENTRIES = 2_000_000
 @dataclass(frozen=True, slots=True)
 class TrainOptions:
     """`store`: address of the service's store; `journal`: learn from its journal too; `from_rules`:
-    label what nobody graded by the rules of `prompts`; `encoder`: its name (None: routing.yaml's).
+    label what has no grade by the rules of `prompts`; `encoder`: its name (None: routing.yaml's);
+    `json`: print one document in place of lines.
     """
 
     store: str
@@ -60,6 +62,7 @@ class TrainOptions:
     rollback: bool = False
     encoder: str | None = None
     seed: int = 0
+    json: bool = False
 
 
 @dataclass(slots=True)
@@ -121,9 +124,9 @@ async def _run(files: Sequence[Path], options: TrainOptions, parse: Parse, error
     store = open_store(options.store, shared=True)
     try:
         if options.rollback:
-            return await _rollback(store, out)
+            return await _rollback(store, options, out)
         material = await _material(rows, catalog, store, options, parse)
-        if material.labelled is not None:
+        if material.labelled is not None and not options.json:
             out.print(material.labelled.told(), markup=False)
         _check(material, rows, options)
         made = await asyncio.to_thread(
@@ -133,6 +136,9 @@ async def _run(files: Sequence[Path], options: TrainOptions, parse: Parse, error
         await publish(store, packed)
     finally:
         await store.close()
+    if options.json:
+        print_json(made.document(options, catalog))
+        return DONE
     for line in made.told(options, catalog):
         out.print(line, markup=False)
     return DONE
@@ -218,6 +224,28 @@ class _Made:
         record: list[list[object]] = [[c.task, list(c.facts), *c[2:]] for c in self.compared]
         return Snapshot(self.fitted.model, len(self.material.all()), record, time.time())
 
+    def document(self, options: TrainOptions, catalog: Catalog | None) -> dict[str, Any]:
+        """What was done and how good it is, as JSON-ready values."""
+        learned = Learned() if catalog is None else catalog.learned
+        labelled = self.material.labelled
+        found = measured(self.material.examples, self.fitted)
+        return {
+            "store": options.store,
+            "rolled_back": False,
+            "rows": len(self.material.all()),
+            "encoder": self.fitted.model.encoder.name,
+            "encoder_of_service": learned.encoder,
+            "targets": list(self.fitted.model.targets),
+            "labelled": None if labelled is None else dict(labelled.by_rule),
+            "held_out": asdict(found) if found is not None else None,
+            "rules_agreement": (
+                sum(one.agreed for one in self.compared) / len(self.compared)
+                if self.compared
+                else None
+            ),
+            "trusted_tasks": list(trusted(self.compared, learned.target_agreement)),
+        }
+
     def told(self, options: TrainOptions, catalog: Catalog | None) -> Iterator[str]:
         """What was done, how good it is, and what happens now."""
         model, examples = self.fitted.model, self.material.examples
@@ -272,7 +300,7 @@ def _fit(material: _Material, encoder: tuple[str, str | None], seed: int, errors
     return _Made(material, fitted, compared)
 
 
-async def _rollback(store: Store, out: Console) -> int:
+async def _rollback(store: Store, options: TrainOptions, out: Console) -> int:
     """Swaps the stored model with the one before it, as newly trained, so services take it."""
     packed = await previous(store)
     if packed is None:
@@ -280,24 +308,45 @@ async def _rollback(store: Store, out: Console) -> int:
     back = await asyncio.to_thread(Snapshot.from_bytes, packed)
     again = Snapshot(back.model, back.learned, back.comparisons, time.time())
     await publish(store, await asyncio.to_thread(again.to_bytes))
+    if options.json:
+        print_json({"store": options.store, "rolled_back": True, "rows": back.learned})
+        return DONE
     out.print(f"back to the model of {back.learned:,} examples", markup=False)
     return DONE
 
 
-def held_out(examples: Sequence[Example], fitted: Fitted) -> str:
-    """How the estimates chose on rows they had not seen, beside the best single target.
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """Mean grades on rows that estimates had not seen: of their choice, and of the best target."""
+
+    score: float
+    best_target: str
+    best_score: float
+    rows: int
+
+
+def measured(examples: Sequence[Example], fitted: Fitted) -> HeldOut | None:
+    """How the estimates chose on rows they had not seen; None where no row grades every target.
 
     `examples` are the first of those that were fitted on.
     """
     targets = fitted.model.targets
     full = [n for n, one in enumerate(examples) if one.grades.keys() >= set(targets)]
     if not full:
-        return "no row grades every target, so there is no held-out score; see llmrouter eval"
+        return None
     known = np.array([[examples[n].grades[target] for target in targets] for n in full])
     chosen = known[np.arange(len(full)), fitted.held_out[full].argmax(axis=1)].mean()
     single = known.mean(axis=0)
     best = int(single.argmax())
+    return HeldOut(float(chosen), targets[best], float(single[best]), len(full))
+
+
+def held_out(examples: Sequence[Example], fitted: Fitted) -> str:
+    """The same as a line."""
+    found = measured(examples, fitted)
+    if found is None:
+        return "no row grades every target, so there is no held-out score; see llmrouter eval"
     return (
-        f"held out: {chosen:.3f} where the best single target, {targets[best]}, has "
-        f"{single[best]:.3f} ({len(full):,} rows graded for every target)"
+        f"held out: {found.score:.3f} where the best single target, {found.best_target}, has "
+        f"{found.best_score:.3f} ({found.rows:,} rows graded for every target)"
     )

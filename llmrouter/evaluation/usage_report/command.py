@@ -27,6 +27,7 @@ from llmrouter.journal.journal import Journal
 from llmrouter.store.factory import open_store
 from llmrouter.usage.drift import TimeSpan, TrendLine, lines
 from llmrouter.usage.totals import split, total
+from llmrouter.util.json_output import STDOUT, write_json
 
 DONE, NO, WRONG_USAGE = 0, 1, 2
 JOURNAL_ENTRIES = 2_000_000
@@ -47,7 +48,7 @@ def run_report(options: ReportOptions, now: float | None = None) -> int:
     """The command; returns its exit code. An empty journal is 1."""
     errors = Console(stderr=True, highlight=False, soft_wrap=True)
     for path in (options.json, options.export):
-        if path is not None and (path.is_dir() or not path.parent.is_dir()):
+        if path not in (None, STDOUT) and (path.is_dir() or not path.parent.is_dir()):
             errors.print(f"{path}: cannot be written there", markup=False)
             return WRONG_USAGE
     try:
@@ -60,10 +61,10 @@ def run_report(options: ReportOptions, now: float | None = None) -> int:
         return NO
     span = TimeSpan(time.time() if now is None else now, options.days, options.against)
     found, alongside = lines(split(entries, span.bounds())), shadows(entries, span)
-    show(console(), found, alongside, span)
+    if options.json != STDOUT:
+        show(console(), found, alongside, span)
     if options.json is not None:
-        shape = document(found, alongside, span)
-        options.json.write_bytes(orjson.dumps(shape, option=orjson.OPT_INDENT_2) + b"\n")
+        write_json(options.json, document(found, alongside, span))
     if options.export is not None:
         told = rows(entries)
         options.export.write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in told))
