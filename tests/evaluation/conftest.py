@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from llmrouter.evaluation.benchmark import estimators
-from llmrouter.evaluation.training import command
+from llmrouter.evaluation.training import command, examining
 from llmrouter.learning.model.fit_settings import FitSettings
 
 USUAL = FitSettings()
@@ -34,5 +34,5 @@ def _small(fit: Callable[..., Any]) -> Callable[..., Any]:
 @pytest.fixture(autouse=True)
 def small_fits(monkeypatch: pytest.MonkeyPatch) -> None:
     """The settings of the service take seconds a fit, whatever the rows."""
-    for module in (estimators, command):
+    for module in (estimators, command, examining):
         monkeypatch.setattr(module, "fit", _small(module.fit))

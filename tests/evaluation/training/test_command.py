@@ -172,15 +172,11 @@ def test_rules_label_what_nobody_graded(tmp_path: Path, capsys: pytest.CaptureFi
     snapshot = Snapshot.from_bytes(stored)
     assert set(snapshot.model.targets) == {"large", "small"}
     assert len(snapshot.comparisons) == snapshot.learned <= 300
+    asyncio.run(_answers_alone(options.store, tmp_path / "p"))
 
 
-async def test_the_service_answers_with_what_the_rules_taught(tmp_path: Path) -> None:
-    """`strategy: learned` works from it, for requests in words of their own."""
-    prompts = written(tmp_path / "p", routing=ROUTING)
-    address = f"disk:{tmp_path / 'store'}"
-    options = TrainOptions(address, prompts, from_rules=True)
-    asked = _asked(tmp_path / "asked.jsonl", _prompts(450))
-    assert await asyncio.to_thread(run_train, [asked], options) == DONE
+async def _answers_alone(address: str, prompts: Path) -> None:
+    """`strategy: learned` works from what the rules taught, for requests in words of their own."""
     store = open_store(address)
     learner = OnlineLearner(store, RecordingObserver(), lambda: 0.9)
     assert await learner.load()
