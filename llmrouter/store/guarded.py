@@ -20,6 +20,7 @@ from llmrouter.util.circuit_breaker import Breaker
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 ANSWER_S: Final = 0.5
+MOST_S: Final = 5.0
 FAILURES: Final = 2
 COOLDOWN_S: Final = 1.0
 
@@ -33,6 +34,7 @@ class GuardedStore:
         self._inner = inner
         self._answer_s = answer_s
         self._breaker = breaker or Breaker(FAILURES, COOLDOWN_S)
+        self._answers = 0
         self.problem: str | None = None
 
     async def get(self, key: str) -> bytes | None:
@@ -87,8 +89,7 @@ class GuardedStore:
             call.close()
             raise StoreFailed(f"the store is not asked for now: {self.problem}")
         try:
-            async with asyncio.timeout(self._answer_s):
-                result = await call
+            result = await self._answered(asyncio.ensure_future(call))
         except TimeoutError:
             self._failed(f"no answer within {self._answer_s:g} s")
             raise StoreFailed(f"no answer from the store within {self._answer_s:g} s") from None
@@ -102,7 +103,27 @@ class GuardedStore:
             log.warning("the store answers again")
             self.problem = None
         self._breaker.success()
+        self._answers += 1
         return result
+
+    async def _answered(self, call: asyncio.Future[Result]) -> Result:
+        """The call's result. Raises TimeoutError where nothing at all was answered for so long.
+
+        A burst waits for its turn, which says nothing of the store while others get theirs. It is
+        looked at twice, so that a loop that was held up itself sees what came meanwhile.
+        """
+        seen, silent, waited_s = self._answers, 0, 0.0
+        try:
+            while not call.done():
+                await asyncio.wait((call,), timeout=self._answer_s / 2)
+                waited_s += self._answer_s / 2
+                silent = silent + 1 if self._answers == seen else 0
+                seen = self._answers
+                if not call.done() and (silent >= 2 or waited_s >= MOST_S):
+                    raise TimeoutError
+            return call.result()
+        finally:
+            call.cancel()
 
     def _failed(self, why: str) -> None:
         if self.problem is None:

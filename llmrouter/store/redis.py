@@ -20,6 +20,7 @@ from llmrouter.errors import StoreFailed
 
 TIMEOUT_S: Final = 1.0
 CONNECTIONS: Final = 64
+POOL_S: Final = 5.0
 _INCREMENT: Final = """
 local value = redis.call('INCRBYFLOAT', KEYS[1], ARGV[1])
 if redis.call('PTTL', KEYS[1]) < 0 then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
@@ -39,7 +40,7 @@ class RedisStore:
         try:
             pool = BlockingConnectionPool.from_url(
                 url,
-                timeout=timeout_s,  # a burst waits for a connection instead of failing
+                timeout=max(timeout_s, POOL_S),  # a burst waits for a connection
                 socket_timeout=timeout_s,
                 socket_connect_timeout=timeout_s,
                 max_connections=CONNECTIONS,

@@ -100,6 +100,21 @@ async def test_a_corrupt_database_is_set_aside_and_a_fresh_one_serves(tmp_path: 
     assert set_aside(tmp_path) == [corrupt]
 
 
+async def test_two_workers_agree_on_what_takes_a_broken_databases_place(tmp_path: Path) -> None:
+    """What they write from then on is there for both: neither sets the other's aside."""
+    one, two = DiskStore(tmp_path, shared=True), DiskStore(tmp_path, shared=True)
+    await one.append("log", [b"lost"], 10)
+    (tmp_path / "garbage").write_bytes(b"this is not a database" * 1000)
+    (tmp_path / "garbage").replace(tmp_path / "cache.db")
+    for number, store in enumerate((one, two, one)):
+        await store.append("log", [b"%d" % number], 10, durable=True)
+    for store in (one, two):
+        assert (await store.tail("log", 10))[-3:] == [b"0", b"1", b"2"]
+    assert len(set_aside(tmp_path)) <= 1  # SQLite may mend it from its write-ahead log
+    await one.close()
+    await two.close()
+
+
 async def test_a_planted_setting_is_store_failed(tmp_path: Path) -> None:
     """A setting that this build does not know does not get through."""
     await DiskStore(tmp_path).close()

@@ -106,6 +106,27 @@ async def test_one_failure_opens_nothing_and_a_caller_who_leaves_is_none() -> No
     assert inner.asked == 6
 
 
+class Slow(MemoryStore):
+    """A store that answers one call after another, each after a while."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._turn = asyncio.Lock()
+
+    async def get(self, key: str) -> bytes | None:
+        """The value, when its turn has come."""
+        async with self._turn:
+            await asyncio.sleep(0.01)
+            return await super().get(key)
+
+
+async def test_a_burst_that_waits_for_its_turn_opens_nothing() -> None:
+    """The last of them waits much longer than a store may be silent, which it is not."""
+    store = GuardedStore(Slow(), answer_s=0.2)
+    assert await asyncio.gather(*(store.get("a") for _ in range(60))) == [None] * 60
+    assert store.problem is None
+
+
 async def test_a_name_that_is_no_text_is_not_held_against_the_store() -> None:
     """Half a surrogate pair, which a caller can put into one, opens the circuit for nobody."""
     store = GuardedStore(Hanging(), breaker=Breaker(2, 1.0))
