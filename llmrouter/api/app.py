@@ -38,12 +38,15 @@ from llmrouter.api.handlers import (
     feedback,
     health,
     keys,
+    learning,
     metrics,
     openai,
     preview,
     prompts,
     route,
     stats,
+    trial,
+    whoami,
 )
 from llmrouter.api.middleware.pipeline import RequestPipeline, middleware, request_pipeline
 from llmrouter.api.middleware.steps import Access, Answer
@@ -102,11 +105,17 @@ PATHS: tuple[Path, ...] = (
     Path("GET", "/decisions/{id}", decisions.decision, Access.KEY),
     Path("GET", "/stats", stats.stats, Access.KEY),
     Path("GET", "/stats/series", stats.series, Access.KEY),
+    Path("GET", "/stats/frontier", stats.frontier, Access.KEY),
+    Path("POST", "/catalog/route", trial.route, Access.ADMIN),
+    Path("GET", "/learning", learning.learning, Access.KEY),
+    Path("POST", "/learning/rollback", learning.roll_back, Access.ADMIN),
+    Path("GET", "/whoami", whoami.whoami, Access.KEY),
     Path("GET", "/metrics", metrics.metrics, Access.PUBLIC),
     Path("GET", "/healthz", health.healthz, Access.PUBLIC),
     Path("GET", "/readyz", health.readyz, Access.PUBLIC),
     Path("GET", "/openapi.json", openapi.openapi, Access.PUBLIC),
     Path("GET", "/", console.page, Access.PUBLIC),
+    Path("GET", "/console/{file}", console.file, Access.PUBLIC),
 )
 
 
@@ -137,6 +146,12 @@ def paths_of(services: Dependencies) -> list[Path]:
         absent |= {canary.status, canary.start, canary.promote, canary.stop}
     if services.series is None:
         absent.add(stats.series)
+    if services.trial is None:
+        absent.add(trial.route)
+    if services.learning is None:
+        absent |= {learning.learning, learning.roll_back}
+    if services.frontier is None:
+        absent.add(stats.frontier)
     if services.preview is None:
         absent.add(preview.preview)
     return [path for path in PATHS if path.handler not in absent]

@@ -216,6 +216,14 @@ CheckFiles = Callable[[Edits], Awaitable[tuple[Sequence[Problem], Sequence[Probl
 """The problems and the warnings of edited files over those on disk."""
 DecisionPage = Callable[[DecisionQuery, Caller], Awaitable[Mapping[str, Any]]]
 """A page of past decisions; raises StoreFailed."""
+Try = Callable[[Edits, ChatRequest, Caller], Awaitable[Decision]]
+"""The decision that edited files would make of a request; it is not kept."""
+Learning = Callable[[], Mapping[str, Any]]
+"""What the learned model is trusted with, and why."""
+RollBack = Callable[[], Awaitable[Mapping[str, Any]]]
+"""Makes the learned model before this one serve; raises NotFound, StoreFailed."""
+FindFrontier = Callable[[Caller], Awaitable[Mapping[str, Any]]]
+"""What the router believes of each target, by task."""
 Preview = Callable[[Edits, int], Awaitable[bytes]]
 FindDecision = Callable[[str, Caller], Awaitable[Mapping[str, Any] | None]]
 
@@ -254,6 +262,11 @@ class Dependencies:
     check: CheckFiles | None = None
     find_decision: FindDecision | None = None
     decisions: DecisionPage | None = None
+    frontier: FindFrontier | None = None
+    trial: Try | None = None
+    learning: Learning | None = None
+    roll_back: RollBack | None = None
+    records_prompts: bool = False
     max_body_bytes: int = 10 * 1024 * 1024
     answer_model: AnswerModel = "auto"
     body_limits: BodyLimits = DEFAULT_LIMITS

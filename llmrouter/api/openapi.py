@@ -176,6 +176,21 @@ PATHS: dict[str, Any] = {
             "The same over time", json_answers("Series", (400, 401, 500)), parameters=[WINDOW]
         )
     },
+    "/stats/frontier": {
+        "get": keyed(
+            "By task: how likely the router thinks each target answers well, and at what price",
+            json_answers("Frontier", (401, 500)),
+        )
+    },
+    "/learning": {
+        "get": keyed(
+            "What the learned model is trusted with, task by task, and what that rests on",
+            json_answers("Learning", (401, 500)),
+        )
+    },
+    "/whoami": {
+        "get": keyed("Whose key this is, and what it may do", json_answers("WhoAmI", (401, 500)))
+    },
     "/metrics": {
         "get": keyed(
             "Prometheus metrics; the admin key's where tenants are kept apart",
@@ -194,4 +209,7 @@ PATHS: dict[str, Any] = {
     },
     "/openapi.json": {"get": call("This document", json_answers("Document", (500,)))},
     "/": {"get": call("The console", text_answers("text/html"))},
+    "/console/{file}": {
+        "get": call("A script or a style of the console", {"200": {"description": "The file."}})
+    },
 }

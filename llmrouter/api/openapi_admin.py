@@ -41,6 +41,19 @@ ADMIN_PATHS: dict[str, Any] = {
             requestBody=json_body("CatalogFiles"),
         )
     },
+    "/catalog/route": {
+        "post": keyed(
+            "Which target edited files would choose for a request; nothing is kept",
+            json_answers("Decision", (400, 401, 403, 404, 408, 413, 422, 500)),
+            requestBody=json_body("CatalogTrial"),
+        )
+    },
+    "/learning/rollback": {
+        "post": keyed(
+            "The learned model before this one serves again",
+            json_answers("LearningRollBack", (401, 403, 404, 500)),
+        )
+    },
     "/keys": {
         "get": keyed("The keys made over HTTP", json_answers("Keys", (401, 403, 500))),
         "post": keyed(

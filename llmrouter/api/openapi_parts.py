@@ -111,6 +111,7 @@ FILTERS: list[dict[str, Any]] = [
     {"name": name, "in": "query", "schema": {"type": "string"}}
     for name in ("before", "target", "source", "task", "key", "text")
 ]
+FILTERS.append({"name": "brief", "in": "query", "schema": {"type": "boolean"}})
 FILTERS.append({"name": "outcome", "in": "query", "schema": {"enum": ["ok", "failed", "decided"]}})
 WINDOW = {
     "name": "window",

@@ -300,6 +300,14 @@ SCHEMAS: dict[str, Schema] = {
             "versions": array(record({"version": STRING, "at": NUMBER, "text": or_null(STRING)})),
         }
     ),
+    "CatalogTrial": {
+        "oneOf": [
+            record({"request": ref("RoutableRequest"), "files": _FILES}, closed=True),
+            record({"request": ref("RoutableRequest"), "version": STRING}, closed=True),
+        ]
+    },
+    "Learning": record({"serving": {"type": "boolean"}, "tasks": OBJECT}),
+    "LearningRollBack": record({"learned": INTEGER, "instead_of": INTEGER}),
     "CatalogEdit": {
         "oneOf": [
             record({"id": STRING, "text": or_null(STRING)}, {"last": _LAST}, closed=True),
@@ -335,6 +343,19 @@ SCHEMAS: dict[str, Schema] = {
         }
     ),
     "Preview": _PREVIEW,
+    "Frontier": record({"decisions": INTEGER, "tasks": OBJECT}),
+    "WhoAmI": record(
+        {
+            "name": STRING,
+            "tier": or_null(STRING),
+            "admin": {"type": "boolean"},
+            "open": {"type": "boolean"},
+            "has_admin_key": {"type": "boolean"},
+            "version": STRING,
+            "records_prompts": {"type": "boolean"},
+            "can": OBJECT,
+        }
+    ),
     "Stats": OBJECT,
     "Series": record({"window": STRING, "step_s": NUMBER, "points": array(OBJECT)}),
     "Health": record({"status": {"const": "ok"}, "version": STRING, "uptime_s": NUMBER}),

@@ -15,7 +15,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiohttp import web
 
@@ -36,6 +36,7 @@ from llmrouter.bootstrap.checks import (
 from llmrouter.bootstrap.events import EventFanOut, JudgingRecord
 from llmrouter.bootstrap.gauges import watch_catalog, watch_confidence, watch_health, watch_judging
 from llmrouter.bootstrap.stages import StageParts, pipelines
+from llmrouter.bootstrap.trial import Trial
 from llmrouter.catalog.canary.live_canary import LiveCanary
 from llmrouter.catalog.live_catalog import CatalogHolder
 from llmrouter.domain.chat import Caller
@@ -69,7 +70,10 @@ from llmrouter.judging.outcomes import StoredOutcomes
 from llmrouter.learning.encoders.local import LocalEmbeddings
 from llmrouter.learning.encoders.remote import Encoders
 from llmrouter.learning.online.online_learner import LearnerOptions, OnlineLearner
-from llmrouter.observation import DecisionPages, Figures
+from llmrouter.learning.online.rollback import roll_back
+from llmrouter.observation.decision_pages import DecisionPages
+from llmrouter.observation.figures import Figures
+from llmrouter.observation.frontier import Frontier
 from llmrouter.preview import Place, Previewer
 from llmrouter.routing.pipeline import RoutingPipeline
 from llmrouter.routing.stages.default import Default
@@ -154,15 +158,14 @@ async def service(
         telemetry.start()
         stack.push_async_callback(telemetry.close)
         canary = LiveCanary(store, settings.prompts, holder.usable, overrides(), allowed=allowed)
-        stories = Stories(store, comments=settings.record_prompts)
+        stories = Stories(store, record_prompts=settings.record_prompts)
         keeping = Background()
         stack.push_async_callback(keeping.close, 0.0)
         for work in (canary.run, stories.run):
             keeping.start(work(), work.__qualname__)
         watching = (canary, stories)
-        gateway, figures, pasts = await _gateway(
-            settings, stack, store, telemetry, holder, watching
-        )
+        built = await _gateway(settings, stack, store, telemetry, holder, watching)
+        gateway, figures, pasts = built.gateway, built.figures, built.pages
         admission = LoadShedder(settings.max_in_flight)
         place = Place(settings.prompts, settings.store, overrides(), allowed)
         keyring, limits, managed = keys_of(settings, store, telemetry)
@@ -177,7 +180,7 @@ async def service(
                 decision = explained(await gateway.find(decision_id, caller))
             except NotFound:
                 return None
-            return {**decision, **await stories.find(decision_id)}
+            return {**decision, **await stories.find(decision_id, caller)}
 
         pages = None
         if (folder := os.environ.get(METRICS_DIR)) is not None:
@@ -205,6 +208,11 @@ async def service(
                 preview=Previewer(holder, place).preview,
                 find_decision=find,
                 decisions=pasts.page,
+                frontier=Frontier(pasts, holder).show,
+                trial=Trial(built.rooms, holder).decide,
+                learning=built.learner.public,
+                roll_back=partial(roll_back, store),
+                records_prompts=settings.record_prompts,
                 max_body_bytes=int(settings.max_body_mb * 1024 * 1024),
                 answer_model=settings.answer_model,
                 hosts=hosts_of(settings),
@@ -224,6 +232,16 @@ async def service(
         yield Service(app, gateway, admission, telemetry, holder)
 
 
+class Built(NamedTuple):
+    """A gateway and what is read of it."""
+
+    gateway: Gateway
+    figures: Figures
+    pages: DecisionPages
+    rooms: GatewayDependencies
+    learner: OnlineLearner
+
+
 async def _gateway(
     settings: Settings,
     stack: AsyncExitStack,
@@ -231,7 +249,7 @@ async def _gateway(
     telemetry: Telemetry,
     holder: CatalogHolder,
     watching: tuple[LiveCanary, Stories],
-) -> tuple[Gateway, Figures, DecisionPages]:
+) -> Built:
     secret = await shared_secret(store)
     fingerprinter = Fingerprinter(secret)
     journal = Journal(store, JournalOptions(record_prompts=settings.record_prompts))
@@ -330,7 +348,7 @@ async def _gateway(
     standing.start(encoders.warm(), "encoder")
     standing.start(figures.run(), "figures")
     gateway = Gateway(rooms)
-    return gateway, figures, DecisionPages(journal, gateway)
+    return Built(gateway, figures, DecisionPages(journal, ledger), rooms, learner)
 
 
 def _embeddings(

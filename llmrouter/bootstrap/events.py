@@ -73,7 +73,8 @@ class EventFanOut:
         self._journal.decided(decision, context)
         self._learner.decided(decision, context)
         self._books.decided(decision, context)
-        self._watching[-1].decided(decision, context)
+        for one in self._watching[1:]:
+            one.decided(decision, context)
 
     def completed(self, decision: Decision, completion: Completion) -> None:
         """An execution ended."""

@@ -179,6 +179,12 @@ class CatalogHolder:
         inside = self._directory
         return [p.inside(inside) for p in problems], [p.inside(inside) for p in warnings]
 
+    async def edited(self, edits: Edits) -> Catalog:
+        """The catalog that edits would make, ready to decide with. Raises CatalogInvalid."""
+        reading = partial(load_all, allowed=self._allowed)
+        found = await asyncio.to_thread(reading, self._directory, self._overrides, edits)
+        return self.usable(found.catalog)
+
     async def history(self, path: str) -> list[EarlierText]:
         """What a file held before each of its recorded edits, newest first."""
         return await asyncio.to_thread(versions.history, self._directory, path)

@@ -11,7 +11,8 @@ OUTCOMES = ("ok", "failed", "decided")
 class DecisionQuery:
     """Filters, all optional, and a page of at most `limit` behind the decision `before`.
 
-    `outcome` is one of OUTCOMES; `text` is looked for in prompts, where they are recorded.
+    `outcome` is one of OUTCOMES; `text` is looked for in prompts, where they are recorded. `brief`
+    asks for rows alone: what a list shows of each, not its whole story.
     """
 
     limit: int = 50
@@ -22,3 +23,4 @@ class DecisionQuery:
     key: str | None = None
     outcome: str | None = None
     text: str | None = None
+    brief: bool = False

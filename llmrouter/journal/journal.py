@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -131,6 +131,18 @@ class Journal:
         await self.flush()
         batches = await self._store.tail(LOG_NAME, last)
         return await asyncio.to_thread(_decoded, batches, last)
+
+    async def newest_first(self) -> AsyncIterator[list[bytes]]:
+        """All entries as their JSON lines: the newest batch first, the oldest line of it first.
+
+        Entries that are written meanwhile may come a second time. Raises StoreFailed.
+        """
+        await self.flush()
+        skip, look = 0, 1
+        while batches := await self._store.tail(LOG_NAME, look, skip):
+            for batch in reversed(batches):
+                yield batch.split(b"\n")
+            skip, look = skip + look, min(look * 2, 32)
 
     def _note(self, line: Line, about: Any, more: Any) -> None:
         if len(self._buffer) < self._options.buffered:

@@ -2,7 +2,7 @@
 
 The journal has the same in the order it happened; finding one decision there would mean reading all
 of it. Here each execution and each rating is a value of its own, written behind the request and
-kept as long as decisions are.
+kept as long as decisions are; so is the prompt's text where prompts are recorded.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import orjson
 
+from llmrouter.domain.chat import Caller
 from llmrouter.domain.completion import Completion
 from llmrouter.domain.decision import Decision, Feedback, RoutingContext
 from llmrouter.domain.interfaces import Store
@@ -25,6 +26,8 @@ TTL_S: Final = 86_400.0
 WAITING: Final = 20_000
 TOGETHER: Final = 32
 """How many writes are under way at once."""
+TEXT_LIMIT: Final = 20_000
+"""Characters of a prompt that its story shows."""
 RATINGS: Final = 20
 """Ratings of one decision that are shown, one a key."""
 
@@ -32,15 +35,19 @@ RATINGS: Final = 20
 class Stories:
     """Implements the journal port. Never waits, never fails a request."""
 
-    def __init__(self, store: Store, comments: bool = False, flush_s: float = 0.2) -> None:
+    def __init__(self, store: Store, record_prompts: bool = False, flush_s: float = 0.2) -> None:
         self._store = store
-        self._comments = comments
+        self._record_prompts = record_prompts
         self._flush_s = flush_s
+        self._prompts: dict[str, tuple[str, str]] = {}
         self._executions: dict[str, Completion] = {}
         self._ratings: dict[str, list[dict[str, Any]]] = {}
 
     def decided(self, decision: Decision, context: RoutingContext) -> None:
-        """Nothing: the decision log has it."""
+        """Keep the prompt's text where prompts are recorded; the decision log has the rest."""
+        if self._record_prompts and len(self._prompts) < WAITING:
+            text = context.features.text[:TEXT_LIMIT]
+            self._prompts[decision.decision_id] = context.caller.name, text
 
     def completed(self, decision: Decision, completion: Completion) -> None:
         """Keep an execution; a decision that is executed again shows the last one."""
@@ -53,7 +60,7 @@ class Stories:
             rating = {
                 "score": feedback.score,
                 "preferred": feedback.preferred,
-                "comment": feedback.comment if self._comments else None,
+                "comment": feedback.comment if self._record_prompts else None,
                 "key": feedback.caller,
                 "at": feedback.created_at,
             }
@@ -67,11 +74,13 @@ class Stories:
         """Write what waits. A store that is down costs it, and says so."""
         executions, self._executions = list(self._executions.items()), {}
         ratings, self._ratings = self._ratings, {}
+        values = [(f"execution:{name}", _packed(one)) for name, one in executions]
+        prompts, self._prompts = self._prompts, {}
+        values += [(f"prompt:{name}", orjson.dumps(said)) for name, said in prompts.items()]
         try:
-            for start in range(0, len(executions), TOGETHER):
-                part = executions[start : start + TOGETHER]
-                puts = (self._store.put(f"execution:{n}", _packed(c), TTL_S) for n, c in part)
-                await asyncio.gather(*puts)
+            for start in range(0, len(values), TOGETHER):
+                part = values[start : start + TOGETHER]
+                await asyncio.gather(*(self._store.put(key, value, TTL_S) for key, value in part))
             for name, several in ratings.items():
                 known = await self._read(f"ratings:{name}") or []
                 of_key = {rating["key"]: rating for rating in (*known, *several)}
@@ -80,10 +89,16 @@ class Stories:
         except StoreFailed as failure:
             log.warning("what came of decisions is not kept: %s", failure)
 
-    async def find(self, decision_id: str) -> dict[str, Any]:
-        """`{"execution": {...} or None, "feedback": [...]}`; a dead store knows of nothing."""
+    async def find(self, decision_id: str, caller: Caller) -> dict[str, Any]:
+        """`{"prompt": text or None, "execution": {...} or None, "feedback": [...]}`.
+
+        A prompt is shown to the key that sent it and to the admin key. A dead store knows of
+        nothing.
+        """
         await self.flush()
+        key, text = await self._read(f"prompt:{decision_id}") or ("", None)
         return {
+            "prompt": text if caller.admin or key == caller.name else None,
             "execution": await self._read(f"execution:{decision_id}"),
             "feedback": await self._read(f"ratings:{decision_id}") or [],
         }

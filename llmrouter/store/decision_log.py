@@ -12,7 +12,7 @@ import asyncio
 import logging
 import secrets
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from llmrouter.domain.decision import Decision
@@ -22,6 +22,8 @@ from llmrouter.util.tasks import repeatedly
 
 log = logging.getLogger(__name__)
 
+FEW: int = 8
+"""Decisions of a chunk beyond which they are decoded in a thread."""
 Encode = Callable[[Decision], bytes]
 Decode = Callable[[bytes], Decision]
 
@@ -84,6 +86,24 @@ class DecisionLog:
             return None
         return decision
 
+    async def find_all(self, ids: Sequence[str], tenant: str | None) -> dict[str, Decision]:
+        """Those of a tenant (None: everyone's) that are known now, by id; each chunk is read once.
+
+        Decisions that another worker has not written yet are left out.
+        """
+        found = {name: self._recent[name] for name in ids if name in self._recent}
+        chunks: dict[str, set[str]] = {}
+        for name in ids:
+            if name not in found and _well_formed(name):
+                chunks.setdefault(self._place(name), set()).add(name)
+        for place, wanted in chunks.items():
+            found.update(await self._read_chunk(place, wanted))
+        return {
+            name: found[name]
+            for name in ids
+            if name in found and tenant in (None, found[name].tenant)
+        }
+
     def recent(self, limit: int, tenant: str | None) -> list[Decision]:
         """The tenant's (None: everyone's) newest decisions of this worker, newest first."""
         found: list[Decision] = []
@@ -115,23 +135,37 @@ class DecisionLog:
     def _pack(self, decisions: list[Decision]) -> bytes:
         return b"\n".join([self._encode(decision) for decision in decisions])
 
-    async def _read(self, decision_id: str) -> Decision | None:
+    def _place(self, decision_id: str) -> str:
         _, chunk, number = decision_id.split("_")
-        part = (int(number) - 1) // self._options.chunk
+        return f"decisions:{chunk}:{(int(number) - 1) // self._options.chunk}"
+
+    async def _read(self, decision_id: str) -> Decision | None:
+        found = await self._read_chunk(self._place(decision_id), {decision_id})
+        return found.get(decision_id)
+
+    async def _read_chunk(self, place: str, wanted: Collection[str]) -> dict[str, Decision]:
+        """The wanted decisions of a chunk, by id. A store that is down holds none."""
         try:
-            packed = await self._store.get(f"decisions:{chunk}:{part}")
+            packed = await self._store.get(place)
             if packed is None:
-                return None
-            named = f'"{decision_id}"'.encode()
-            for line in packed.split(b"\n"):
-                if named in line and (found := self._decode(line)).decision_id == decision_id:
-                    return found
-            return None
+                return {}
+            if len(wanted) > FEW:
+                return await asyncio.to_thread(self._unpack, packed, wanted)
+            return self._unpack(packed, wanted)
         except StoreFailed as failure:
             log.warning("decision not read: %s", failure)
         except ValueError as error:
             log.warning("decision not understood: %s", error)
-        return None
+        return {}
+
+    def _unpack(self, packed: bytes, wanted: Collection[str]) -> dict[str, Decision]:
+        """Those of a chunk's lines that are wanted. Raises ValueError."""
+        found = {}
+        for line in packed.split(b"\n"):
+            parts = line.split(b'"', 4)  # ["decision",<version>,"<id>",...
+            if len(parts) == 5 and (name := parts[3].decode("ascii", "replace")) in wanted:
+                found[name] = self._decode(line)
+        return found
 
 
 def _well_formed(decision_id: str) -> bool:

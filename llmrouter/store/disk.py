@@ -192,9 +192,9 @@ class DiskStore:
             job = lambda: self._append(f"log:{log}", kept, keep)  # noqa: E731 - wrapped below
             await self._in_worker(self._synced(job) if durable else job)
 
-    async def tail(self, log: str, last: int) -> list[bytes]:
-        """The newest `last` entries, oldest first; evicted ones are passed over."""
-        return await self._in_worker(lambda: self._tail(f"log:{log}", last))
+    async def tail(self, log: str, last: int, skip: int = 0) -> list[bytes]:
+        """The `last` entries before the `skip` newest, oldest first; evicted ones are left out."""
+        return await self._in_worker(lambda: self._tail(f"log:{log}", last, skip))
 
     async def increment(self, key: str, by: float, ttl_s: float) -> float:
         """Add to a counter, atomically across processes; a new one lives `ttl_s`."""
@@ -347,9 +347,9 @@ class DiskStore:
             self._cache.set(log_key, _ENDS.pack(first, end))
         self._sweep()
 
-    def _tail(self, log_key: str, last: int) -> list[bytes]:
+    def _tail(self, log_key: str, last: int, skip: int) -> list[bytes]:
         first, end = self._ends(log_key)
-        places = range(max(first, end - max(0, last)), end)
+        places = range(max(first, end - skip - max(0, last)), end - skip)
         found = (self._cache.get(f"{log_key}:{place}") for place in places)
         return [entry for entry in found if entry is not None]
 

@@ -55,9 +55,9 @@ class GuardedStore:
         """Append to a log and drop its oldest entries beyond `keep`."""
         await self._asked(self._inner.append(log, entries, keep, durable=durable), log)
 
-    async def tail(self, log: str, last: int) -> list[bytes]:
-        """The newest `last` entries, oldest first."""
-        return await self._asked(self._inner.tail(log, last), log)
+    async def tail(self, log: str, last: int, skip: int = 0) -> list[bytes]:
+        """The newest `last` entries but for the `skip` newest, oldest first."""
+        return await self._asked(self._inner.tail(log, last, skip), log)
 
     async def increment(self, key: str, by: float, ttl_s: float) -> float:
         """Add to a counter atomically; a new one lives `ttl_s`."""

@@ -83,10 +83,11 @@ class MemoryStore:
         while len(kept) > keep:
             kept.popleft()
 
-    async def tail(self, log: str, last: int) -> list[bytes]:
-        """The newest `last` entries, oldest first."""
+    async def tail(self, log: str, last: int, skip: int = 0) -> list[bytes]:
+        """The newest `last` entries but for the `skip` newest, oldest first."""
         kept = self._logs.get(log, ())
-        return list(islice(kept, max(0, len(kept) - max(0, last)), None))
+        end = max(0, len(kept) - skip)
+        return list(islice(kept, max(0, end - max(0, last)), end))
 
     async def increment(self, key: str, by: float, ttl_s: float) -> float:
         """Add to a counter and return it; a new one lives `ttl_s`."""

@@ -87,12 +87,14 @@ class RedisStore:
                     pipeline.ltrim(name, -keep, -1)
                 await pipeline.execute()
 
-    async def tail(self, log: str, last: int) -> list[bytes]:
-        """The newest `last` entries, oldest first."""
+    async def tail(self, log: str, last: int, skip: int = 0) -> list[bytes]:
+        """The newest `last` entries but for the `skip` newest, oldest first."""
         if last <= 0:
             return []
         with _mapped():
-            return list(await self._redis.lrange(f"{self._prefix}log:{log}", -last, -1))
+            return list(
+                await self._redis.lrange(f"{self._prefix}log:{log}", -last - skip, -1 - skip)
+            )
 
     async def increment(self, key: str, by: float, ttl_s: float) -> float:
         """Add to a counter atomically; a new one lives `ttl_s`."""

@@ -14,6 +14,8 @@ from llmrouter.api.request_parser import Endpoint, parse
 from llmrouter.auth.api_keys import OPEN
 from llmrouter.auth.managed_keys import ManagedKeys
 from llmrouter.catalog.loader import Edits
+from llmrouter.domain.chat import Caller, ChatRequest
+from llmrouter.domain.decision import Decision
 from llmrouter.errors import BadRequest
 from llmrouter.store.memory import MemoryStore
 from tests.api.fakes import (
@@ -35,6 +37,21 @@ async def no_preview(edits: Edits, last: int) -> bytes:
     return b"{}"
 
 
+async def no_frontier(caller: Caller) -> dict[str, Any]:
+    """Nothing is expected of anyone."""
+    return {"decisions": 0, "tasks": {}}
+
+
+async def no_trial(edits: Edits, request: ChatRequest, caller: Caller) -> Decision:
+    """The same, whatever the edits."""
+    return DECISION
+
+
+async def no_roll_back() -> dict[str, Any]:
+    """An earlier model."""
+    return {"learned": 1, "instead_of": 2}
+
+
 def whole() -> dict[str, Any]:
     """The document of a service that has every path."""
     desk = FakeDesk()
@@ -43,6 +60,10 @@ def whole() -> dict[str, Any]:
         editor=desk,
         preview=no_preview,
         series=no_stats,
+        frontier=no_frontier,
+        trial=no_trial,
+        learning=dict,
+        roll_back=no_roll_back,
         canary=NoCanary(),
         managed_keys=ManagedKeys(MemoryStore(), OPEN),
         check=no_check,

@@ -190,6 +190,9 @@ async def test_a_log_keeps_the_newest_in_order(bench: Bench) -> None:
     assert await bench.store.tail("journal", 10) == [b"2", b"3", b"4"]
     assert await bench.store.tail("journal", 2) == [b"3", b"4"]
     assert await bench.store.tail("journal", 0) == []
+    assert await bench.store.tail("journal", 1, 1) == [b"3"]
+    assert await bench.store.tail("journal", 5, 1) == [b"2", b"3"]
+    assert await bench.store.tail("journal", 5, 3) == []
     assert await bench.store.tail("another", 10) == []
 
 

@@ -62,7 +62,7 @@ class Broken(MemoryStore):
         """Fails."""
         raise StoreFailed("down")
 
-    async def tail(self, log: str, last: int) -> list[bytes]:
+    async def tail(self, log: str, last: int, skip: int = 0) -> list[bytes]:
         """Fails."""
         raise StoreFailed("down")
 

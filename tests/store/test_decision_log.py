@@ -199,3 +199,21 @@ def test_no_id_a_caller_sends_can_break_it(name: str) -> None:
     store = Counting()
     kept = ledger(store, DecisionLogOptions(flush_s=0.0))
     assert asyncio.run(kept.find(name, "")) is None
+
+
+async def test_several_are_found_with_one_read_a_chunk() -> None:
+    """From memory, from the store, and not another tenant's; unknown ids are left out."""
+    store = Counting()
+    kept = ledger(store)
+    first = [made(kept, tenant="acme").decision_id for _ in range(20)]
+    await kept.flush()
+    theirs = made(kept, tenant="other").decision_id
+    await kept.flush()
+    reader = ledger(store)
+    mine = made(reader, tenant="acme").decision_id
+    names = [*first, theirs, mine, "dec_000000000000_1", "nonsense"]
+    assert list(await reader.find_all(names, "acme")) == [*first, mine]
+    assert store.reads == 3
+    assert list(await reader.find_all(names, None)) == [*first, theirs, mine]
+    store.down = True
+    assert list(await reader.find_all(names, None)) == [mine]

@@ -51,16 +51,22 @@ async def decision(request: web.Request) -> web.Response:
 
 def parse_query(given: Mapping[str, str]) -> DecisionQuery:
     """The filters of a query. Raises BadRequest."""
-    names = [part.name for part in fields(DecisionQuery) if part.name != "limit"]
+    others = ("limit", "brief")
+    names = [part.name for part in fields(DecisionQuery) if part.name not in others]
     for name in given:
-        if name not in (*names, "limit"):
+        if name not in (*names, *others):
             raise BadRequest(
-                f"unknown filter {shown(name)}; there are limit, {', '.join(names)}", param=name
+                f"unknown filter {shown(name)}; there are {', '.join((*others, *names))}",
+                param=name,
             )
     if given.get("outcome") not in (None, *OUTCOMES):
         raise BadRequest(f"outcome must be one of {', '.join(OUTCOMES)}", param="outcome")
+    if given.get("brief") not in (None, "true", "false"):
+        raise BadRequest("brief must be true or false", param="brief", code="invalid_value")
     return DecisionQuery(
-        parse_limit(given.get("limit")), **{name: given[name] for name in names if name in given}
+        parse_limit(given.get("limit")),
+        **{name: given[name] for name in names if name in given},
+        brief=given.get("brief") == "true",
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from llmrouter.api.body_reader import read_object
-from llmrouter.api.dependencies import SERVICES, CatalogEditor
+from llmrouter.api.dependencies import SERVICES, CatalogEditor, Dependencies
 from llmrouter.api.error_response import JSON
 from llmrouter.api.handlers.catalog_files import edited_texts
 from llmrouter.api.router_options import shown, suggestion, wrong_type, wrong_value
@@ -29,10 +29,16 @@ async def preview(request: web.Request) -> web.Response:
     services = request.app[SERVICES]
     look = services.preview
     assert look is not None, "the path exists only where edits can be previewed"  # noqa: S101
-    edits, last = parse_edits(await read_object(request, services))
+    edits, last = await edits_of(await read_object(request, services), services)
+    return web.Response(body=await look(edits, last), headers={"Content-Type": JSON})
+
+
+async def edits_of(document: dict[str, Any], services: Dependencies) -> tuple[Edits, int]:
+    """What a body asks to try, and `last`. Raises BadRequest, NotFound."""
+    edits, last = parse_edits(document)
     if isinstance(edits, str):
         edits = await _reverted(services.editor, edits)
-    return web.Response(body=await look(edits, last), headers={"Content-Type": JSON})
+    return edits, last
 
 
 async def _reverted(editor: CatalogEditor | None, version: str) -> Edits:

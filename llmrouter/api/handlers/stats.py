@@ -1,4 +1,4 @@
-"""GET /stats, /stats/series: counts, rates, spend and quality to cost, of all workers together."""
+"""GET /stats, /stats/series and /stats/frontier, of all workers together."""
 
 from __future__ import annotations
 
@@ -23,6 +23,13 @@ async def series(request: web.Request) -> web.Response:
     find = request.app[SERVICES].series
     assert find is not None, "the path exists only where there are series"  # noqa: S101
     return _json(await find(request[CALLER], window_of(request, "day")))
+
+
+async def frontier(request: web.Request) -> web.Response:
+    """GET /stats/frontier: how well, and at what price, the router expects targets to answer."""
+    find = request.app[SERVICES].frontier
+    assert find is not None, "the path exists only where beliefs are kept"  # noqa: S101
+    return _json(await find(request[CALLER]))
 
 
 def window_of(request: web.Request, default: str) -> str:

@@ -37,8 +37,8 @@ class Store(Protocol):
         """Append entries to a bounded log; the oldest beyond `keep` are dropped."""
         ...
 
-    async def tail(self, log: str, last: int) -> list[bytes]:
-        """The newest `last` entries of a log, oldest first."""
+    async def tail(self, log: str, last: int, skip: int = 0) -> list[bytes]:
+        """The newest `last` entries of a log but for the `skip` newest ones, oldest first."""
         ...
 
     async def increment(self, key: str, by: float, ttl_s: float) -> float:

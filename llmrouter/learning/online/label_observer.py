@@ -21,7 +21,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from llmrouter.domain.completion import Completion
 from llmrouter.domain.decision import Decision, Feedback, RoutingContext, StageResult
@@ -39,6 +39,7 @@ from llmrouter.learning.trust.abstention_threshold import Windows
 from llmrouter.learning.trust.agreement_model import AgreementModel, Comparison
 from llmrouter.learning.trust.predictor import TEXT_LIMIT, Predictor
 from llmrouter.learning.trust.teacher_agreement import SAME, agrees
+from llmrouter.learning.trust.trust_report import trust_report
 
 log = logging.getLogger(__name__)
 
@@ -106,6 +107,20 @@ class LabelObserver:
     def trusted(self) -> frozenset[str]:
         """The tasks that it answers alone."""
         return frozenset(self._trusted)
+
+    def public(self) -> dict[str, Any]:
+        """For `/learning`: the model that serves, what it rests on, and trust task by task."""
+        most = self._options.remembered
+        news = min(self._fitted_at * self._options.growth, most)
+        return {
+            "serving": self._proposer.model is not None,
+            "fitted_on": self._fitted_at,
+            "learned": self._learned,
+            "held": len(self._held),
+            "next_fit_at": int(max(self._options.first_fit, self._fitted_at + news)),
+            "teacher_consistency": self._proposer.steady.share(),
+            **trust_report(self._proposer.trust.windows),
+        }
 
     async def prepare(self, context: RoutingContext) -> None:
         """Have a question's text at hand for `propose`, where an encoder has to be asked for it."""

@@ -275,6 +275,12 @@ class Windows:
         """The tasks that have a window."""
         return tuple(name for name in self._windows if name != ANY_TASK)
 
+    def audited(self, task: str) -> tuple[int, int]:
+        """How many of the newest answers for `task` were audited, and how many of them agreed."""
+        window = self._windows.get(task)
+        audits = window.audits if window is not None else []
+        return len(audits), sum(agreed for _, agreed in audits)
+
     def answered(self) -> dict[str, int]:
         """How many requests were answered for each task since its window exists."""
         return {name: window.answered for name, window in self._windows.items() if window.answered}

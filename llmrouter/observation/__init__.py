@@ -1,0 +1,1 @@
+"""What the service has seen, put together for its API and the console."""
