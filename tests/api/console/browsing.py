@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -73,6 +75,19 @@ def call(served: Process, method: str, path: str, body: Any = None) -> Any:
     return json.loads(text) if text else None
 
 
+def rate(served: Process, name: str, score: float) -> None:
+    """Feedback; a worker may not know yet what the other one has just decided."""
+    for _ in range(100):
+        try:
+            call(served, "POST", "/feedback", {"decision_id": name, "score": score})
+            return
+        except urllib.error.HTTPError as error:
+            if error.code != 404:
+                raise
+            time.sleep(0.1)
+    raise AssertionError(f"no worker knows {name}")
+
+
 def send_traffic(served: Process, count: int, score: float | None = None) -> list[str]:
     """Completions of several tasks, each with a rating; their decisions' ids."""
 
@@ -81,7 +96,7 @@ def send_traffic(served: Process, count: int, score: float | None = None) -> lis
         body = {"prompt": text, "router": {"session": f"s{number}"}}
         name: str = call(served, "POST", "/complete", body)["router"]["decision_id"]
         given = score if score is not None else 1 if number % 4 else -0.5
-        call(served, "POST", "/feedback", {"decision_id": name, "score": given})
+        rate(served, name, given)
         return name
 
     with ThreadPoolExecutor(4) as pool:
