@@ -40,6 +40,7 @@ from llmrouter.api.handlers import (
     keys,
     learning,
     metrics,
+    models,
     openai,
     preview,
     prompts,
@@ -73,8 +74,8 @@ ROUTED: dict[str, Routed] = {
 """What answers the calls that route, by their path; each is a POST of `Access.ROUTED`."""
 
 PATHS: tuple[Path, ...] = (
-    Path("GET", "/v1/models", openai.models, Access.KEY),
-    Path("GET", "/v1/models/{id}", openai.model, Access.KEY),
+    Path("GET", "/v1/models", models.models, Access.KEY),
+    Path("GET", "/v1/models/{id}", models.model, Access.KEY),
     Path("POST", "/feedback", feedback.feedback, Access.KEY),
     Path("GET", "/catalog", catalog.catalog, Access.KEY),
     Path("POST", "/catalog/preview", preview.preview, Access.ADMIN),

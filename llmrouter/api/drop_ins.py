@@ -6,7 +6,6 @@ from any other. The decision is in headers.
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Awaitable, Callable
 
 import orjson
@@ -16,7 +15,7 @@ from llmrouter.api.body_reader import read_as
 from llmrouter.api.completion_response import execute
 from llmrouter.api.dependencies import Dependencies
 from llmrouter.api.error_response import JSON
-from llmrouter.api.formats import MESSAGES, own_headers
+from llmrouter.api.formats import MESSAGES, new_request_id, own_headers
 from llmrouter.api.request_parser import Endpoint
 from llmrouter.domain.chat import Caller
 
@@ -52,6 +51,6 @@ async def count_tokens(
     headers = {
         "Content-Type": JSON,
         "x-llmrouter-warnings": "input_tokens is an estimate",
-        **own_headers(MESSAGES, request.headers, f"req_{uuid.uuid4().hex}"),
+        **own_headers(MESSAGES, request.headers, new_request_id()),
     }
     return web.Response(body=orjson.dumps({"input_tokens": tokens}), headers=headers)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import orjson
 from aiohttp import web
 
-from llmrouter.api.formats import CHAT, format_of, own_headers, request_id
+from llmrouter.api.formats import CHAT, own_headers, request_id, spoken_by
 from llmrouter.errors import (
     LLMRouterError,
     MethodNotAllowed,
@@ -79,7 +79,7 @@ def refusal(
     What an upstream refused is answered with its own body where it is in the caller's wire format,
     so that clients see what they know; every other error in the envelope of the `request`'s path.
     """
-    spoken = CHAT if request is None else format_of(request.path)
+    spoken = CHAT if request is None else spoken_by(request)
     name = request_id(error)
     headers = {**error.headers, "Content-Type": JSON}
     if request is not None:

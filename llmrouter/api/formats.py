@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Mapping
 from typing import Final
 
+from aiohttp import web
 from multidict import istr
 
 from llmrouter.errors import LLMRouterError
@@ -67,9 +68,22 @@ def format_of(path: str) -> WireFormat:
     return found or CHAT
 
 
+def spoken_by(request: web.Request) -> WireFormat:
+    """The format that a caller knows: its path's, and on `/v1/models` what its headers say."""
+    path = request.path
+    if path.startswith("/v1/models") and "anthropic-version" in request.headers:
+        return MESSAGES
+    return format_of(path)
+
+
+def new_request_id() -> str:
+    """An id for an answer that no decision led to."""
+    return f"req_{uuid.uuid4().hex}"
+
+
 def request_id(error: LLMRouterError) -> str:
     """An id for an error's envelope: its decision's, where there was one."""
-    return error.headers.get("x-llmrouter-decision-id") or f"req_{uuid.uuid4().hex}"
+    return error.headers.get("x-llmrouter-decision-id") or new_request_id()
 
 
 def own_headers(spoken: WireFormat, given: Mapping[str, str], name: str) -> dict[str, str]:

@@ -139,7 +139,11 @@ PATHS: dict[str, Any] = {
         streams=False,
     ),
     "/v1/models": {
-        "get": keyed("`auto` and every enabled target", json_answers("Models", (401, 500)))
+        "get": keyed(
+            "`auto` and every enabled target; in Anthropic's shape, with `limit`, `after_id` and "
+            "`before_id`, where `anthropic-version` is sent",
+            json_answers("Models", (400, 401, 500)),
+        )
     },
     "/v1/models/{id}": {
         "get": keyed("One model", json_answers("Model", (401, 404, 500)), parameters=[ID])

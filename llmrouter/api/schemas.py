@@ -168,6 +168,15 @@ _MODEL = record(
         ),
     },
 )
+_MODEL_INFO = record(
+    {"type": {"const": "model"}, "id": STRING, "display_name": STRING, "created_at": STRING},
+    {
+        "lifecycle": STRING,
+        "max_input_tokens": or_null(INTEGER),
+        "max_tokens": or_null(INTEGER),
+        "capabilities": OBJECT,
+    },
+)
 
 _LAST = or_null({"type": "integer", "minimum": 1, "maximum": MOST, "default": LAST})
 _FILES: Schema = {
@@ -274,8 +283,20 @@ SCHEMAS: dict[str, Schema] = {
         "description": "The upstream's own answer with `router` added.",
         "properties": {"router": _EXPLAINED},
     },
-    "Model": _MODEL,
-    "Models": record({"object": {"const": "list"}, "data": array(_MODEL)}),
+    "Model": {"anyOf": [_MODEL, _MODEL_INFO]},
+    "Models": {
+        "anyOf": [
+            record({"object": {"const": "list"}, "data": array(_MODEL)}),
+            record(
+                {
+                    "data": array(_MODEL_INFO),
+                    "has_more": {"type": "boolean"},
+                    "first_id": or_null(STRING),
+                    "last_id": or_null(STRING),
+                }
+            ),
+        ]
+    },
     "Catalog": record(
         {
             "version": STRING,

@@ -165,3 +165,32 @@ async def test_tokens_are_counted(client: anthropic.AsyncAnthropic) -> None:
     more: list[Any] = [{"role": "user", "content": "word " * 500}]
     longer = await client.messages.count_tokens(model="auto", messages=more)
     assert 0 < short.input_tokens < longer.input_tokens
+
+
+async def test_models_are_listed_page_by_page(client: anthropic.AsyncAnthropic) -> None:
+    """Anthropic's shape, where the header of its clients is there; every page follows."""
+    page = await client.models.list(limit=2)
+    assert [model.id for model in page.data] == ["auto", "chat"]
+    assert page.has_more
+    found = [model async for model in client.models.list(limit=2)]
+    assert [model.id for model in found] == ["auto", "chat", "claude", "legacy", "resp", "vectors"]
+    claude = found[2]
+    assert (claude.type, claude.display_name, claude.lifecycle) == ("model", "claude", "active")
+    assert (claude.max_input_tokens, claude.max_tokens) == (200000, 32000)
+    assert claude.capabilities is not None
+    assert claude.capabilities.image_input.supported
+    assert claude.capabilities.thinking.types.adaptive.supported
+    assert not claude.capabilities.batch.supported
+    before = await client.models.list(before_id="resp", limit=2)
+    assert [model.id for model in before.data] == ["claude", "legacy"]
+
+
+async def test_one_model_is_read_and_a_wrong_one_refused(client: anthropic.AsyncAnthropic) -> None:
+    """By its id or the name that it has upstream, in Anthropic's shape and envelope."""
+    assert (await client.models.retrieve("claude-1")).id == "claude"
+    with pytest.raises(anthropic.NotFoundError) as unknown:
+        await client.models.retrieve("nope")
+    assert unknown.value.body["error"]["type"] == "not_found_error"  # type: ignore[index]
+    for query in ({"limit": 0}, {"limit": "two"}, {"after_id": "nope"}):
+        with pytest.raises(anthropic.BadRequestError):
+            await client.models.list(extra_query=query)
