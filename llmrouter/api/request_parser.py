@@ -32,6 +32,7 @@ from llmrouter.api.router_options import (
 from llmrouter.domain.chat import CHAT_WIRE, NO_OPTIONS, ChatRequest, Message, WireFacts
 from llmrouter.domain.decision import Decision
 from llmrouter.errors import BadRequest
+from llmrouter.upstream.protocols.exact_json import with_exact_inputs
 
 ROLES: tuple[str, ...] = (
     "system",
@@ -122,7 +123,7 @@ def parse_as(
         if document.get(name) is not None:
             _positive(name, document[name])
     model = _model(document.get("model"), endpoint)
-    read = spoken.parse(document)
+    read = spoken.parse(with_exact_inputs(document, body))
     return ChatRequest(
         body,
         read.document,

@@ -111,6 +111,11 @@ class ReplyTranslation(Protocol):
         """A translator for one stream."""
         ...
 
+    @property
+    def losses(self) -> tuple[str, ...]:
+        """What a whole reply held that the caller's format cannot carry."""
+        ...
+
 
 @quick
 @dataclass(frozen=True, slots=True)

@@ -133,7 +133,10 @@ class AttemptRunner:
     def warnings(self) -> tuple[str, ...]:
         """What the target's wire format could not carry."""
         rewritten = self._sending.rewritten
-        return () if rewritten is None else rewritten.warnings
+        if rewritten is None:
+            return ()
+        translation = rewritten.translation
+        return rewritten.warnings + (() if translation is None else translation.losses)
 
     @property
     def spent_usd(self) -> float:

@@ -17,6 +17,7 @@ from llmrouter.upstream.protocols.anthropic_reply import (
     MessagesReader,
     whole,
 )
+from llmrouter.upstream.protocols.exact_json import loads
 from llmrouter.upstream.protocols.interface import (
     OWN_SIGNATURE,
     AnswerContext,
@@ -92,7 +93,7 @@ class AnthropicMessages:
 
     def strip(self, body: bytes) -> bytes:
         """The request without the thinking blocks in its history."""
-        document = orjson.loads(body)
+        document = loads(body)
         for turn in document.get("messages", ()):
             if isinstance(turn.get("content"), list):
                 kept = [b for b in turn["content"] if mapping(b).get("type") not in _THINKING]

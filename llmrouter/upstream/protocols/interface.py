@@ -23,6 +23,7 @@ from llmrouter.domain.completion import Usage
 from llmrouter.domain.patterns import BytesPattern
 from llmrouter.domain.target import Target
 from llmrouter.errors import BadRequest, LLMRouterError
+from llmrouter.upstream.protocols import exact_json
 from llmrouter.upstream.response_parser import ParsedResponse
 
 Document = Mapping[str, Any]
@@ -58,6 +59,7 @@ class Piece:
     """One step of a reply inside.
 
     `start` has the reply's `id` and model (`name`); `text`, `reasoning` and `refusal` have `text`;
+    `logprobs` of a `text` are its tokens' in chat completions' shape, where they were asked for.
     `tool` opens the tool call number `index` with its `id` and `name`, `arguments` adds JSON text
     to it; `finish` has chat completions' finish reason as `text`; `usage` has token counts.
     """
@@ -68,6 +70,7 @@ class Piece:
     id: str = ""
     name: str = ""
     usage: Usage | None = None
+    logprobs: list[Any] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -254,8 +257,8 @@ def text_of(content: object) -> str:
 def json_of(text: object) -> dict[str, Any]:
     """A tool call's arguments as an object; what is no object comes under its own key."""
     try:
-        value = orjson.loads(text) if isinstance(text, str) and text else {}
-    except orjson.JSONDecodeError:
+        value = exact_json.loads(text.encode()) if isinstance(text, str) and text else {}
+    except ValueError:
         return {"_raw": text}
     return value if isinstance(value, dict) else {"_raw": value}
 
@@ -283,8 +286,9 @@ def folded(pieces: Iterable[Piece]) -> list[Piece]:
         elif piece.kind in ("text", "reasoning", "refusal"):
             if last is not None and last.kind == piece.kind:
                 last.text += piece.text
+                last.logprobs += piece.logprobs
             elif piece.text:
-                joined.append(Piece(piece.kind, piece.text))
+                joined.append(Piece(piece.kind, piece.text, logprobs=[*piece.logprobs]))
         else:
             made = Piece(piece.kind, piece.text, piece.index, piece.id, piece.name, piece.usage)
             if piece.kind == "tool":

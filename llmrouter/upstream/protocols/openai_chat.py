@@ -203,7 +203,8 @@ class ChatDecoder:
         if isinstance(choice, dict) and choice.get("index", 0) == 0:
             said = choice.get("delta") or choice.get("message")
             if isinstance(said, dict):
-                pieces.extend(self._said(said))
+                probabilities = mapping(choice.get("logprobs")).get("content")
+                pieces.extend(self._said(said, probabilities))
             finish = choice.get("finish_reason")
         usage = document.get("usage")
         if isinstance(usage, dict) and (counts := read({"usage": usage}).usage) is not None:
@@ -212,14 +213,15 @@ class ChatDecoder:
             pieces.append(Piece("finish", finish))
         return pieces
 
-    def _said(self, said: Mapping[str, Any]) -> Iterator[Piece]:
+    def _said(self, said: Mapping[str, Any], probabilities: object) -> Iterator[Piece]:
         thought = said.get("reasoning_content") or said.get("reasoning")
         if isinstance(thought, str) and thought:
             yield Piece("reasoning", thought)
         content = said.get("content")
         text = content if isinstance(content, str) else text_of(content)
         if text:
-            yield Piece("text", text)
+            known = probabilities if isinstance(probabilities, list) else []
+            yield Piece("text", text, logprobs=known)
         refusal = said.get("refusal")
         if isinstance(refusal, str) and refusal:
             yield Piece("refusal", refusal)
@@ -267,7 +269,7 @@ class ChatEncoder:
                 if piece.kind == "start":
                     self._head["id"] = piece.id or self._head["id"]
                     self._head["model"] = piece.name or self._head["model"]
-                written.append(self._chunk(_delta(piece), None))
+                written.append(self._chunk(_delta(piece), None, piece.logprobs))
         return b"".join(written)
 
     def end(self) -> bytes:
@@ -280,10 +282,17 @@ class ChatEncoder:
             last += event({**self._head, "choices": [], "usage": _usage(self._usage or Usage())})
         return last + DONE
 
-    def _chunk(self, delta: dict[str, Any], finish: str | None) -> bytes:
-        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
+    def _chunk(
+        self, delta: dict[str, Any], finish: str | None, logprobs: list[Any] | None = None
+    ) -> bytes:
+        told = _logprobs(logprobs)
+        choice = {"index": 0, "delta": delta, "logprobs": told, "finish_reason": finish}
         chunk = orjson.dumps({**self._head, "choices": [choice]})
         return b"data: %b\n\n" % chunk
+
+
+def _logprobs(tokens: list[Any] | None) -> dict[str, Any] | None:
+    return {"content": tokens, "refusal": None} if tokens else None
 
 
 def _delta(piece: Piece) -> dict[str, Any]:
@@ -306,11 +315,13 @@ def _whole(pieces: list[Piece], context: AnswerContext) -> dict[str, Any]:
     message: dict[str, Any] = {"role": "assistant", "content": None, "refusal": None}
     head = {"id": "chatcmpl-llmrouter", "model": context.target}
     finish, usage, calls = "stop", Usage(), []
+    tokens: list[Any] = []
     for piece in pieces:
         if piece.kind == "start":
             head = {"id": piece.id or head["id"], "model": piece.name or head["model"]}
         elif piece.kind == "text":
             message["content"] = (message["content"] or "") + piece.text
+            tokens += piece.logprobs
         elif piece.kind == "reasoning":
             message["reasoning_content"] = message.get("reasoning_content", "") + piece.text
         elif piece.kind == "refusal":
@@ -326,7 +337,8 @@ def _whole(pieces: list[Piece], context: AnswerContext) -> dict[str, Any]:
         message["tool_calls"] = calls
     elif message["content"] is None and message["refusal"] is None:
         message["content"] = ""
-    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish}
+    known = _logprobs(tokens)
+    choice = {"index": 0, "message": message, "logprobs": known, "finish_reason": finish}
     return {
         **head,
         "object": "chat.completion",

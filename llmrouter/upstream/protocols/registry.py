@@ -13,9 +13,11 @@ import orjson
 from llmrouter.domain.chat import ChatRequest
 from llmrouter.domain.completion import ResponseEvent
 from llmrouter.domain.interfaces import Rewritten
+from llmrouter.domain.patterns import compile_bytes
 from llmrouter.domain.target import Target
 from llmrouter.errors import UpstreamFailure
 from llmrouter.upstream.protocols.anthropic_messages import AnthropicMessages
+from llmrouter.upstream.protocols.exact_json import has_long_numbers, loads
 from llmrouter.upstream.protocols.interface import (
     AnswerContext,
     Losses,
@@ -39,6 +41,8 @@ PASS_ONLY: Final[tuple[WireFormat, ...]] = (EMBEDDINGS, COMPLETIONS, DECISIONS, 
 BY_NAME: Final[Mapping[str, WireFormat]] = {f.name: f for f in (*FORMATS, *PASS_ONLY)}
 _TRANSLATED: Final[Mapping[str, TranslatedFormat]] = {f.name: f for f in FORMATS}
 EVENT_STREAM: Final = "text/event-stream"
+_UNCARRIED: Final = compile_bytes(rb'"(citations|annotations|audio|images)"\s*:\s*(?:\[\s*["{]|\{)')
+"""Members of an answer that no other format is given; in a stream they come after the headers."""
 
 
 def rewritten(request: ChatRequest, target: Target, *, strip: bool) -> Rewritten | None:
@@ -81,11 +85,21 @@ class Translation:
         self._source = source
         self._spoken = spoken
         self._context = context
+        self._losses = Losses()
 
     def whole(self, body: bytes) -> bytes:
         """A whole reply in the caller's format."""
-        pieces = self._spoken.pieces(parsed(body) or {})
-        return orjson.dumps(self._source.whole(pieces, self._context))
+        for found in _UNCARRIED.finditer(body):
+            self._losses.add(f"{found[1].decode()} of the answer dropped")
+        document = parsed(body) or {}
+        if has_long_numbers(body) and self._spoken.name == AnthropicMessages.name:
+            document = loads(body)
+        return orjson.dumps(self._source.whole(self._spoken.pieces(document), self._context))
+
+    @property
+    def losses(self) -> tuple[str, ...]:
+        """What a whole answer held that the caller's format cannot, once it was translated."""
+        return tuple(self._losses)
 
     def stream(self) -> TranslatedEvents:
         """A translator for one stream."""

@@ -70,6 +70,7 @@ class _Item:
     name: str = ""
     call_id: str = ""
     part: str = "output_text"
+    logprobs: list[Any] = field(default_factory=list)
     done: bool = False
 
 
@@ -181,7 +182,8 @@ class ResponsesEncoder:
         if part == "summary":
             name = "response.reasoning_summary_text.delta"
             return written + self._delta(name, item, piece.text, summary_index=0)
-        more: dict[str, object] = {"logprobs": []} if part == "output_text" else {}
+        item.logprobs += piece.logprobs
+        more = {"logprobs": piece.logprobs} if part == "output_text" else {}
         name = f"response.{part}.delta"
         return written + self._delta(name, item, piece.text, content_index=0, **more)
 
@@ -217,7 +219,7 @@ class ResponsesEncoder:
             part = {"type": "summary_text", "text": text}
             name = f"response.reasoning_summary_part.{when}"
             return self._event(name, **place, summary_index=0, part=part)
-        part = _part(item.part, text)
+        part = _part(item.part, text, item.logprobs)
         return self._event(f"response.content_part.{when}", **place, content_index=0, part=part)
 
     def _close(self) -> bytes:
@@ -233,7 +235,11 @@ class ResponsesEncoder:
             told = self._event("response.refusal.done", **place, content_index=0, refusal=item.text)
         else:
             told = self._event(
-                "response.output_text.done", **place, content_index=0, text=item.text, logprobs=[]
+                "response.output_text.done",
+                **place,
+                content_index=0,
+                text=item.text,
+                logprobs=item.logprobs,
             )
         return told + self._part("done", item, item.text) + self._done(item)
 
@@ -273,7 +279,7 @@ def _item(item: _Item, status: str) -> dict[str, Any]:
     made: dict[str, Any] = {"id": item.id, "type": item.kind, "status": status}
     if item.kind == "message":
         made["role"] = "assistant"
-        made["content"] = [_part(item.part, item.text)] if ended else []
+        made["content"] = [_part(item.part, item.text, item.logprobs)] if ended else []
     elif item.kind == "reasoning":
         made["summary"] = [{"type": "summary_text", "text": item.text}] if ended else []
     else:
@@ -285,10 +291,10 @@ def _item(item: _Item, status: str) -> dict[str, Any]:
     return made
 
 
-def _part(kind: str, text: str) -> dict[str, Any]:
+def _part(kind: str, text: str, logprobs: list[Any]) -> dict[str, Any]:
     if kind == "refusal":
         return {"type": "refusal", "refusal": text}
-    return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+    return {"type": "output_text", "text": text, "annotations": [], "logprobs": logprobs}
 
 
 def free_text(arguments: str) -> str:

@@ -110,7 +110,9 @@ class ResponsesDecoder:
                 for part in item.get("content") or ():
                     refused = mapping(part).get("type") == "refusal"
                     text = mapping(part).get("refusal" if refused else "text")
-                    pieces.append(Piece("refusal" if refused else "text", str(text or "")))
+                    piece = Piece("refusal" if refused else "text", str(text or ""))
+                    piece.logprobs = _logprobs(mapping(part))
+                    pieces.append(piece)
             elif kind == "reasoning":
                 said = [*(item.get("summary") or ()), *(item.get("content") or ())]
                 thought = "\n\n".join(str(mapping(s).get("text") or "") for s in said)
@@ -128,7 +130,8 @@ class ResponsesDecoder:
             return self._start(mapping(document.get("response")))
         if kind in _DELTAS:
             text = str(document.get("delta") or "")
-            return [Piece(_DELTAS[kind], text)] if text else []  # type: ignore[arg-type] # kinds
+            piece = Piece(_DELTAS[kind], text, logprobs=_logprobs(document))  # type: ignore[arg-type] # kinds
+            return [piece] if text else []
         if kind == "response.output_item.added":
             item = mapping(document.get("item"))
             return self._open(number, item) if item.get("type") in _CALLS else []
@@ -164,6 +167,12 @@ class ResponsesDecoder:
         if (finish := _finish(response)) is not None:
             pieces.append(Piece("finish", finish))
         return pieces
+
+
+def _logprobs(said: Mapping[str, Any]) -> list[Any]:
+    """The log-probabilities of a text's tokens; chat completions have the same shape."""
+    tokens = said.get("logprobs")
+    return [*tokens] if isinstance(tokens, list) else []
 
 
 def _wrapped(item: Mapping[str, Any]) -> str:
