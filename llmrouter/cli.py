@@ -150,12 +150,24 @@ def init_command(
     everything: Annotated[
         bool, typer.Option("--all", help="Every shipped target, whether its key is set or not.")
     ] = False,
+    key: Annotated[
+        list[str] | None,
+        typer.Option(help="A variable whose key is there, though not set here; may be repeated."),
+    ] = None,
+    no_input: Annotated[
+        bool, typer.Option("--no-input", help="Ask nothing: the variables that are set count.")
+    ] = False,
     json: Json = False,
 ) -> None:
-    """Write a prompts/ directory with the targets whose keys are set."""
-    from llmrouter.commands.init import init
+    """Write a prompts/ directory with the targets whose keys are there.
 
-    raise typer.Exit(init(directory, everything, json))
+    On a terminal it asks which those are.
+    """
+    from llmrouter.commands.init import InitOptions, init, on_a_terminal
+
+    asks = sys.stdin.isatty() and not (everything or key or no_input or json)
+    ask = on_a_terminal if asks else None
+    raise typer.Exit(init(InitOptions(directory, everything, key or (), ask, json)))
 
 
 @app.command()

@@ -66,6 +66,15 @@ def starter(environ: Mapping[str, str], reachable: Reachable, everything: bool =
     return Starter(texts, tuple(target.id for target in kept), left_out)
 
 
+def key_variables() -> dict[str, tuple[str, ...]]:
+    """The variables of keys that the shipped targets name, each with the providers it is of."""
+    found: dict[str, dict[str, None]] = {}
+    for target in load(shipped_prompts()).targets.values():
+        if target.api_key_env is not None:
+            found.setdefault(target.api_key_env, {})[target.provider] = None
+    return {name: tuple(providers) for name, providers in sorted(found.items())}
+
+
 def write(directory: Path, files: Mapping[str, str]) -> None:
     """Write a starter into a directory that is absent or empty. Raises FileExistsError, OSError."""
     if directory.exists() and any(directory.iterdir()):

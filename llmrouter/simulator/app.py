@@ -54,10 +54,10 @@ def create_app(options: SimOptions | None = None) -> web.Application:
     for prefix in ("", "/v1"):
         app.router.add_post(f"{prefix}/chat/completions", completions)
         app.router.add_post(f"{prefix}/embeddings", embed)
-        app.router.add_post(f"{prefix}/messages", message)
+        app.router.add_post(f"{prefix}/messages", speaking(other_formats.MESSAGES))
         app.router.add_post(f"{prefix}/messages/count_tokens", other_formats.count_tokens)
-        app.router.add_post(f"{prefix}/responses", response_)
-        app.router.add_post(f"{prefix}/completions", other_formats.completion)
+        app.router.add_post(f"{prefix}/responses", speaking(other_formats.RESPONSES))
+        app.router.add_post(f"{prefix}/completions", speaking(other_formats.COMPLETIONS))
         app.router.add_post(f"{prefix}/decisions", decisions)
         app.router.add_post(f"{prefix}/systemone", systemone)
         app.router.add_get(f"{prefix}/models", models)
@@ -221,14 +221,13 @@ async def embed(request: web.Request) -> web.Response:
     return _json(answer)
 
 
-async def message(request: web.Request) -> web.StreamResponse:
-    """One message of Anthropic's."""
-    return await other_formats.answer(request, other_formats.MESSAGES, _pace(request.app))
+def speaking(spoken: other_formats.Simulated) -> Callable[..., Awaitable[web.StreamResponse]]:
+    """The handler of one format that is whole or streamed."""
 
+    async def answer(request: web.Request) -> web.StreamResponse:
+        return await other_formats.answer(request, spoken, _pace(request.app))
 
-async def response_(request: web.Request) -> web.StreamResponse:
-    """One response of OpenAI's."""
-    return await other_formats.answer(request, other_formats.RESPONSES, _pace(request.app))
+    return answer
 
 
 def _pace(app: web.Application) -> other_formats.Pace:

@@ -6,7 +6,6 @@ They share the faults, the delays and the failures of chat completions.
 from __future__ import annotations
 
 import asyncio
-import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,10 +13,10 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from llmrouter.simulator import judging, messages, responses
+from llmrouter.simulator import completions, judging, messages, responses
 from llmrouter.simulator.faults import cut, strike, wish
 from llmrouter.simulator.models import profile
-from llmrouter.simulator.replies import Reply, reply
+from llmrouter.simulator.replies import Reply
 
 HEADERS = {"x-simulated": "true"}
 Cached = set[bytes]
@@ -57,6 +56,10 @@ MESSAGES = Simulated(
 )
 RESPONSES = Simulated(
     responses.read, responses.answered, responses.whole, responses.events, openai_error
+)
+
+COMPLETIONS = Simulated(
+    completions.read, completions.answered, completions.whole, completions.events, openai_error
 )
 
 
@@ -102,28 +105,6 @@ async def count_tokens(request: web.Request) -> web.Response:
     """POST /messages/count_tokens: a quarter of the bytes."""
     body = await request.read()
     return web.json_response({"input_tokens": len(body) // 4}, headers=HEADERS)
-
-
-async def completion(request: web.Request) -> web.Response:
-    """POST /completions: a legacy completion."""
-    document = orjson.loads(await request.read())
-    prompt = document.get("prompt")
-    text = prompt if isinstance(prompt, str) else " ".join(map(str, prompt or ()))
-    chat = {**document, "messages": [{"role": "user", "content": text}]}
-    said = reply(document["model"], chat)
-    choice = {"index": 0, "text": said.text, "logprobs": None, "finish_reason": said.finish_reason}
-    counts = {"prompt_tokens": len(text) // 4, "completion_tokens": len(said.tokens)}
-    return web.json_response(
-        {
-            "id": f"cmpl-sim-{uuid.uuid4().hex[:16]}",
-            "object": "text_completion",
-            "created": 0,
-            "model": document["model"],
-            "choices": [choice],
-            "usage": {**counts, "total_tokens": sum(counts.values())},
-        },
-        headers=HEADERS,
-    )
 
 
 async def decision(request: web.Request, cached: Cached) -> web.Response:

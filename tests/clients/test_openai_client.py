@@ -193,6 +193,16 @@ async def test_legacy_completions_and_decisions_are_passed_on(client: openai.Asy
     """The client reads both."""
     completion = await client.completions.create(model="auto", prompt="Once upon a time")
     assert "simulated" in completion.choices[0].text
+    stream = await client.completions.create(
+        model="auto",
+        prompt="Once upon a time",
+        stream=True,
+        stream_options={"include_usage": True},
+    )
+    chunks = [chunk async for chunk in stream]
+    told = "".join(chunk.choices[0].text for chunk in chunks if chunk.choices)
+    assert told == completion.choices[0].text
+    assert chunks[-1].usage == completion.usage
     decision = await client.decisions.create(
         model="legacy",
         input="A short request.",

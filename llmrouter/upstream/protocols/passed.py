@@ -50,7 +50,7 @@ class Passed:
             raise bad(self.field, "is missing", "missing_required_parameter")
         text = _text(document[self.field])
         inside: dict[str, Any] = {"messages": [{"role": "user", "content": text}]}
-        for name in ("model", "stream", "max_tokens", "router"):
+        for name in ("model", "stream", "stream_options", "max_tokens", "router"):
             if document.get(name) is not None:
                 inside[name] = document[name]
         if self.answers == "choices":
