@@ -88,6 +88,7 @@ from llmrouter.telemetry.worker_pages import WorkerPages
 from llmrouter.upstream.client import UpstreamClient
 from llmrouter.upstream.embeddings import OpenAIEmbeddings
 from llmrouter.upstream.health import TargetHealth
+from llmrouter.upstream.local_probe import LocalProbe
 from llmrouter.upstream.protocols.registry import rewritten
 from llmrouter.upstream.router_client import RouterClient
 from llmrouter.usage.store import UsageStore
@@ -301,7 +302,7 @@ async def _gateway(
     executor = Executor(relay, telemetry, health, _execution(settings, verifier, everyone, follow))
     policy = CachePolicy(settings.cache_ttl_s, NEAR_ENTRIES, observe=telemetry.cache)
     judgements = StoredJudgements(
-        Judge(chat, telemetry, bounded_view, background),
+        Judge(chat, telemetry, bounded_view, background, store=store),
         JudgementCache(store, fingerprinter.cache_key, background, policy),
     )
     estimates = Estimates(judged_outcomes)
@@ -346,6 +347,11 @@ async def _gateway(
     for work in rounds:
         standing.start(work(), work.__qualname__)
     standing.start(encoders.warm(), "encoder")
+    told_where = overrides()
+    if told_where is not None and told_where.embedded:
+        probe = LocalProbe(lambda: holder.current, health)
+        await probe.look()
+        standing.start(probe.run(), "local servers")
     standing.start(figures.run(), "figures")
     gateway = Gateway(rooms)
     return Built(gateway, figures, DecisionPages(journal, ledger), rooms, learner)

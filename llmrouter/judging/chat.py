@@ -15,14 +15,18 @@ calibrate that, and protocols that ask about each pair see it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
+from hashlib import blake2b
 from typing import Final
 
+import orjson
+
 from llmrouter.domain.catalog import RouterLLM
-from llmrouter.domain.interfaces import TokenAnswer
+from llmrouter.domain.interfaces import Store, TokenAnswer
 from llmrouter.domain.judgement import LEVELS, Judgement, text_key
 from llmrouter.domain.target import Target
-from llmrouter.errors import RouterLLMFailed
+from llmrouter.errors import RouterLLMFailed, StoreFailed
 from llmrouter.judging.calls import Calls
 from llmrouter.judging.prompt import Rendered, described, render
 from llmrouter.judging.protocol import (
@@ -39,6 +43,8 @@ LABELS: Final = "ABCDE"
 ABOVE: Final = (0.02, 0.05, 0.1, 0.35, 0.8, 0.92, 0.96, 0.98, 0.99)
 """P(answers well) by how many rungs a model's ability is above what a request needs, from -4."""
 PROFILES: Final = 4096
+KEPT_S: Final = 30 * 86_400.0
+"""How long what was learned of a target text stays in the store."""
 MAX_AT_ONCE: Final = 4
 
 _SCALE = "\n".join(
@@ -51,16 +57,19 @@ Profile = tuple[float, ...]
 
 
 _Answer = tuple[tuple[float, ...], float] | RouterLLMFailed
+_Name = tuple[str, str, str, str, str]
+"""Server, model, version of the router prompt, task, and the target's text key."""
 
 
 class Chat:
-    """Implements JudgementProtocol. Keeps what it learned of target texts."""
+    """Implements JudgementProtocol. Keeps what it learned of target texts, in `store` as well."""
 
     name = "chat"
 
-    def __init__(self) -> None:
-        self._profiles: dict[tuple[str, str, str, str], Profile] = {}
-        self._asking: dict[tuple[str, str, str, str], asyncio.Future[_Answer]] = {}
+    def __init__(self, store: Store | None = None) -> None:
+        self._store = store
+        self._profiles: dict[_Name, Profile] = {}
+        self._asking: dict[_Name, asyncio.Future[_Answer]] = {}
 
     async def judge(self, request: JudgeRequest, calls: Calls) -> Judgement:
         """One token, and one for each target text not seen with this kind of work before.
@@ -94,11 +103,13 @@ class Chat:
     ) -> dict[str, Profile]:
         """By text key; those of which nothing is known are asked about, a few at a time."""
         found: dict[str, Profile] = {}
-        unknown: list[tuple[tuple[str, str, str, str], Target]] = []
+        unknown: list[tuple[_Name, Target]] = []
         for target in request.targets:
-            name = (*_place(request.llm), task, text_key(target))
-            if (profile := self._profiles.get(name)) is not None:
-                found[name[3]] = profile
+            version = request.context.catalog.prompt_version
+            name = (*_place(request.llm), version, task, text_key(target))
+            profile = self._profiles.get(name) or await self._stored(name)
+            if profile is not None:
+                found[name[4]] = profile
             else:
                 unknown.append((name, target))
         for at in range(0, len(unknown), MAX_AT_ONCE):
@@ -108,13 +119,31 @@ class Chat:
             )
             for (name, _), answer in zip(part, answers, strict=True):
                 if not isinstance(answer, RouterLLMFailed):
-                    if len(self._profiles) >= PROFILES:
-                        self._profiles.clear()
-                    self._profiles[name] = found[name[3]] = answer[0]
+                    found[name[4]] = answer[0]
+                    self._keep(name, answer[0])
         return found
 
+    def _keep(self, name: _Name, profile: Profile) -> None:
+        if len(self._profiles) >= PROFILES:
+            self._profiles.clear()
+        self._profiles[name] = profile
+
+    async def _stored(self, name: _Name) -> Profile | None:
+        """What an earlier process learned; a store that fails has nothing."""
+        if self._store is None:
+            return None
+        try:
+            data = await self._store.get(_stored_under(name))
+            profile = () if data is None else tuple(map(float, orjson.loads(data)))
+        except (StoreFailed, ValueError, TypeError):
+            return None
+        if len(profile) != LEVELS:
+            return None
+        self._keep(name, profile)
+        return profile
+
     async def _profile(
-        self, name: tuple[str, str, str, str], target: Target, prompt: Rendered, calls: Calls
+        self, name: _Name, target: Target, prompt: Rendered, calls: Calls
     ) -> _Answer:
         """One call for all requests that want to know the same of a target at the same time."""
         known = self._asking.get(name)
@@ -124,10 +153,13 @@ class Chat:
         future = self._asking[name] = asyncio.get_running_loop().create_future()
         try:
             about = f"MODEL: {described(target)}"
-            answer = await self._ask(prompt, about, _ability(name[2]), calls)
+            answer = await self._ask(prompt, about, _ability(name[3]), calls)
         finally:
             del self._asking[name]
             future.set_result(answer)
+        if self._store is not None and not isinstance(answer, RouterLLMFailed):
+            with contextlib.suppress(StoreFailed):
+                await self._store.put(_stored_under(name), orjson.dumps(answer[0]), KEPT_S)
         return answer
 
     async def _ask(self, prompt: Rendered, about: str, question: str, calls: Calls) -> _Answer:
@@ -175,6 +207,11 @@ def chance(levels: Sequence[float], profile: Profile) -> float:
 def _ability(task: str) -> str:
     kind = "requests of every kind" if task == "general" else f"{task.replace('_', ' ')} requests"
     return f"What is the hardest level at which this model answers {kind} well?"
+
+
+def _stored_under(name: _Name) -> str:
+    digest = blake2b("\0".join(name).encode("utf-8", "surrogatepass"), digest_size=16)
+    return f"judge:profile:{digest.hexdigest()}"
 
 
 def _place(llm: RouterLLM) -> tuple[str, str]:

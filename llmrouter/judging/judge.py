@@ -14,7 +14,7 @@ from typing import Any, Final
 from llmrouter.domain.catalog import RouterLLM
 from llmrouter.domain.chat import ChatRequest
 from llmrouter.domain.decision import RoutingContext
-from llmrouter.domain.interfaces import CallPrice, Judged, JudgeModel, Observer
+from llmrouter.domain.interfaces import CallPrice, Judged, JudgeModel, Observer, Store
 from llmrouter.domain.judgement import Judgement
 from llmrouter.domain.prompt_view import View
 from llmrouter.domain.target import Target
@@ -42,7 +42,10 @@ that a question is missing, or answers none."""
 
 
 class Judge:
-    """`view` cuts a request down to what is shown; `background` is where servers are probed."""
+    """`view` cuts a request down to what is shown; `background` is where servers are probed.
+
+    What is learned of target texts outlives this process in `store`, where there is one.
+    """
 
     def __init__(
         self,
@@ -51,13 +54,14 @@ class Judge:
         view: Callable[[ChatRequest], View],
         background: Background,
         dialects: Dialects | None = None,
+        store: Store | None = None,
     ) -> None:
         self._model = model
         self._observer = observer
         self._view = view
         self._background = background
         self._dialects = dialects or Dialects()
-        each: Sequence[JudgementProtocol] = (Decisions(), SystemOne(), Chat(), Structured())
+        each: Sequence[JudgementProtocol] = (Decisions(), SystemOne(), Chat(store), Structured())
         self._protocols = {protocol.name: protocol for protocol in each}
         self._usual_s: dict[tuple[str, str], float] = {}
         self._usual_usd: dict[tuple[str, str], float] = {}

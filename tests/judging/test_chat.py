@@ -15,6 +15,7 @@ from llmrouter.domain.interfaces import TokenAnswer
 from llmrouter.domain.judgement import Judgement, text_key
 from llmrouter.errors import RouterLLMFailed
 from llmrouter.judging.chat import LABELS, Chat, chance, label_shares
+from llmrouter.store.memory import MemoryStore
 from tests.fakes import a_catalog, a_target
 from tests.judging.asking import Scripted, judged, to_judge
 
@@ -165,3 +166,16 @@ async def test_an_ended_question_about_a_target_is_asked_again() -> None:
     judgement, _ = await second
     assert judgement.probabilities == {}
     assert len((await judged(protocol, model))[0].probabilities) == 2
+
+
+async def test_what_was_learned_of_targets_outlives_the_process() -> None:
+    """A new process asks about the request alone; another router prompt asks about targets too."""
+    store, model = MemoryStore(), Scripted(EASY)
+    first, _ = await judged(Chat(store), model)
+    second, _ = await judged(Chat(store), model)
+    assert len(model.messages) == 4
+    assert second.probabilities == first.probabilities
+    context = to_judge()
+    other = replace(context, catalog=replace(context.catalog, prompt_version="p2"))
+    await judged(Chat(store), model, context=other)
+    assert len(model.messages) == 7
