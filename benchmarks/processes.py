@@ -39,6 +39,15 @@ class Server:
         threads = Path(f"/proc/{self.pid}/task").glob("*/schedstat")
         return sum(int(thread.read_text().split()[0]) for thread in threads) / 1e9
 
+    def children(self) -> list[Server]:
+        """The processes that it started and that live now, theirs included."""
+        found: list[Server] = []
+        for listed in Path(f"/proc/{self.pid}/task").glob("*/children"):
+            for pid in listed.read_text().split():
+                child = Server(int(pid), self.port, 0.0)
+                found += [child, *child.children()]
+        return found
+
     def resident_mb(self) -> float:
         """Resident memory, in MB of 10^6 bytes."""
         with open(f"/proc/{self.pid}/statm") as file:

@@ -282,7 +282,7 @@ async def _gateway(
         store,
         telemetry,
         lambda: holder.current.learned.target_agreement,
-        LearnerOptions(secret=secret),
+        LearnerOptions(secret=secret, fits=lambda: holder.current.learned.enabled),
         encoders,
     )
     watch_health(telemetry, health, chat)

@@ -56,13 +56,18 @@ ANSWERED = 2_000
 """Cascades whose answering target is remembered, for what callers say of it later."""
 
 
+def _always() -> bool:
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class LearnerOptions:
     """`first_fit` lessons start a model; it is fitted again when `growth` more have come.
 
     `remembered` lessons are held; trust is recomputed after `refresh` comparisons; every `check_s`
     seconds lessons are written down and others' read. `secret` veils what is written (see
-    `lessons`): every process on a store has the same.
+    `lessons`): every process on a store has the same. While `fits` says no, nothing is fitted:
+    lessons are kept for when it says yes.
     """
 
     first_fit: int = 200
@@ -71,6 +76,7 @@ class LearnerOptions:
     check_s: float = 1.0
     refresh: int = 100
     secret: bytes = b"unset"
+    fits: Callable[[], bool] = _always
 
 
 class LabelObserver:
@@ -253,7 +259,9 @@ class LabelObserver:
         return [one.packed() for one in cap_per_caller(self._held.all())]
 
     def due(self) -> bool:
-        """Whether enough is new for another fit."""
+        """Whether enough is new for another fit, and one is wanted."""
+        if not self._options.fits():
+            return False
         most, held = self._options.remembered, len(self._held)
         news = min(self._fitted_at * self._options.growth, most)
         wanted = max(self._options.first_fit, self._fitted_at + news)

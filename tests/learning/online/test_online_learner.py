@@ -277,3 +277,16 @@ def test_lessons_are_let_go_as_a_fit_reads_them() -> None:
     assert (next(reading).number, len(kept)) == (0, 2)
     assert [one.number for one in reading] == [1, 2]
     assert kept == []
+
+
+async def test_no_process_fits_while_learning_is_switched_off() -> None:
+    """Lessons are kept, so that a fit is due at once when it is switched on."""
+    wanted = [False]
+    options = LearnerOptions(first_fit=20, check_s=0.01, fits=lambda: wanted[0])
+    bench = Bench(options=options)
+    bench.teach(30)
+    await bench.learner._work()
+    assert not bench.learner.due()
+    assert bench.counted("model_fits") == 0
+    wanted[0] = True
+    assert bench.learner.due()
