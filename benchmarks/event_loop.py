@@ -97,20 +97,20 @@ def documents() -> Iterator[tuple[str, dict[str, Any]]]:
     yield "10000 images", {"messages": [user([image(n) for n in range(10_000)])]}
     for count in (2000, 100_000):
         yield f"{count} tools", {"messages": hi, "tools": [tool(n) for n in range(count)]}
-    schema = {f"p{n}": {"type": "string"} for n in range(45_000)}
+    schema = {f"p{n}": {"type": "string"} for n in range(20_000)}
     described = tool(0)
     described["function"]["parameters"] = {"type": "object", "properties": schema}
-    yield "a tool of 45000 fields", {"messages": hi, "tools": [described]}
+    yield "a tool of 20000 fields", {"messages": hi, "tools": [described]}
     yield (
-        "a schema of 45000 fields",
+        "a schema of 20000 fields",
         {
             "messages": hi,
             "response_format": {"type": "json_schema", "json_schema": {"schema": schema}},
         },
     )
-    for count in (95_000, 600_000):
+    for count in (45_000, 600_000):
         yield f"{count} keys", {"messages": hi, "metadata": {f"k{n}": n for n in range(count)}}
-    yield "190000 numbers", {"messages": hi, "x": list(range(190_000))}
+    yield "95000 numbers", {"messages": hi, "x": list(range(95_000))}
     yield "95 levels", {"messages": hi, "x": deep(95)}
     yield "5000 levels", {"messages": hi, "x": deep(200)}
     calls = [{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}]

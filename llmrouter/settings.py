@@ -45,7 +45,7 @@ class Settings(BaseSettings):
     max_messages: int = Field(10_000, ge=1)
     max_parts: int = Field(10_000, ge=1)
     max_tools: int = Field(2_000, ge=1)
-    max_json_values: int = Field(200_000, ge=1)
+    max_json_values: int = Field(100_000, ge=1)
     max_json_depth: int = Field(100, ge=2, le=200)
     header_timeout_s: float = Field(10.0, gt=0)
     idle_timeout_s: float = Field(75.0, gt=0)

@@ -29,7 +29,7 @@ class BodyLimits:
     messages: int = 10_000
     parts: int = 10_000
     tools: int = 2_000
-    json_values: int = 200_000
+    json_values: int = 100_000
     json_depth: int = 100
 
 

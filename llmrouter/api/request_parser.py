@@ -141,8 +141,13 @@ def parse_as(
             read.signed,
             read.foreign,
             headers,
+            _repeated(document) if endpoint is Endpoint.RESPONSES else {},
         ),
     )
+
+
+def _repeated(document: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in document.items() if name != "input"}
 
 
 def in_session(request: ChatRequest, session: str | None) -> ChatRequest:

@@ -65,6 +65,7 @@ class WireFacts:
     request. `losses` is what a translation drops. `session` is the caller's own name for the
     conversation. `signed`: the history holds reasoning that only the model that wrote it accepts;
     `foreign`: reasoning that no provider accepts. `headers` go to targets of the same format.
+    `members` are those of the caller's body that its answer may repeat.
     """
 
     protocol: str = "openai-chat"
@@ -74,6 +75,7 @@ class WireFacts:
     signed: bool = False
     foreign: bool = False
     headers: Mapping[str, str] = field(default_factory=dict)
+    members: Mapping[str, Any] = field(default_factory=dict)
 
 
 CHAT_WIRE = WireFacts()

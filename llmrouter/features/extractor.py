@@ -23,6 +23,7 @@ from llmrouter.features.fingerprint import (
     Fingerprinter,
     Subject,
     canonical_shape,
+    encoded_slices,
     turn_extras,
 )
 from llmrouter.features.harness_envelopes import strip_envelopes
@@ -108,7 +109,7 @@ def estimate_tokens(text: str) -> float:
     if text.isascii():
         return len(text) * 0.25
     characters = len(text)
-    size = len(text.encode("utf-8", "surrogatepass"))
+    size = sum(map(len, encoded_slices(text)))
     return characters * 0.25 + (size - characters) * 0.375
 
 

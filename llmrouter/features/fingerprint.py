@@ -11,7 +11,7 @@ All workers share one key, which survives restarts: another key means an empty c
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, Final
@@ -29,6 +29,9 @@ LONG_TURN: Final = 100_000
 """Characters of a turn from which on it is compared as it stands, to bound the work."""
 LONG_REQUEST: Final = 4 * LONG_TURN
 """Characters of a request behind which further turns are compared as they stand."""
+
+SLICE: Final = 256 * 1024
+"""Characters that are encoded at once."""
 
 SHAPING: Final = frozenset(
     {
@@ -180,19 +183,19 @@ class Fingerprinter:
             if message.parts or message.calls_tools:
                 pieces.append(_beside_text(message, None if extras is None else extras.get(index)))
             if role == "user" and not conversation:
-                state.update("".join(pieces).encode("utf-8", "surrogatepass"))
+                _update(state, pieces)
                 conversation, pieces = state.hexdigest(), ["|"]
         if not conversation:
-            state.update("".join(pieces).encode("utf-8", "surrogatepass"))
+            _update(state, pieces)
             conversation, pieces = state.hexdigest(), ["|"]
         options, tier = request.options, subject.caller.tier
         if options is NO_OPTIONS and tier is None:
             limits = _NO_CONSTRAINTS
         else:
             limits = constraints(options, tier or options.tier)
-        turns = "".join(pieces).encode("utf-8", "surrogatepass")
+        _update(state, pieces)
         task = (options.task or "").strip().lower().encode("utf-8", "surrogatepass")
-        state.update(b"%b|%d:%b%b" % (turns, len(task), task, subject.shape))
+        state.update(b"|%d:%b%b" % (len(task), task, subject.shape))
         content = state.hexdigest()
         state.update(b"|%d;%d:%b" % (subject.output_tokens, len(limits), limits))
         return Prints(state.hexdigest(), conversation, content)
@@ -204,6 +207,22 @@ class Fingerprinter:
             data = part.encode("utf-8", "surrogatepass")
             state.update(b"%d:%b" % (len(data), data))
         return state.hexdigest()
+
+
+def encoded_slices(text: str) -> Iterator[bytes]:
+    """A text as UTF-8, in slices short enough for other threads to have their turn between."""
+    for start in range(0, len(text), SLICE):
+        yield text[start : start + SLICE].encode("utf-8", "surrogatepass")
+
+
+def _update(state: blake2b, pieces: list[str]) -> None:
+    """Hash pieces as if they were one; long ones in slices."""
+    text = "".join(pieces)
+    if len(text) <= SLICE:
+        state.update(text.encode("utf-8", "surrogatepass"))
+        return
+    for data in encoded_slices(text):
+        state.update(data)
 
 
 def _beside_text(message: Message, extra: bytes | None) -> str:

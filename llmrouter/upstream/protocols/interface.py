@@ -77,7 +77,7 @@ class Piece:
 class AnswerContext:
     """What an encoder knows of the request that it answers.
 
-    `echoed` are members of the request that its answer repeats; `include_usage` whether a chat
+    `echoed` are members of the request that its answer may repeat; `include_usage` whether a chat
     caller asked for the usage chunk; `custom_tools` names the tools whose input is free text;
     `target` is who answers, `created` when, in Unix seconds.
     """

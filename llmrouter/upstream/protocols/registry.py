@@ -28,7 +28,6 @@ from llmrouter.upstream.protocols.interface import (
 from llmrouter.upstream.protocols.openai_chat import OpenAIChat
 from llmrouter.upstream.protocols.openai_responses import OpenAIResponses, custom_tools
 from llmrouter.upstream.protocols.passed import COMPLETIONS, DECISIONS, EMBEDDINGS, SYSTEMONE
-from llmrouter.upstream.protocols.responses_encoder import ECHOED
 from llmrouter.upstream.response_parser import parsed
 from llmrouter.upstream.sse_decoder import data_of
 
@@ -71,9 +70,8 @@ def _context(request: ChatRequest, target: Target) -> AnswerContext:
     asked = mapping(request.document.get("stream_options")).get("include_usage") is True
     if request.wire.protocol != OpenAIResponses.name:
         return AnswerContext(include_usage=asked, target=target.id)
-    document = orjson.loads(request.body)
-    echoed = {name: document[name] for name in ECHOED if name in document}
-    return AnswerContext(echoed, asked, custom_tools(document), target.id)
+    members = request.wire.members
+    return AnswerContext(members, asked, custom_tools(members), target.id)
 
 
 class Translation:

@@ -16,7 +16,7 @@ from llmrouter.upstream.protocols.interface import AnswerContext, Piece, event, 
 
 OWN_ITEM: Final = "rs_llmrouter_"
 """How the id of a reasoning item begins that this service carried over from another format."""
-ECHOED: Final = (
+_ECHOED: Final = (
     "instructions",
     "max_output_tokens",
     "metadata",
@@ -121,7 +121,7 @@ class ResponsesEncoder:
     def response(self, status: str) -> dict[str, Any]:
         """The response as far as it is written."""
         said, asked = self._response, self._context.echoed
-        echoed = {name: asked.get(name) for name in ECHOED}
+        echoed = {name: asked.get(name) for name in _ECHOED}
         ended = status != "in_progress"
         reason = "content_filter" if said.finish == "content_filter" else "max_output_tokens"
         return {
