@@ -28,7 +28,7 @@ from llmrouter.domain.judgement import LEVELS, Judgement, text_key
 from llmrouter.domain.target import Target
 from llmrouter.errors import RouterLLMFailed, StoreFailed
 from llmrouter.judging.calls import Calls
-from llmrouter.judging.prompt import Rendered, described, render
+from llmrouter.judging.prompt import Rendered, described, in_fixed_order, render
 from llmrouter.judging.protocol import (
     MASS_FLOOR,
     SCALE,
@@ -104,7 +104,7 @@ class Chat:
         """By text key; those of which nothing is known are asked about, a few at a time."""
         found: dict[str, Profile] = {}
         unknown: list[tuple[_Name, Target]] = []
-        for target in request.targets:
+        for target in in_fixed_order(request.targets):  # what is asked first changes what is cached
             version = request.context.catalog.prompt_version
             name = (*_place(request.llm), version, task, text_key(target))
             profile = self._profiles.get(name) or await self._stored(name)

@@ -57,15 +57,17 @@ async def test_no_target_is_named_where_the_request_stands() -> None:
 
 
 async def test_the_order_of_the_catalog_changes_nothing() -> None:
-    """The same targets in another order get the same probabilities."""
+    """The same targets in another order are asked about in the same order, to the same end."""
     targets = [a_target(name, description=f"{name} words") for name in ("a", "b", "c")]
-    found = []
+    found, asked = [], []
     for order in (targets, targets[::-1]):
         model = Scripted(EASY, ABLE)
         context = to_judge(catalog=a_catalog(*order))
         judgement, _ = await judged("chat", model, context=context)
         found.append(judgement)
+        asked.append(model.messages)
     assert found[0] == found[1]
+    assert asked[0] == asked[1]
 
 
 async def test_an_edited_description_is_asked_about_alone() -> None:
