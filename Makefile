@@ -57,7 +57,8 @@ $(EXAMPLES)/.installed: docs/examples/package.json $(SCRIPTS)
 
 examples: $(EXAMPLES)/.installed ## Install the clients of docs/examples, which the tests then run
 
-TESTS ?= -n logical --dist loadfile
+# In the order of the folders: files of few but long tests would come last otherwise.
+TESTS ?= -n logical --dist loadfile --no-loadscope-reorder
 test: setup ## The whole test suite, a process per CPU (one: make test TESTS=)
 	@$(BIN)/python -m pytest $(TESTS)
 
