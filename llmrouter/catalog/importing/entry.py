@@ -66,6 +66,9 @@ class ImportedModel:
         values["context_window"] = self.context_window or CONTEXT_UNKNOWN
         if self.max_output is not None:
             values["max_output"] = min(self.max_output, values["context_window"])
+        if not self.capabilities:
+            notes.append("The source has no capabilities: list tools, json_schema, vision, …")
+            notes.append("where the model has them; requests that need them go elsewhere.")
         values["capabilities"] = list(self.capabilities)
         if self.aliases:
             values["aliases"] = list(self.aliases)

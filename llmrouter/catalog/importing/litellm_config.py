@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from llmrouter.catalog.importing.entry import ImportedModel, ImportFailed, usd_per_million, whole
-from llmrouter.catalog.importing.providers import split_name
+from llmrouter.catalog.importing.providers import Provider, split_name
 
 _ENVIRONMENT = "os.environ/"
 _READ: Final = frozenset(
@@ -34,12 +34,18 @@ def read_config(document: Mapping[str, Any]) -> list[ImportedModel]:
     if not isinstance(listed, list):
         raise ImportFailed("the file has no `model_list`, as a LiteLLM configuration has")
     found: dict[tuple[str, str], ImportedModel] = {}
+    endpoints: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for item in listed:
         if not isinstance(item, dict) or "*" in str(item.get("model_name", "*")):
             continue  # `*` stands for every model of a provider, which is no model
         model = _deployment(item)
         key = model.name, model.model
-        found[key] = model if key not in found else _with_endpoint(found[key], model)
+        found.setdefault(key, model)
+        endpoints.setdefault(key, []).append(_endpoint(model, item))
+    for key, several in endpoints.items():
+        if len(several) > 1:
+            extra = {**found[key].extra, "endpoints": several}
+            found[key] = replace(found[key], extra=extra)
     return _distinct(list(found.values()))
 
 
@@ -68,6 +74,13 @@ def _deployment(item: Mapping[str, Any]) -> ImportedModel:
     base_url = str(params.get("api_base") or params.get("base_url") or "").rstrip("/")
     base_url = base_url or (provider.base_url if provider else None) or ""
     extra: dict[str, Any] = dict(provider.extra) if provider else {}
+    used: set[str] = set()
+    if provider and provider.name == "ollama" and not base_url.endswith("/v1"):
+        base_url += "/v1"  # LiteLLM asks Ollama's own API, which lies beside the compatible one
+    elif provider and not base_url:
+        base_url, used = _cloud_url(provider, params)
+        if used and provider.name == "gcp.vertex_ai" and "/" not in model:
+            model = f"google/{model}"
     if provider and provider.name == "azure.ai.openai":
         base_url = f"{base_url}/openai/deployments/{model}"
         version = _resolved(params.get("api_version")) or "2024-10-21"
@@ -80,7 +93,7 @@ def _deployment(item: Mapping[str, Any]) -> ImportedModel:
     body = {name: value for name, value in params.items() if name in _BODY}
     if body:
         extra["params"] = body
-    left = sorted(set(params) - _READ - _BODY - {"custom_llm_provider"} - set(_CAPABILITIES))
+    left = sorted(set(params) - used - _READ - _BODY - {"custom_llm_provider"} - set(_CAPABILITIES))
     left = [name for name in left if not name.endswith("_cost_per_token")]
     if left:
         notes.append(f"Not carried over: {', '.join(left)}.")
@@ -97,6 +110,22 @@ def _deployment(item: Mapping[str, Any]) -> ImportedModel:
         extra=extra,
         notes=tuple(notes),
     )
+
+
+def _cloud_url(provider: Provider, params: Mapping[str, Any]) -> tuple[str, set[str]]:
+    """The compatible endpoint of a cloud's region, and the parameters that name it."""
+    region, project = (
+        _resolved(params.get("aws_region_name")),
+        _resolved(params.get("vertex_project")),
+    )
+    if provider.name == "aws.bedrock" and region:
+        return f"https://bedrock-runtime.{region}.amazonaws.com/openai/v1", {"aws_region_name"}
+    if provider.name == "gcp.vertex_ai" and project:
+        place = _resolved(params.get("vertex_location")) or "us-central1"
+        host = "aiplatform" if place == "global" else f"{place}-aiplatform"
+        path = f"v1/projects/{project}/locations/{place}/endpoints/openapi"
+        return f"https://{host}.googleapis.com/{path}", {"vertex_project", "vertex_location"}
+    return "", set()
 
 
 def _key(given: object, usual: str | None) -> tuple[str | None, str]:
@@ -117,14 +146,15 @@ def _resolved(given: object) -> str | None:
     return None if not text or text.startswith(_ENVIRONMENT) else text
 
 
-def _with_endpoint(model: ImportedModel, other: ImportedModel) -> ImportedModel:
-    known = model.extra.get("endpoints") or [_endpoint(model)]
-    return replace(model, extra={**model.extra, "endpoints": [*known, _endpoint(other)]})
-
-
-def _endpoint(model: ImportedModel) -> dict[str, Any]:
-    place = {"base_url": model.base_url}
-    return place if model.api_key_env is None else {**place, "api_key_env": model.api_key_env}
+def _endpoint(model: ImportedModel, item: Mapping[str, Any]) -> dict[str, Any]:
+    """Where a deployment is, and its share of the requests where the file gives it one."""
+    place: dict[str, Any] = {"base_url": model.base_url}
+    if model.api_key_env is not None:
+        place["api_key_env"] = model.api_key_env
+    weight = (item.get("litellm_params") or {}).get("weight")
+    if isinstance(weight, int | float) and not isinstance(weight, bool) and weight > 0:
+        place["weight"] = weight
+    return place
 
 
 def _distinct(models: list[ImportedModel]) -> list[ImportedModel]:

@@ -97,3 +97,51 @@ def test_another_file_is_refused(document: dict[str, Any]) -> None:
     """The message says what was expected."""
     with pytest.raises(ImportFailed, match="model_list"):
         read_config(document)
+
+
+def deployment(model: str, **params: object) -> dict[str, Any]:
+    """One entry of a model list."""
+    return {"model_name": "m", "litellm_params": {"model": model, **params}}
+
+
+@pytest.mark.parametrize(
+    ("model", "params", "base_url", "name"),
+    [
+        (
+            "bedrock/openai.gpt-oss-120b-1:0",
+            {"aws_region_name": "eu-west-1"},
+            "https://bedrock-runtime.eu-west-1.amazonaws.com/openai/v1",
+            "openai.gpt-oss-120b-1:0",
+        ),
+        (
+            "vertex_ai/gemini-3.8-flash",
+            {"vertex_project": "p", "vertex_location": "global"},
+            "https://aiplatform.googleapis.com/v1/projects/p/locations/global/endpoints/openapi",
+            "google/gemini-3.8-flash",
+        ),
+        ("ollama/llama3", {"api_base": "http://h:11434"}, "http://h:11434/v1", "llama3"),
+        ("ollama_chat/llama3", {}, "http://localhost:11434/v1", "llama3"),
+    ],
+    ids=["bedrock", "vertex", "ollama elsewhere", "ollama here"],
+)
+def test_an_address_is_made_of_what_names_it(
+    model: str, params: dict[str, object], base_url: str, name: str
+) -> None:
+    """A region, a project, or Ollama's own API becomes the compatible endpoint."""
+    (found,) = read_config({"model_list": [deployment(model, **params)]})
+    assert (found.base_url, found.model, found.notes) == (base_url, name, ())
+
+
+def test_deployments_of_one_model_keep_their_weights() -> None:
+    """Each is an endpoint with its address, its key and its share."""
+    places = [deployment("openai/x", api_base=f"http://{n}/v1", weight=n) for n in (2, 3)]
+    (found,) = read_config({"model_list": places})
+    assert found.extra["endpoints"] == [
+        {"base_url": f"http://{n}/v1", "api_key_env": "OPENAI_API_KEY", "weight": n} for n in (2, 3)
+    ]
+
+
+def test_a_source_without_capabilities_says_so() -> None:
+    """A model without `tools` gets no agent's request, so the file asks for them."""
+    (found,) = read_config({"model_list": [deployment("openai/x")]})
+    assert "list tools, json_schema, vision" in found.file("config.yaml", "2026-11-28")
