@@ -29,6 +29,7 @@ from llmrouter.evaluation.catalog_diff.replay import (
 from llmrouter.evaluation.recorded import Parse, RecordedRequest, newest, pasts
 from llmrouter.learning.online.online_learner import OnlineLearner
 from llmrouter.routing.eligibility import is_pinned
+from llmrouter.routing.utility import ExpectedUSD, expected_usd
 from llmrouter.store.factory import open_store
 
 Step = Callable[[int, int], None]
@@ -222,12 +223,14 @@ def _by(ruled: ReplayedDecision) -> str:
 class Replay:
     """How to replay: with the learned model if there is one, for how long at most (s).
 
-    `step` is called with how many requests are done, and of how many.
+    `step` is called with how many requests are done, and of how many. `costs` are what requests
+    are expected to cost.
     """
 
     preferences: Preferences | None = None
     limit_s: float = inf
     step: Step = lambda done, of: None
+    costs: ExpectedUSD = expected_usd
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +254,7 @@ async def assess_journaled(
         recorded = pasts(await newest(store, where.last), where.last, parse)
         learner = OnlineLearner(store, SILENCE, lambda: edit.before.learned.target_agreement)
         learned = bool(recorded) and await learner.load()
-        how = Replay(learner if learned else None, where.limit_s, step)
+        how = Replay(learner if learned else None, where.limit_s, step, learner.costs.expected_usd)
         return await assess(edit, recorded, how)
     finally:
         await store.close()
@@ -261,7 +264,8 @@ async def assess(edit: Edit, recorded: Sequence[RecordedRequest], how: Replay) -
     """Decide `recorded` under both catalogs, the newest first, and add up what differs."""
     told = RecordedFeatures(recorded)
     before, after = (
-        CatalogReplay(catalog, told, how.preferences) for catalog in (edit.before, edit.after)
+        CatalogReplay(catalog, told, how.preferences, how.costs)
+        for catalog in (edit.before, edit.after)
     )
     sums = _Sums()
     ends_at = time.monotonic() + how.limit_s

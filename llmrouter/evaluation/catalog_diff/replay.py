@@ -26,7 +26,7 @@ from llmrouter.routing.pipeline import RoutingPipeline, RoutingResult
 from llmrouter.routing.stages.default import Default
 from llmrouter.routing.stages.judged import Judging, LearnedOnly
 from llmrouter.routing.stages.rules import Rules, StartCascade
-from llmrouter.routing.utility import Utility
+from llmrouter.routing.utility import ExpectedUSD, Utility, expected_usd
 from llmrouter.screening import Screener
 from llmrouter.upstream.health import TargetHealth
 from llmrouter.util.tasks import Background
@@ -108,13 +108,18 @@ class CatalogReplay:
     """One catalog, deciding recorded requests."""
 
     def __init__(
-        self, catalog: Catalog, told: RecordedFeatures, preferences: Preferences | None
+        self,
+        catalog: Catalog,
+        told: RecordedFeatures,
+        preferences: Preferences | None,
+        costs: ExpectedUSD = expected_usd,
     ) -> None:
         self._catalog = catalog
         self._eligibility = Eligibility()
+        utility = Utility(costs)
         self._routers = {
-            True: _router(Rules(), told, preferences),
-            False: _router(Blind(), told, None),
+            True: _router(Rules(), told, preferences, utility),
+            False: _router(Blind(), told, None, utility),
         }
         self._screener = Screener(self, told, TargetHealth())
 
@@ -155,12 +160,12 @@ class WhereEnabled:
 
 
 def _router(
-    rules: Stage, told: RecordedFeatures, preferences: Preferences | None
+    rules: Stage, told: RecordedFeatures, preferences: Preferences | None, utility: Utility
 ) -> RoutingPipeline:
     """The stages of every strategy, with the recorded decision in the router LLM's place."""
     only: tuple[Stage, ...] = ()
     if preferences is not None:
-        judging = Judging(Estimates(), Utility(), Background(), preferences)
+        judging = Judging(Estimates(), utility, Background(), preferences)
         only = (LearnedOnly(judging),)
     pipelines: dict[str, tuple[Stage, ...]] = {
         "auto": (rules, *(WhereEnabled(stage) for stage in only), told),

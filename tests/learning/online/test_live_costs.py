@@ -8,6 +8,9 @@ import pytest
 
 from llmrouter.domain.completion import Attempt, Completion, Usage
 from llmrouter.learning.model.cost_model import FEWEST
+from llmrouter.learning.model.fit_settings import MEMORY_ALONE
+from llmrouter.learning.model.quality_model import Example, QualityModel
+from llmrouter.learning.model.training import fit
 from llmrouter.learning.online.live_costs import KEY, SAVE_AFTER, LiveCosts
 from llmrouter.learning.online.sync import StoreSync
 from llmrouter.store.memory import MemoryStore
@@ -22,6 +25,12 @@ def _answered(target: str, tokens: int, **over: bool) -> Completion:
 
 def _text(words: int) -> str:
     return " ".join(["word"] * words)
+
+
+def _indifferent() -> QualityModel:
+    """A model without an estimator, to which both targets are as good."""
+    examples = [Example(f"Add {n} to 4.", {"small": 1.0, "large": 1.0}) for n in range(30)]
+    return fit(examples, MEMORY_ALONE).model
 
 
 def _learned(count: int = 200) -> LiveCosts:
@@ -112,3 +121,20 @@ def test_executions_teach_the_learner_what_they_took() -> None:
     small, large = bench.learner.costs.output_tokens(context(_text(9), "math"))
     assert small == pytest.approx(400, rel=0.02)
     assert large == 50
+
+
+def test_the_learned_choice_charges_what_answers_really_take() -> None:
+    """Two targets equally good at sums: once small is seen to write a hundred times as much, large
+    is proposed."""
+    bench = Bench()
+    bench.learner.adopt(_indifferent())
+    about = context("Add 3 to 4.", "math")
+    before = bench.learner.propose(about)
+    assert before is not None
+    assert before.target == "small"
+    for _ in range(FEWEST + 5):
+        bench.learner.costs.observe("Add 3 to 4.", _answered("small", 5_000))
+        bench.learner.costs.observe("Add 3 to 4.", _answered("large", 50))
+    after = bench.learner.propose(about)
+    assert after is not None
+    assert after.target == "large"
