@@ -157,7 +157,7 @@ def test_drift_takes_trust_away_and_learning_earns_it_back() -> None:
     serves(bench, 250, wrong=True)
     assert not trusted(bench, "Add 3 to 4.")
     assert ("withdrawals", 1, {"task": "math"}) in bench.observer.counts
-    serves(bench, 2250, wrong=True)
+    assert serves(bench, 1000, wrong=True) > 500
     proposal = bench.learner.propose(context("Add 3 to 4.", "math"))
     assert proposal is not None
     assert (proposal.target, proposal.trusted) == ("large", True)
