@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_type_hints
 
@@ -35,8 +36,7 @@ class JsonCommand(TyperCommand):
 def with_file(arguments: Sequence[str], option: str) -> list[str]:
     """`option` followed by `-` where no file follows it; a data set is no such file."""
     out: list[str] = []
-    following = [*arguments[1:], "--"]
-    for argument, after in zip(arguments, following, strict=True):
+    for argument, after in zip_longest(arguments, arguments[1:], fillvalue="--"):
         out.append(argument)
         if argument == option and (
             (after.startswith("-") and after != "-") or after.endswith(DATASETS)

@@ -210,6 +210,7 @@ def test_eval_and_report_write_a_file_that_is_named(place: Path) -> None:
     assert done.exit_code == 0
     assert orjson.loads(path.read_bytes())["schema"] == 2
     assert done.stdout
+    assert with_file([], "--json") == []
     assert with_file(["--json", "a.jsonl"], "--json") == ["--json", "-", "a.jsonl"]
     assert with_file(["a.jsonl", "--json"], "--json") == ["a.jsonl", "--json", "-"]
     assert with_file(["--json", "--seed", "1"], "--json") == ["--json", "-", "--seed", "1"]
