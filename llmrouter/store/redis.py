@@ -31,7 +31,7 @@ return value
 class RedisStore:
     """Implements `Store` over one Redis database. Keys begin with `prefix`.
 
-    `timeout_s` bounds the wait for a free connection, and again the one for the answer.
+    `timeout_s` bounds the wait for an answer; for a free connection it may take POOL_S seconds.
     """
 
     problem: str | None = None  # `GuardedStore` knows
