@@ -323,10 +323,11 @@ async def _gateway(
         journal.shadowed(one)
 
     parts = StageParts(judgements, judging, asked, learner, store, telemetry, background, shadowed)
+    measure = Extractor(fingerprinter)
     rooms = GatewayDependencies(
         canary=canary,
         catalog=holder,
-        measure=Extractor(fingerprinter),
+        measure=measure,
         router=RoutingPipeline(pipelines(parts), telemetry, Default()),
         executor=executor,
         ledger=ledger,
@@ -347,6 +348,7 @@ async def _gateway(
     for work in rounds:
         standing.start(work(), work.__qualname__)
     standing.start(encoders.warm(), "encoder")
+    standing.start(measure.warm(), "patterns")
     told_where = overrides()
     if told_where is not None and told_where.embedded:
         probe = LocalProbe(lambda: holder.current, health)

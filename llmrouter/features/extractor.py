@@ -12,6 +12,7 @@ of a token per byte of JSON. What is not text counts as `domain.parts` says.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -33,6 +34,7 @@ DEFAULT_OUTPUT_TOKENS: Final = 512
 """What is assumed when the caller sets no limit: a long answer of a page."""
 
 TRAITS_KEPT: Final = 2048
+_SAMPLE: Final = "Fix this:\n```\nx = 1\n```\nWhat is 2 + 2? Summarise. é"
 
 TURN_TOKENS: Final = 4
 NO_NEEDS: Final[frozenset[str]] = frozenset()
@@ -46,6 +48,10 @@ class Extractor:
     def __init__(self, fingerprinter: Fingerprinter) -> None:
         self._fingerprinter = fingerprinter
         self._measured: dict[str, Traits] = {}
+
+    async def warm(self) -> None:
+        """Compile the patterns that traits are read with, in a thread: it takes some 50 ms."""
+        await asyncio.to_thread(measure, _SAMPLE, "system", None)
 
     def _traits(self, fingerprint: str, text: str, system: str, task: str | None) -> Traits:
         """The traits, measured once a fingerprint: rules ask for them on every request."""
