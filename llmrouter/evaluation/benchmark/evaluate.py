@@ -33,11 +33,13 @@ from llmrouter.evaluation.benchmark.intervals import (
 from llmrouter.evaluation.benchmark.metrics import Interval, interval
 from llmrouter.evaluation.benchmark.policies import PolicyRun, Truth
 from llmrouter.evaluation.benchmark.results import (
+    CalibrationResult,
     PairResult,
     SetResult,
     Single,
 )
 from llmrouter.evaluation.benchmark.training_sets import Family, answering, used
+from llmrouter.judging.calibration import reliability
 
 Matrix = NDArray[np.float64]
 Progress = Callable[[str, float], None]
@@ -95,6 +97,7 @@ def evaluate(
         notes = _notes(rows, targets, trained, shared, held)
         part = _part(held, np.array(graded))
         result = _measured(_Graded(test.name, rows, part), options, trained, notes, progress)
+        result = replace(result, calibration=_calibration(rows, part, options))
         if options.fits > 1:
             again = fitted_again(test.rows, targets, trained, options.fitting, options.fits)
             each = [held, *again]
@@ -106,6 +109,23 @@ def evaluate(
     progress("done", 1.0)
     scores = np.clip(held.quality[first], 0.0, 1.0)
     return Evaluated(test.rows, targets, scores, held.expected_usd[first], result)
+
+
+def _calibration(
+    rows: Sequence[Row], held: PriorEstimates, options: Options
+) -> tuple[CalibrationResult, ...]:
+    """How far each learner's estimates were from what came of them."""
+    found = []
+    for learner in options.fitting.learners:
+        estimates = np.clip(held.quality[learner.name], 0.0, 1.0)
+        one = reliability(
+            (float(estimates[number, column]), row.outcomes[target], 1.0)
+            for number, row in enumerate(rows)
+            for column, target in enumerate(held.targets)
+            if target in row.outcomes
+        )
+        found.append(CalibrationResult(learner.name, one.error, one.outcomes, one.bins))
+    return tuple(found)
 
 
 def _part(held: PriorEstimates, rows: NDArray[np.int64]) -> PriorEstimates:

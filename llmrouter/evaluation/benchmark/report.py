@@ -56,7 +56,7 @@ def _show_set(one: SetResult, out: Console) -> None:
         out.print(_curves(one, wide))
     if one.pairs:
         out.print(_pairs(one, wide))
-    for line in (*noise(one), *spread(one)):
+    for line in (*noise(one), *spread(one), *calibration(one)):
         out.print(Text(line, style="dim"))
     for note in one.notes:
         out.print(Text(f"note: {note}", style="yellow"))
@@ -138,6 +138,12 @@ def spread(one: SetResult) -> list[str]:
         f"{part.low:.3f} to {part.high:.3f}"
         for part in one.spread
     ]
+
+
+def calibration(one: SetResult) -> list[str]:
+    """How far estimates were off on average, in one line; `--json` has the curves."""
+    each = ", ".join(f"{found.policy} {found.error:.3f}" for found in one.calibration)
+    return [f"expected calibration error of estimates: {each}"] if each else []
 
 
 def _curves(one: SetResult, wide: bool) -> Table:

@@ -118,6 +118,19 @@ class FitSpread:
 
 
 @dataclass(frozen=True, slots=True)
+class CalibrationResult:
+    """How far a policy's estimates were off: expected calibration error over all known outcomes.
+
+    `curve` is (mean estimate, mean score, outcomes) by bin: a reliability curve.
+    """
+
+    policy: str
+    error: float
+    outcomes: int
+    curve: tuple[tuple[float, float, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class SetResult:
     """One test set. `protocol` says what was fitted on what; `notes` what a reader must know."""
 
@@ -137,6 +150,7 @@ class SetResult:
     notes: tuple[str, ...]
     noise: Noise | None = None
     spread: tuple[FitSpread, ...] = ()
+    calibration: tuple[CalibrationResult, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +218,15 @@ def _set(one: SetResult) -> dict[str, Any]:
                 "cpt80": _interval(pair.cpt80),
             }
             for pair in one.pairs
+        ],
+        "calibration": [
+            {
+                "policy": found.policy,
+                "error": _number(found.error),
+                "outcomes": found.outcomes,
+                "curve": [list(map(_number, part)) for part in found.curve],
+            }
+            for found in one.calibration
         ],
         "notes": list(one.notes),
         "noise": None

@@ -58,6 +58,13 @@ def test_a_learnable_set_is_learned_and_saves() -> None:
     plain = next(one for one in found.curves if one.policy == "neighbours")
     assert curve.lead.value == pytest.approx(curve.top.value - plain.top.value)
     assert curve.lead.low <= curve.lead.value <= curve.lead.high
+    calibration = found.calibration[0]
+    assert calibration.policy == "learned (hashing)"
+    assert calibration.outcomes == 240
+    assert calibration.error == pytest.approx(
+        sum(abs(p - score) * n for p, score, n in calibration.curve) / 240
+    )
+    assert calibration.error < 0.15
     assert (plain.lead.low, plain.lead.high) == (0.0, 0.0)
     names = [policy.name for policy in found.policies]
     assert names[:4] == ["always-cheapest", "always-best", "random", "rules"]
