@@ -8,7 +8,7 @@ import {debounced, failure, select} from "./widgets.js";
 
 const FILTERS = ["target", "source", "task", "key", "outcome", "text"];
 const SOURCES = ["rules", "session", "cache", "learned", "llm", "pinned", "default"];
-const PAGE = 50;
+const PAGE = 25;
 
 export function mount(root, {where, me, every, signal}) {
   const run = latest(), runStory = latest();

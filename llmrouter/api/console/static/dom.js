@@ -67,7 +67,8 @@ export function table(label, columns, rows, nothing = "Nothing yet.") {
   });
   return scroller(label, h("table", null,
     h("thead", null, h("tr", null, columns.map(
-      ({title, num}) => h("th", {scope: "col", class: num ? "num" : null}, title)))),
+      ({title, num}) => h("th", {scope: "col", class: num ? "num" : null},
+        title || h("span", {class: "visually-hidden"}, "actions"))))),
     h("tbody", null, rows.map(row => h("tr", row.attributes ?? null, cells(row))))));
 }
 
