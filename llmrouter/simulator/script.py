@@ -12,8 +12,6 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import orjson
-
 from llmrouter.domain.patterns import compile_pattern
 
 _OPENING = compile_pattern(r"\[simulate ([\w.-]+) ")
@@ -23,7 +21,7 @@ _DECODER = json.JSONDecoder()
 def scripted(
     messages: Sequence[Mapping[str, Any]], texts: Sequence[str], offered: Sequence[str]
 ) -> tuple[bool, tuple[str, str] | None]:
-    """Whether there is a script, and the call that is next: its name and its arguments as JSON.
+    """Whether there is a script, and the call that is next: its name and its arguments, as written.
 
     `texts` are the messages' texts, `offered` the names of the request's tools.
     """
@@ -47,5 +45,5 @@ def _calls(text: str) -> list[tuple[str, str]]:
         except ValueError:
             continue
         if isinstance(arguments, dict) and text[end : end + 1] == "]":
-            calls.append((opening[1], orjson.dumps(arguments).decode()))
+            calls.append((opening[1], text[opening.end() : end]))
     return calls

@@ -20,9 +20,9 @@ def called(messages: list[dict[str, object]], tools: object = TOOLS) -> tuple[st
 def test_the_tools_are_called_in_turn_and_then_there_is_an_answer() -> None:
     """Every result brings the next call; arguments may hold brackets."""
     turns: list[dict[str, object]] = [{"role": "user", "content": TASK}]
-    assert called(turns) == ("Read", '{"path":"a]b"}')
+    assert called(turns) == ("Read", '{"path": "a]b"}')
     turns += [{"role": "assistant", "content": None}, {"role": "tool", "content": "x"}]
-    assert called(turns) == ("Edit", '{"path":"a","to":[1]}')
+    assert called(turns) == ("Edit", '{"path": "a", "to": [1]}')
     turns += [{"role": "assistant", "content": None}, {"role": "tool", "content": "x"}]
     turns.append({"role": "user", "content": "<system-reminder>go on</system-reminder>"})
     assert called(turns) is None
@@ -51,7 +51,7 @@ def test_it_is_read_in_messages_and_in_responses() -> None:
     turns = [{"role": "user", "content": TASK}, {"role": "user", "content": [result]}]
     tools = [{"name": "Edit", "input_schema": {}}]
     chat = messages_as_chat({"messages": turns, "max_tokens": 9, "tools": tools})
-    assert reply("large", chat).tool == ("Edit", '{"path":"a","to":[1]}')
+    assert reply("large", chat).tool == ("Edit", '{"path": "a", "to": [1]}')
     task = 'Go. [simulate apply_patch {"input": "*** Begin"}]'
     document = {
         "model": "large",
@@ -61,3 +61,12 @@ def test_it_is_read_in_messages_and_in_responses() -> None:
     assert as_chat(document)["tools"][0]["function"]["name"] == "apply_patch"
     (item,) = whole(document, answered(document))["output"]
     assert (item["type"], item["input"]) == ("custom_tool_call", "*** Begin")
+
+
+def test_arguments_are_called_as_they_are_written() -> None:
+    """A number that no double holds stays one."""
+    task = '[simulate Read {"id": 123456789012345678901234}]'
+    assert called([{"role": "user", "content": task}]) == (
+        "Read",
+        '{"id": 123456789012345678901234}',
+    )
