@@ -181,14 +181,14 @@ def _first_token_us(source: str, spoken: str) -> float:
     """What translation adds until the first token is out, in microseconds."""
     formats = {one.name: one for one in FORMATS}
     raw = _streamed(spoken)
-    body = orjson.dumps({"model": spoken, **body_of(source)})
+    context = AnswerContext(body_of(source))
     added = []
     for _ in range(300):
         stream = Stream(BY_NAME[spoken])
         stream.feed(raw)
         events = list(stream.ready)
         started = time.perf_counter()
-        translated = TranslatedEvents(formats[source], formats[spoken], AnswerContext(body))
+        translated = TranslatedEvents(formats[source], formats[spoken], context)
         for event in events:
             if b"One " in translated.feed(event).data:
                 break
