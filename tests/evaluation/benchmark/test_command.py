@@ -153,7 +153,7 @@ def test_without_training_files_it_cross_validates(tmp_path: Path) -> None:
         (["--train", "absent.jsonl"], "absent.jsonl:1: no such file"),
         (["--prices", "absent.yaml"], "absent.yaml:1: no such file"),
         (["--json", "nowhere/r.json"], "does not exist"),
-        (["--json", "test.jsonl"], "would overwrite an input"),
+        (["--html", "test.jsonl"], "would overwrite an input"),
         (["--json", "r", "--html", "r"], "would overwrite an input or another output"),
         (["--train", "bare.jsonl"], "nothing to fit on"),
         (["--encoder", "nonsense"], "no encoder 'nonsense'"),
