@@ -88,6 +88,8 @@ async def test_no_door_for_edits_gives_away_a_secret_or_reaches_metadata(
             files = {"catalog/small.md": text}
             async with up.client.put("/catalog/small", json={"text": text}) as answer:
                 assert (answer.status, await _code(answer)) == (400, "catalog_invalid")
+            async with up.client.put("/prompts", json={"files": files}) as answer:
+                assert (answer.status, await _code(answer)) == (400, "catalog_invalid")
             _, found, _ = await up.post("/catalog/check", files=files)
             assert not found["ok"]
             assert "LLMROUTER_CATALOG_" in found["problems"][0]["message"]

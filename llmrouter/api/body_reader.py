@@ -44,7 +44,7 @@ async def read_body(request: web.Request, services: Dependencies) -> bytes:
         body = await _arriving(request, services)
     if "Content-Encoding" not in request.headers:
         return body
-    encoding = encoding_of(request.headers["Content-Encoding"])
+    encoding = encoding_of(", ".join(request.headers.getall("Content-Encoding")))
     if encoding is None or not body:
         return body
     unpacker = Unpacker(services.max_body_bytes, too_large(services), services.unpacking)

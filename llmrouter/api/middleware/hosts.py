@@ -102,7 +102,8 @@ def _listed(text: str) -> Iterable[str]:
 def _name(host: str) -> str:
     host = host.strip().lower()
     if host.startswith("["):
-        return host[1:].partition("]")[0]
+        address, _, rest = host[1:].partition("]")
+        return address if not rest or rest.startswith(":") else host
     if host.count(":") > 1:  # an IPv6 address as settings spell it
         return host
     return host.partition(":")[0].rstrip(".")

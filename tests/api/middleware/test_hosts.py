@@ -98,7 +98,9 @@ async def test_with_keys_a_page_without_one_is_refused_by_its_missing_key() -> N
     assert "Access-Control-Allow-Origin" not in known.headers
 
 
-@pytest.mark.parametrize("host", ["", ":80", "[", "a" * 5000, "x\u00e9", "1.2.3.4.5", "0x7f.1"])
+@pytest.mark.parametrize(
+    "host", ["", ":80", "[", "a" * 5000, "x\u00e9", "1.2.3.4.5", "0x7f.1", "[::1]x"]
+)
 def test_strange_names_are_no_names_of_ours(host: str) -> None:
     """Nothing that cannot be read as an address counts as one."""
     assert not HostPolicy().answers(host)
