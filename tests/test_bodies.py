@@ -26,6 +26,7 @@ BODILESS = {
     ("DELETE", "/prompts/{path:.+}"),
     ("POST", "/canary/promote"),
     ("POST", "/canary/stop"),
+    ("POST", "/learning/rollback"),
     ("POST", "/prompts/versions/{version}/revert"),
 }
 """Calls that read no body: what they are sent is passed over."""
