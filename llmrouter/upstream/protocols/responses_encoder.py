@@ -265,9 +265,16 @@ class ResponsesEncoder:
         return event({"type": name, "sequence_number": number, **more}, name)
 
 
+class _Silent(ResponsesEncoder):
+    """Keeps what is written and makes no events of it."""
+
+    def _event(self, name: str, /, **more: object) -> bytes:
+        return b""
+
+
 def whole(pieces: list[Piece], context: AnswerContext) -> dict[str, Any]:
     """A response."""
-    encoder = ResponsesEncoder(context)
+    encoder = _Silent(context)
     encoder.feed(pieces)
     encoder.end()
     return encoder.response(encoder.status)
