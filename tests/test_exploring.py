@@ -18,7 +18,9 @@ from tests.catalog.prompts_dir import ROUTING, SMALL, written
 from tests.test_bootstrap import Running, running
 
 UNRULED = ROUTING.replace("task: math", "task: nothing")
-EXPLORING = UNRULED + "learned: {explore_rate: 1, explore_budget_usd_per_day: 0.02}\n"
+EXPLORING = UNRULED + (
+    "learned: {explore_rate: 1, explore_budget_usd_per_day: 0.02, target_agreement: 0.999}\n"
+)
 # Dearer than both, so that the router LLM, to which they are much the same, seldom picks it.
 MINI = SMALL.replace("small-1", "mini-1").replace("0.25,", "2.5,").replace("2.0}", "3.0}")
 QUICK = FitSettings(

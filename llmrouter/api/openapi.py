@@ -214,6 +214,9 @@ PATHS: dict[str, Any] = {
     "/openapi.json": {"get": call("This document", json_answers("Document", (500,)))},
     "/": {"get": call("The console", text_answers("text/html"))},
     "/console/{file}": {
-        "get": call("A script or a style of the console", {"200": {"description": "The file."}})
+        "get": call(
+            "A script or a style of the console",
+            {"200": {"description": "The file."}, "404": error_answer(404)},
+        )
     },
 }

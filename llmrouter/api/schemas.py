@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from llmrouter.api.handlers.catalog_files import MOST_FILES
 from llmrouter.api.handlers.feedback import MAX_COMMENT
-from llmrouter.api.handlers.preview import LAST, MOST
 from llmrouter.api.request_parser import ROLES
 from llmrouter.api.router_options import MAX_IDS
 from llmrouter.api.schema_parts import (
@@ -22,7 +20,7 @@ from llmrouter.api.schema_parts import (
     record,
     ref,
 )
-from llmrouter.catalog.loader import ROUTER, ROUTING, VERIFIER
+from llmrouter.api.schemas_edits import CHANGES, FILES, KIND, LAST_OF, PREVIEW, VERSION
 from llmrouter.domain.chat import CACHE_MODES, STRATEGIES
 from llmrouter.domain.decision import Source
 
@@ -178,78 +176,6 @@ _MODEL_INFO = record(
     },
 )
 
-_LAST = or_null({"type": "integer", "minimum": 1, "maximum": MOST, "default": LAST})
-_FILES: Schema = {
-    "type": "object",
-    "minProperties": 1,
-    "maxProperties": MOST_FILES,
-    "propertyNames": {
-        "anyOf": [
-            {"enum": [ROUTING, ROUTER, VERIFIER]},
-            {"pattern": r"^catalog/[a-z0-9][a-z0-9._-]{0,79}\.md$"},
-        ]
-    },
-    "additionalProperties": or_null(STRING),
-}
-_MOVE = record(
-    {"before": STRING, "after": STRING, "requests": INTEGER}
-    | {"before_usd": NUMBER, "after_usd": NUMBER}
-)
-_KIND = {"enum": ["added", "removed", "changed"]}
-_CHANGES = array(
-    record(
-        {"kind": _KIND, "where": STRING, "field": STRING, "text": STRING}
-        | {"before": {}, "after": {}}
-    )
-)
-_VERSION = {
-    "version": STRING,
-    "at": NUMBER,
-    "by": or_null(STRING),
-    "how": {"enum": ["http", "file", "canary", "revert", "undo"]},
-    "note": or_null(STRING),
-    "added": array(STRING),
-    "changed": array(STRING),
-    "removed": array(STRING),
-}
-_PREVIEW = record(
-    {
-        "headline": STRING,
-        "changes": _CHANGES,
-        "warnings": array(STRING),
-        "recorded": INTEGER,
-        "replayed": INTEGER,
-        "told": INTEGER,
-        "since": or_null(NUMBER),
-        "decided": record({"before": OBJECT, "after": OBJECT}),
-        "moved": INTEGER,
-        "before_usd": NUMBER,
-        "after_usd": NUMBER,
-        "moves": array(_MOVE),
-        "tasks": array(
-            record(
-                {"task": STRING, "requests": INTEGER, "moved": INTEGER}
-                | {"before_usd": NUMBER, "after_usd": NUMBER}
-            )
-        ),
-        "eligibility": array(
-            record(
-                {"target": STRING, "change": {"enum": ["lost", "gained"]}}
-                | {"requests": INTEGER, "reason": STRING}
-            )
-        ),
-        "refusals": array(record({"status": INTEGER, "requests": INTEGER, "message": STRING})),
-        "served_again": INTEGER,
-        "examples": array(
-            record(
-                {"decision_id": STRING, "task": STRING, "reason": STRING}
-                | {name: or_null(STRING) for name in ("before", "after", "text")}
-            )
-        ),
-        "notes": array(STRING),
-    }
-)
-
 SCHEMAS: dict[str, Schema] = {
     "Router": _ROUTER,
     "Message": _MESSAGE,
@@ -323,7 +249,7 @@ SCHEMAS: dict[str, Schema] = {
     ),
     "CatalogTrial": {
         "oneOf": [
-            record({"request": ref("RoutableRequest"), "files": _FILES}, closed=True),
+            record({"request": ref("RoutableRequest"), "files": FILES}, closed=True),
             record({"request": ref("RoutableRequest"), "version": STRING}, closed=True),
         ]
     },
@@ -331,9 +257,9 @@ SCHEMAS: dict[str, Schema] = {
     "LearningRollBack": record({"learned": INTEGER, "instead_of": INTEGER}),
     "CatalogEdit": {
         "oneOf": [
-            record({"id": STRING, "text": or_null(STRING)}, {"last": _LAST}, closed=True),
-            record({"files": _FILES}, {"last": _LAST}, closed=True),
-            record({"version": STRING}, {"last": _LAST}, closed=True),
+            record({"id": STRING, "text": or_null(STRING)}, {"last": LAST_OF}, closed=True),
+            record({"files": FILES}, {"last": LAST_OF}, closed=True),
+            record({"version": STRING}, {"last": LAST_OF}, closed=True),
         ]
     },
     "Prompts": record(
@@ -347,23 +273,23 @@ SCHEMAS: dict[str, Schema] = {
         }
     ),
     "PromptsEdit": record(
-        {"files": _FILES},
+        {"files": FILES},
         {"seen": or_null({"type": "object", "additionalProperties": STRING})},
         closed=True,
     ),
     "PromptsSaved": record({"version": STRING, "catalog": ref("Catalog")}),
-    "Versions": record({"versions": array(record(_VERSION)), "next": or_null(STRING)}),
-    "Version": record({**_VERSION, "files": {"type": "object", "additionalProperties": STRING}}),
+    "Versions": record({"versions": array(record(VERSION)), "next": or_null(STRING)}),
+    "Version": record({**VERSION, "files": {"type": "object", "additionalProperties": STRING}}),
     "VersionDiff": record(
         {
             "from": STRING,
             "to": STRING,
-            "files": array(record({"path": STRING, "kind": _KIND, "diff": STRING})),
-            "changes": _CHANGES,
+            "files": array(record({"path": STRING, "kind": KIND, "diff": STRING})),
+            "changes": CHANGES,
             "problem": or_null(STRING),
         }
     ),
-    "Preview": _PREVIEW,
+    "Preview": PREVIEW,
     "Frontier": record({"decisions": INTEGER, "tasks": OBJECT}),
     "WhoAmI": record(
         {

@@ -98,6 +98,7 @@ def test_a_filter_narrows_the_list_and_a_click_tells_the_story(
     """From the list to a decision's attempts; feedback given there is in its story."""
     with reader(chromium, served.base) as one:
         page = one.goes("decisions")
+        one.uses_key(ADMIN_KEY)
         page.get_by_label("Text").fill("capital of Australia")
         rows = page.locator("[aria-label=Decisions] tbody tr")
         expect(rows.filter(has_not_text="capital of Australia")).to_have_count(0)
