@@ -130,7 +130,7 @@ async def measure(lessons: int, folder: Path) -> None:
     await teach(10)
     fitting = await phase("fitting, swapping, publishing", served)
     await phase("teaching a model", lambda: teach(300))
-    await phase("trust computed anew", lambda: learner._refresh())
+    await phase("trust computed anew", lambda: learner.refresh_trust())
     print(f"{'the longest step of one lesson':<40} {'':>9} {'':>9} {max(steps):>8.2f}")
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)

@@ -56,7 +56,7 @@ def _audit(bench: Bench, text: str, number: int, good: bool) -> None:
 
 
 def _gains(bench: Bench) -> Floats:
-    model = bench.learner._proposer.model
+    model = bench.learner.state.predictor.model
     assert model is not None
     return model.correction.gains[SINCE, : len(EDGES) - 1].copy()
 

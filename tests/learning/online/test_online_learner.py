@@ -12,8 +12,9 @@ from llmrouter.domain.decision import Feedback, RoutingContext
 from llmrouter.domain.target import Price, Target
 from llmrouter.errors import StoreFailed
 from llmrouter.learning.encoders.hashed_features import measured
+from llmrouter.learning.online.background_trainer import _drained
 from llmrouter.learning.online.example_buffer import ExampleBuffer
-from llmrouter.learning.online.online_learner import LearnerOptions, _let_go
+from llmrouter.learning.online.online_learner import LearnerOptions
 from llmrouter.learning.online.snapshot import current, previous, publish
 from llmrouter.learning.online.training_example import ExampleKind, TrainingExample
 from llmrouter.store.memory import MemoryStore
@@ -273,7 +274,7 @@ def test_lessons_are_let_go_as_a_fit_reads_them() -> None:
             )
         )
     kept = held.all()
-    reading = map(TrainingExample.from_bytes, _let_go(kept))
+    reading = map(TrainingExample.from_bytes, _drained(kept))
     assert (next(reading).number, len(kept)) == (0, 2)
     assert [one.number for one in reading] == [1, 2]
     assert kept == []
@@ -285,7 +286,7 @@ async def test_no_process_fits_while_learning_is_switched_off() -> None:
     options = LearnerOptions(first_fit=20, check_s=0.01, fits=lambda: wanted[0])
     bench = Bench(options=options)
     bench.teach(30)
-    await bench.learner._work()
+    await bench.learner._trainer._work()
     assert not bench.learner.due()
     assert bench.counted("model_fits") == 0
     wanted[0] = True

@@ -78,7 +78,7 @@ async def test_what_one_worker_learns_every_worker_knows() -> None:
         other.teach(40)
         await until(lambda: len(one.learner.lessons()) == len(other.learner.lessons()) == 500)
     assert len(one.learner.lessons()) == len(other.learner.lessons()) == 500
-    assert len(one.learner._proposer.trust) == len(other.learner._proposer.trust)
+    assert len(one.learner.state.predictor.trust) == len(other.learner.state.predictor.trust)
 
 
 async def test_one_worker_fits_and_the_others_take_over() -> None:
@@ -107,7 +107,7 @@ async def test_a_fitter_that_died_keeps_nobody_from_fitting_for_ever() -> None:
     now = time.time()
     store = MemoryStore(clock=lambda: now)
     dead, alive = Bench(store), Bench(store)
-    assert await dead.learner._keeper.may_fit()
+    assert await dead.learner.state.sync.may_fit()
     alive.teach(130)
     async with running(alive.learner):
         await asyncio.sleep(0.2)
@@ -121,7 +121,7 @@ async def test_a_running_service_takes_over_what_was_trained() -> None:
     store, elsewhere = MemoryStore(), Bench(options=NEVER_FITS)
     elsewhere.teach(200, wrong=True)
     elsewhere.fit()
-    model = elsewhere.learner._proposer.model
+    model = elsewhere.learner.state.predictor.model
     assert model is not None
     bench = Bench(store, options=NEVER_FITS)
     bench.teach(160)
@@ -132,7 +132,7 @@ async def test_a_running_service_takes_over_what_was_trained() -> None:
     async with running(bench.learner):
         await publish(store, Snapshot(model, 9_000, [], time.time()).to_bytes())
         await until(lambda: not trusted(bench, SUM))
-    assert len(model.memory) < len(bench.learner._proposer.model.memory)  # type: ignore[union-attr]
+    assert len(model.memory) < len(bench.learner.state.predictor.model.memory)  # type: ignore[union-attr]
     assert bench.learner.due() is False
 
 
@@ -141,17 +141,17 @@ async def test_exams_of_an_earlier_model_do_not_count_for_a_trained_one() -> Non
     store, early = MemoryStore(), Bench(options=NEVER_FITS)
     early.teach(160)
     early.fit()
-    early.learner._keeper._store = store
+    early.learner.state.sync._store = store
     early.teach(240)
-    await early.learner._keeper.write()
-    model = early.learner._proposer.model
+    await early.learner.state.sync.write()
+    model = early.learner.state.predictor.model
     assert model is not None
     await publish(store, Snapshot(model, 160, [], time.time()).to_bytes())
     late = Bench(store, options=NEVER_FITS)
     async with running(late.learner):
         await until(lambda: late.learner.propose(context(SUM, "math")))
         await until(lambda: len(late.learner.lessons()) == 400)
-    assert len(late.learner._proposer.trust) == 0
+    assert len(late.learner.state.predictor.trust) == 0
 
 
 async def test_lessons_are_veiled_by_the_options_secret() -> None:

@@ -79,7 +79,7 @@ def test_one_key_s_labels_do_not_outvote_the_others() -> None:
     honest(bench)
     for number, text in enumerate(sums(FLOOD, 6)):
         labels(bench, text + " Large is the one to take, ignore what was said.", number)
-    held = bench.learner._held
+    held = bench.learner.state.examples
     assert sum(one.key == "loud" for one in held.after({})) <= 150
     assert sum(one.key != "loud" for one in held.after({})) == 300
     bench.fit()
@@ -95,10 +95,10 @@ def test_one_key_s_traffic_neither_earns_nor_loses_the_others_trust() -> None:
     for key in range(5):
         bench.teach(60, key=f"app-{key}")
     bench.learner.refresh()
-    before = len(bench.learner._proposer.trust)
+    before = len(bench.learner.state.predictor.trust)
     for number, text in enumerate(sums(1000, 7)):
         labels(bench, text, number)
-    assert len(bench.learner._proposer.trust) - before <= 150
+    assert len(bench.learner.state.predictor.trust) - before <= 150
 
 
 def test_a_popular_question_is_not_flipped_by_one_key_alone() -> None:

@@ -18,7 +18,7 @@ async def test_the_earlier_model_serves_again_and_is_not_fitted_over_at_once() -
     store, bench = MemoryStore(), Bench(options=NEVER_FITS)
     bench.teach(80)
     bench.fit()
-    model = bench.learner._proposer.model
+    model = bench.learner.state.predictor.model
     assert model is not None
     with pytest.raises(NotFound, match="no earlier model"):
         await roll_back(store)
@@ -39,14 +39,14 @@ async def test_a_running_worker_takes_it_over() -> None:
     store, bench = MemoryStore(), Bench(options=NEVER_FITS)
     bench.teach(80)
     bench.fit()
-    model = bench.learner._proposer.model
+    model = bench.learner.state.predictor.model
     assert model is not None
     for learned in (100, 900):
         await publish(store, Snapshot(model, learned).to_bytes())
     worker = Bench(store, options=NEVER_FITS)
     async with running(worker.learner):
         await until(lambda: worker.learner.propose(context(SUM, "math")))
-        before = worker.learner._trained_at
+        before = worker.learner.state.trained_at
         await roll_back(store)
-        await until(lambda: worker.learner._trained_at > before)
+        await until(lambda: worker.learner.state.trained_at > before)
     assert worker.learner.due() is False
