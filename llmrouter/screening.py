@@ -60,10 +60,13 @@ class Screener:
         self, request: ChatRequest, caller: Caller, deadline: Deadline
     ) -> RoutingContext:
         """As `screen`; a long request is measured in a thread, so that others need not wait."""
-        if len(request.body) < LONG_BODY:
-            return self.screen(request, caller, deadline)
-        features = await asyncio.to_thread(self._measure.features, request, caller)
+        features = await self._features_if_long(request, caller)
         return self.screen(request, caller, deadline, features)
+
+    async def _features_if_long(self, request: ChatRequest, caller: Caller) -> Features | None:
+        if len(request.body) < LONG_BODY:
+            return None
+        return await asyncio.to_thread(self._measure.features, request, caller)
 
     def screen(
         self,
@@ -157,10 +160,8 @@ class Screener:
                 decision, f"chose {decision.target!r}, which is not in the catalog any more"
             )
         decision = permitted(decision, catalog, caller)
-        if len(request.body) < LONG_BODY:
-            features = self._measure.features(request, caller)
-        else:
-            features = await asyncio.to_thread(self._measure.features, request, caller)
+        features = await self._features_if_long(request, caller)
+        features = features or self._measure.features(request, caller)
         demand = RequestConstraints.of(request, features, caller)
         return for_prompt(decision, target, demand), features
 

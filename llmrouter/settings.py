@@ -6,7 +6,6 @@ from the environment. `environment.load_env` loads `.env` into it, so one file h
 
 from __future__ import annotations
 
-import ipaddress
 import os
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -103,13 +102,3 @@ def listed(text: str) -> list[str]:
 def base_of(path: str) -> str:
     """A base path as it stands before every path: "" for none, else `/llm`."""
     return path.rstrip("/")
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach `host`."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

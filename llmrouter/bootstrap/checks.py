@@ -16,10 +16,10 @@ from llmrouter.domain.interfaces import Store
 from llmrouter.errors import LLMRouterError, StoreFailed
 from llmrouter.ratelimit.key_limits import RateLimiter
 from llmrouter.ratelimit.policies import parse_policies, policies_of, restricted
-from llmrouter.settings import Settings, is_loopback, listed
+from llmrouter.settings import Settings, listed
 from llmrouter.store.factory import open_store
 from llmrouter.telemetry.telemetry import Telemetry
-from llmrouter.util.addresses import address_policy
+from llmrouter.util.addresses import address_policy, is_loopback
 
 
 class Misconfigured(LLMRouterError):

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from ipaddress import ip_address
-from urllib.parse import urlsplit
 
 from llmrouter.catalog.lint import lacks_key
 from llmrouter.domain.catalog import Catalog
 from llmrouter.domain.target import Target
+from llmrouter.util.addresses import on_loopback
 
 log = logging.getLogger("llmrouter.serve")
 
@@ -51,14 +50,6 @@ def _reason(
 ) -> str | None:
     if lacks_key(target, environ):
         return f"{target.api_key_env} is not set"
-    if target.api_key_env is None and _here(target.base_url) and not listens(target.base_url):
+    if target.api_key_env is None and on_loopback(target.base_url) and not listens(target.base_url):
         return f"nothing listens at {target.base_url}"
     return None
-
-
-def _here(base_url: str) -> bool:
-    host = urlsplit(base_url).hostname or ""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
-from ipaddress import ip_address
 from typing import Final
 from urllib.parse import urlsplit
 
 from llmrouter.domain.catalog import Catalog
 from llmrouter.upstream.health import TargetHealth
+from llmrouter.util.addresses import on_loopback
 from llmrouter.util.tasks import repeatedly
 
 EVERY_S: Final = 5.0
@@ -37,7 +37,7 @@ class LocalProbe:
         targets = {
             target.id: target.base_url
             for target in self._catalog().enabled
-            if target.api_key_env is None and _here(target.base_url)
+            if target.api_key_env is None and on_loopback(target.base_url)
         }
         found = await asyncio.gather(*map(_listens, targets.values()))
         for (name, base_url), there in zip(targets.items(), found, strict=True):
@@ -59,11 +59,3 @@ async def _listens(base_url: str) -> bool:
     with contextlib.suppress(OSError):
         await writer.wait_closed()
     return True
-
-
-def _here(base_url: str) -> bool:
-    host = urlsplit(base_url).hostname or ""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import urlsplit
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -98,6 +99,21 @@ class AddressPolicy:
 
 
 NO_METADATA: Final = AddressPolicy()
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach `host`."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def on_loopback(url: str) -> bool:
+    """Whether only this machine can reach the host of `url`."""
+    return is_loopback(urlsplit(url).hostname or "")
 
 
 def address_policy(allowed: Iterable[str]) -> AddressPolicy:

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from llmrouter.util.addresses import NO_METADATA, address_of, address_policy, looked_up
+from llmrouter.util.addresses import (
+    NO_METADATA,
+    address_of,
+    address_policy,
+    looked_up,
+    on_loopback,
+)
 
 REFUSED = [
     *(
@@ -87,3 +93,19 @@ def test_names_are_no_addresses_and_look_ups_end() -> None:
     assert address_of("1.2.3.4 x") is None
     assert address_of("") is None
     assert looked_up("localhost", 5.0)
+
+
+@pytest.mark.parametrize(
+    ("url", "here"),
+    [
+        ("http://localhost:11434/v1", True),
+        ("http://127.8.0.1/v1", True),
+        ("http://[::1]:8080", True),
+        ("http://localhost.example/v1", False),
+        ("http://10.0.0.1/v1", False),
+        ("nonsense", False),
+    ],
+)
+def test_an_address_on_the_loopback_is_known(url: str, here: bool) -> None:
+    """By name or by number; a name that only begins alike is another machine's."""
+    assert on_loopback(url) is here
