@@ -112,16 +112,16 @@ class Screener:
             catalog, arm = self._canary.choose(catalog, _session(request, features, caller))
         if options is not NO_OPTIONS:
             check_options(options, catalog, caller)
-        demand = RequestConstraints.of(request, features, caller)
-        pinned = pinned_target(request, catalog, demand)
+        constraints = RequestConstraints.of(request, features, caller)
+        pinned = pinned_target(request, catalog, constraints)
         health = self._health
         unavailable = None if health.all_healthy else health.unavailable
-        screening = self._eligibility.screen(catalog, demand, unavailable)
+        screening = self._eligibility.screen(catalog, constraints, unavailable)
         if request.budget is not None and (pinned is not None or not screening.eligible):
             check_budget(caller, request.budget, screening, pinned)
         eligible, excluded = screening.eligible, screening.excluded
         if pinned is not None:
-            eligible = _only(pinned, screening)
+            eligible = _only_pinned(pinned, screening)
         elif not eligible:
             eligible = (target_to_probe(screening, health),)
             excluded = tuple(e for e in excluded if e.target not in eligible)
@@ -162,8 +162,8 @@ class Screener:
         decision = permitted(decision, catalog, caller)
         features = await self._features_if_long(request, caller)
         features = features or self._measure.features(request, caller)
-        demand = RequestConstraints.of(request, features, caller)
-        return for_prompt(decision, target, demand), features
+        constraints = RequestConstraints.of(request, features, caller)
+        return for_prompt(decision, target, constraints), features
 
 
 def _expired(decision: Decision, why: str) -> NotFound:
@@ -180,7 +180,7 @@ def _session(request: ChatRequest, features: Features, caller: Caller) -> str:
     return f"{caller.tenant}:" + (f"named:{name}" if name else features.conversation)
 
 
-def _only(pinned: Target, screening: EligibilityResult) -> tuple[str, ...]:
+def _only_pinned(pinned: Target, screening: EligibilityResult) -> tuple[str, ...]:
     reasons = [e.reason for e in screening.excluded if e.target == pinned.id]
     if reasons and pinned.id not in screening.resting:
         raise NoEligibleTarget(f"no eligible target: {pinned.id}: {reasons[0]}", param="model")

@@ -20,7 +20,7 @@ from llmrouter.util.addresses import NO_METADATA, AddressPolicy
 MAX_BYTES: Final = 8 * 1024 * 1024
 MAX_ENDPOINTS: Final = 100
 CONNECT_S: Final = 10.0
-"""No caller waits longer for a judgement, so this bounds what nobody waits for."""
+"""Seconds to connect. Requests give up earlier; this bounds an attempt that they left behind."""
 _MAX_DETAIL = 300
 _HEADERS: Final = {
     "Content-Type": "application/json",
